@@ -11,6 +11,7 @@ pub mod http;
 pub mod ingest;
 pub mod instance;
 pub mod link;
+pub mod logging;
 pub mod metrics;
 pub mod muster;
 pub mod program;
