@@ -1,1 +1,18 @@
-//! Stub.
+//! Muster's gateway: takes the telemetry of a fleet in, keeps it durably in sled, and serves its state. Also the
+//! operator's command line, `muster`.
+
+pub mod cli;
+pub mod clock;
+pub mod committer;
+pub mod config;
+pub mod fleet;
+pub mod http;
+pub mod ingest;
+pub mod link;
+pub mod metrics;
+pub mod muster;
+pub mod program;
+pub mod record;
+pub mod sessions;
+pub mod store;
+pub mod tls;

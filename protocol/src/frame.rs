@@ -173,7 +173,9 @@ impl Frame {
         let frame = split_frame(&mut buffer)?;
         let got = buffer.len();
         match frame {
-            None => Err(FrameError::Truncated { got, need: body_bytes(&buffer)?.unwrap_or(0) + HEADER_BYTES }),
+            None => {
+                Err(FrameError::Truncated { got, need: body_bytes(&buffer)?.unwrap_or(0) + HEADER_BYTES })
+            }
             Some(_) if got > 0 => Err(FrameError::Trailing { extra: got }),
             Some(frame) => Ok(frame),
         }

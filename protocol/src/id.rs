@@ -79,7 +79,9 @@ pub enum ParseIdError {
         text: String,
     },
     /// A fleet's or robot's name has a wrong length or character.
-    #[error("`{text}` is not a name: 1 to {NAME_BYTES_MAX} of A-Z a-z 0-9 . _ - starting with a letter or digit")]
+    #[error(
+        "`{text}` is not a name: 1 to {NAME_BYTES_MAX} of A-Z a-z 0-9 . _ - starting with a letter or digit"
+    )]
     BadName {
         /// What was given, cut to a readable length.
         text: String,
@@ -313,7 +315,9 @@ mod tests {
     fn robot_ids_are_two_path_safe_names() {
         let id: RobotId = "warehouse/r-17.b_2".parse().unwrap();
         assert_eq!((id.fleet(), id.robot()), ("warehouse", "r-17.b_2"));
-        for bad in ["", "x", "a/", "/b", "a/b/c", "../b", "a/.b", "a/b c", "a/ü", &format!("a/{}", "x".repeat(64))] {
+        for bad in
+            ["", "x", "a/", "/b", "a/b/c", "../b", "a/.b", "a/b c", "a/ü", &format!("a/{}", "x".repeat(64))]
+        {
             assert!(bad.parse::<RobotId>().is_err(), "{bad}");
         }
     }

@@ -59,7 +59,8 @@ impl Sub<Duration> for MonoTime {
 impl fmt::Display for WallTime {
     /// Writes RFC 3339 in UTC with nanoseconds.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let time = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0)).map_err(|_| fmt::Error)?;
+        let time =
+            time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0)).map_err(|_| fmt::Error)?;
         let text = time.format(&time::format_description::well_known::Rfc3339).map_err(|_| fmt::Error)?;
         out.write_str(&text)
     }

@@ -1,0 +1,584 @@
+//! The agent's end of the delivery session.
+//!
+//! It knows what the spool holds as spans of seqs, decides what to send next within the granted window, and mints
+//! [`Released`] when an ack covers a batch: the only right, besides the spool's own eviction, to remove it.
+//!
+//! Order: the urgent lane first, then fresh live batches, then the live backlog (newest segment first, in order
+//! within it), then bulk. Two windows: urgent batches have one of their own, so that they never wait for room that a
+//! backlog took.
+//!
+//! How to drive it: hand in what happened by `handle_*`; while [`Sender::poll_transmit`] returns a number, read that
+//! batch from the spool, call [`Sender::handle_loaded`], send its schema first if [`Sender::claim_schema`] says so,
+//! and send it. Wake at [`Sender::poll_timeout`] and call [`Sender::handle_timeout`].
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
+
+use super::sending::LaneQueue;
+use crate::{
+    id::{Epoch, Lane, SchemaHash, Seq},
+    limits::BATCH_BYTES_MAX,
+    message::{Ack, LaneRanges, NeedSchema, NumberedHead, Refuse, RefuseReason, SeqRange, Welcome, Window},
+    time::MonoTime,
+};
+
+/// How the sender behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct SenderConfig {
+    /// The shortest wait for an ack before a batch is sent again.
+    pub ack_timeout_min: Duration,
+    /// The longest.
+    pub ack_timeout_max: Duration,
+    /// On a link whose lanes share one connection, batches in flight are kept below what it delivers in this time,
+    /// so that an urgent one does not queue behind them.
+    pub queue_time: Option<Duration>,
+}
+
+/// The agent's end of one robot's delivery session, across reconnects.
+#[derive(Debug)]
+pub struct Sender {
+    config: SenderConfig,
+    lanes: [LaneQueue; 3],
+    flying: BTreeMap<(Lane, Epoch, Seq), Flight>,
+    session: Option<Session>,
+    paused_until: [Option<MonoTime>; 3],
+    /// Smoothed time from sending to ack.
+    ack_time: Option<Duration>,
+    /// Acknowledged payload bytes per second, smoothed over about a second.
+    rate: AckRate,
+}
+
+/// The right to remove acknowledged batches from the spool. Minted only by a [`Sender`], from an ack.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Released {
+    lane: Lane,
+    epoch: Epoch,
+    ranges: Vec<SeqRange>,
+}
+
+/// A batch that the gateway refused for good: the spool has to replace it by a loss record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GaveUp {
+    /// Which batch.
+    pub head: NumberedHead,
+    /// What the gateway said.
+    pub reason: RefuseReason,
+}
+
+#[derive(Debug)]
+struct Session {
+    window: Window,
+    /// Per lane, because lanes are separate streams: a schema sent on one may arrive after a batch of another.
+    sent_schemas: HashSet<(Lane, SchemaHash)>,
+    known_schemas: HashSet<SchemaHash>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Flight {
+    at: MonoTime,
+    bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct AckRate {
+    since: Option<MonoTime>,
+    bytes: usize,
+    per_second: usize,
+}
+
+/// The urgent lane's own window.
+const URGENT_WINDOW: Window = Window { bytes: 128 * 1024, batches: 16 };
+
+/// Batches of a shared connection may always fill this much, however slow it seems.
+const QUEUE_BYTES_MIN: usize = 64 * 1024;
+
+impl SenderConfig {
+    /// The defaults: acks are awaited for 5 to 60 s.
+    pub const DEFAULT: Self = Self {
+        ack_timeout_min: Duration::from_secs(5),
+        ack_timeout_max: Duration::from_secs(60),
+        queue_time: None,
+    };
+}
+
+impl Released {
+    /// Returns the lane of the batches.
+    pub fn lane(&self) -> Lane {
+        self.lane
+    }
+
+    /// Returns the epoch of the batches.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Returns the seqs, as ascending, disjoint ranges.
+    pub fn ranges(&self) -> &[SeqRange] {
+        &self.ranges
+    }
+}
+
+impl Sender {
+    /// Makes a sender that holds nothing.
+    pub fn new(config: SenderConfig) -> Self {
+        Self {
+            config,
+            lanes: Default::default(),
+            flying: BTreeMap::new(),
+            session: None,
+            paused_until: [None; 3],
+            ack_time: None,
+            rate: AckRate::default(),
+        }
+    }
+
+    /// Takes batches that the spool held at start, oldest segment first.
+    pub fn handle_recovered(&mut self, lane: Lane, epoch: Epoch, segment: u64, range: SeqRange) {
+        self.queue(lane).add(epoch, segment, range);
+    }
+
+    /// Takes a batch that the spool has synced.
+    pub fn handle_spooled(&mut self, head: NumberedHead, segment: u64) {
+        let range = SeqRange { first: head.seq, end: head.seq.next() };
+        let connected = self.session.is_some();
+        let queue = self.queue(head.lane);
+        queue.add(head.epoch, segment, range);
+        if connected {
+            queue.add_fresh(head.epoch, head.seq);
+        }
+    }
+
+    /// Forgets batches that the spool evicted.
+    pub fn handle_evicted(&mut self, lane: Lane, epoch: Epoch, range: SeqRange) {
+        self.queue(lane).evict(epoch, range);
+        self.land(lane, epoch, range, None);
+    }
+
+    /// Sets how much may queue on the link that carries the next session; see [`SenderConfig::queue_time`].
+    pub fn set_queue_time(&mut self, queue_time: Option<Duration>) {
+        self.config.queue_time = queue_time;
+    }
+
+    /// Starts a session. What the gateway has is released, everything else is sent.
+    pub fn handle_welcome(&mut self, welcome: &Welcome, now: MonoTime) -> Vec<Released> {
+        self.handle_down();
+        self.session = Some(Session {
+            window: welcome.window,
+            sent_schemas: HashSet::new(),
+            known_schemas: welcome.schemas.iter().copied().collect(),
+        });
+        self.release(&welcome.have, now)
+    }
+
+    /// Ends the session: nothing is on its way any more.
+    pub fn handle_down(&mut self) {
+        self.session = None;
+        self.flying.clear();
+        self.rate = AckRate::default();
+        self.paused_until = [None; 3];
+        self.lanes.iter_mut().for_each(LaneQueue::rewind);
+    }
+
+    /// Takes an ack and returns what it newly covers.
+    pub fn handle_ack(&mut self, ack: &Ack, now: MonoTime) -> Vec<Released> {
+        self.release(&ack.lanes, now)
+    }
+
+    /// Takes a refusal. What was refused for good is returned and not sent again.
+    pub fn handle_refuse(&mut self, refuse: &Refuse, now: MonoTime) -> Option<GaveUp> {
+        let head = refuse.batch;
+        self.flying.remove(&key(head));
+        let Some(retry_after) = refuse.retry_after_ms else {
+            let held = self.queue(head.lane).give_up(head.epoch, head.seq);
+            return held.then_some(GaveUp { head, reason: refuse.reason });
+        };
+        self.queue(head.lane).send_again(head.epoch, head.seq);
+        if refuse.reason == RefuseReason::WindowFull {
+            self.queue(head.lane).fill_oldest_gap_first();
+        }
+        let until = now + Duration::from_millis(retry_after.into());
+        if let Some(paused) = self.paused_until.get_mut(head.lane.index()) {
+            *paused = Some(paused.map_or(until, |earlier| earlier.max(until)));
+        }
+        None
+    }
+
+    /// Takes a request for a schema: schema and batch go again.
+    pub fn handle_need_schema(&mut self, need: &NeedSchema) {
+        self.flying.remove(&key(need.batch));
+        if let Some(session) = &mut self.session {
+            session.known_schemas.remove(&need.hash);
+            session.sent_schemas.remove(&(need.batch.lane, need.hash));
+        }
+        self.queue(need.batch.lane).send_again(need.batch.epoch, need.batch.seq);
+    }
+
+    /// Returns the next batch to send, or `None` until something happens.
+    pub fn poll_transmit(&mut self, now: MonoTime) -> Option<NumberedHead> {
+        self.session.as_ref()?;
+        let head = self.next_urgent(now).or_else(|| self.next_other(now))?;
+        self.flying.insert(key(head), Flight { at: now, bytes: BATCH_BYTES_MAX / 2 });
+        Some(head)
+    }
+
+    /// Says how large a batch from [`Sender::poll_transmit`] is, once it was read and is being sent.
+    pub fn handle_loaded(&mut self, head: NumberedHead, bytes: usize, now: MonoTime) {
+        if let Some(flight) = self.flying.get_mut(&key(head)) {
+            *flight = Flight { at: now, bytes };
+        }
+    }
+
+    /// Says that the spool no longer has a batch from [`Sender::poll_transmit`]; its eviction or loss is reported
+    /// apart.
+    pub fn handle_missing(&mut self, head: NumberedHead) {
+        self.flying.remove(&key(head));
+        self.queue(head.lane).give_up(head.epoch, head.seq);
+    }
+
+    /// Returns whether the schema has to be sent before a batch of this lane, and takes it as sent.
+    pub fn claim_schema(&mut self, lane: Lane, hash: SchemaHash) -> bool {
+        let Some(session) = &mut self.session else { return false };
+        !session.known_schemas.contains(&hash) && session.sent_schemas.insert((lane, hash))
+    }
+
+    /// Returns when to call [`Sender::handle_timeout`].
+    pub fn poll_timeout(&self) -> Option<MonoTime> {
+        self.session.as_ref()?;
+        let resend = self.flying.values().map(|flight| flight.at).min().map(|at| at + self.ack_timeout());
+        let resume = self.paused_until.iter().flatten().min().copied();
+        [resend, resume].into_iter().flatten().min()
+    }
+
+    /// Sends again what was not acknowledged in time, and ends pauses that are over.
+    pub fn handle_timeout(&mut self, now: MonoTime) {
+        let timeout = self.ack_timeout();
+        let overdue = |flight: &Flight| flight.at + timeout <= now;
+        let late: Vec<_> =
+            self.flying.iter().filter(|(_, flight)| overdue(flight)).map(|(key, _)| *key).collect();
+        for (lane, epoch, seq) in late {
+            self.flying.remove(&(lane, epoch, seq));
+            self.queue(lane).send_again(epoch, seq);
+            let doubled = self.ack_time.unwrap_or(self.config.ack_timeout_min) * 2;
+            self.ack_time = Some(doubled.min(self.config.ack_timeout_max));
+        }
+        for paused in &mut self.paused_until {
+            *paused = paused.filter(|until| *until > now);
+        }
+    }
+
+    /// Returns whether everything that was spooled is acknowledged.
+    pub fn is_drained(&self) -> bool {
+        self.lanes.iter().all(LaneQueue::is_empty)
+    }
+
+    /// Returns how many batches are sent and not acknowledged.
+    pub fn in_flight(&self) -> usize {
+        self.flying.len()
+    }
+
+    fn next_urgent(&mut self, now: MonoTime) -> Option<NumberedHead> {
+        let (bytes, batches) = self.load(|lane| lane == Lane::Urgent);
+        let room = bytes < URGENT_WINDOW.bytes as usize && batches < URGENT_WINDOW.batches as usize;
+        if room {
+            self.next_of(Lane::Urgent, now, true).or_else(|| self.next_of(Lane::Urgent, now, false))
+        } else {
+            None
+        }
+    }
+
+    fn next_other(&mut self, now: MonoTime) -> Option<NumberedHead> {
+        let window = self.session.as_ref()?.window;
+        let (bytes, batches) = self.load(|lane| lane != Lane::Urgent);
+        if bytes >= self.bytes_allowed(window) || batches >= window.batches as usize {
+            return None;
+        }
+        [(Lane::Live, true), (Lane::Live, false), (Lane::Bulk, true), (Lane::Bulk, false)]
+            .into_iter()
+            .find_map(|(lane, fresh)| self.next_of(lane, now, fresh))
+    }
+
+    fn next_of(&mut self, lane: Lane, now: MonoTime, fresh: bool) -> Option<NumberedHead> {
+        if self.paused_until.get(lane.index()).copied().flatten().is_some_and(|until| until > now) {
+            return None;
+        }
+        let Self { lanes, flying, .. } = self;
+        let queue = lanes.get_mut(lane.index())?;
+        let is_flying = |epoch, seq| flying.contains_key(&(lane, epoch, seq));
+        let (epoch, seq) = if fresh { queue.poll_fresh()? } else { queue.poll_backlog(is_flying)? };
+        Some(NumberedHead { epoch, lane, seq })
+    }
+
+    fn load(&self, counts: impl Fn(Lane) -> bool) -> (usize, usize) {
+        let flights = self.flying.iter().filter(|((lane, ..), _)| counts(*lane));
+        flights.fold((0, 0), |(bytes, batches), (_, flight)| (bytes + flight.bytes, batches + 1))
+    }
+
+    fn bytes_allowed(&self, window: Window) -> usize {
+        let granted = window.bytes as usize;
+        let Some(queue_time) = self.config.queue_time else { return granted };
+        let per_ms = self.rate.per_second / 1000;
+        let queued = per_ms * usize::try_from(queue_time.as_millis()).unwrap_or(usize::MAX);
+        granted.min(queued.max(QUEUE_BYTES_MIN))
+    }
+
+    fn ack_timeout(&self) -> Duration {
+        let expected = self.ack_time.unwrap_or_default() * 4;
+        expected.clamp(self.config.ack_timeout_min, self.config.ack_timeout_max)
+    }
+
+    fn release(&mut self, lanes: &[LaneRanges], now: MonoTime) -> Vec<Released> {
+        let mut released = Vec::new();
+        for acked in lanes {
+            let mut ranges = Vec::new();
+            for range in &acked.ranges {
+                self.land(acked.lane, acked.epoch, *range, Some(now));
+                ranges.extend(self.queue(acked.lane).ack(acked.epoch, *range));
+            }
+            if !ranges.is_empty() {
+                released.push(Released { lane: acked.lane, epoch: acked.epoch, ranges });
+            }
+        }
+        released
+    }
+
+    /// Takes batches out of flight; with `acked_at`, learns from them how long acks take.
+    fn land(&mut self, lane: Lane, epoch: Epoch, range: SeqRange, acked_at: Option<MonoTime>) {
+        let keys = (lane, epoch, range.first)..(lane, epoch, range.end);
+        let landed: Vec<_> = self.flying.range(keys).map(|(key, flight)| (*key, *flight)).collect();
+        for (key, flight) in landed {
+            self.flying.remove(&key);
+            let Some(now) = acked_at else { continue };
+            let took = now.since(flight.at);
+            self.ack_time = Some(self.ack_time.map_or(took, |smooth| (smooth * 7 + took) / 8));
+            self.rate.count(flight.bytes, now);
+        }
+    }
+
+    fn queue(&mut self, lane: Lane) -> &mut LaneQueue {
+        self.lanes.get_mut(lane.index()).expect("there is a queue for each lane")
+    }
+}
+
+impl AckRate {
+    /// Counts acknowledged bytes and, once enough time has passed, moves the rate halfway to what was measured.
+    fn count(&mut self, bytes: usize, now: MonoTime) {
+        const SPAN: Duration = Duration::from_millis(250);
+        let since = *self.since.get_or_insert(now);
+        self.bytes += bytes;
+        let took = now.since(since);
+        if took >= SPAN {
+            let measured = self.bytes * 1000 / usize::try_from(took.as_millis()).unwrap_or(usize::MAX).max(1);
+            self.per_second = self.per_second.midpoint(measured).max(measured / 2);
+            self.since = Some(now);
+            self.bytes = 0;
+        }
+    }
+}
+
+fn key(head: NumberedHead) -> (Lane, Epoch, Seq) {
+    (head.lane, head.epoch, head.seq)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        id::{InstanceId, LogId},
+        time::WallTime,
+    };
+
+    const EPOCH: Epoch = Epoch { start: 1, random: 1 };
+    const NOW: MonoTime = MonoTime(1_000_000_000);
+
+    fn head(lane: Lane, seq: u64) -> NumberedHead {
+        NumberedHead { epoch: EPOCH, lane, seq: Seq(seq) }
+    }
+
+    fn range(first: u64, end: u64) -> SeqRange {
+        SeqRange { first: Seq(first), end: Seq(end) }
+    }
+
+    fn welcome(batches: u32, have: Vec<LaneRanges>) -> Welcome {
+        Welcome {
+            instance: InstanceId([0; 16]),
+            log: LogId([0; 16]),
+            session: 1,
+            window: Window { bytes: 1 << 20, batches },
+            have,
+            schemas: vec![],
+            now: WallTime(0),
+        }
+    }
+
+    fn ack(lane: Lane, first: u64, end: u64) -> Ack {
+        Ack { lanes: vec![LaneRanges { epoch: EPOCH, lane, ranges: vec![range(first, end)] }] }
+    }
+
+    fn sender(batches: u32) -> Sender {
+        let mut sender = Sender::new(SenderConfig::DEFAULT);
+        sender.handle_welcome(&welcome(batches, vec![]), NOW);
+        sender
+    }
+
+    fn drain(sender: &mut Sender, now: MonoTime) -> Vec<(Lane, u64)> {
+        let mut sent = Vec::new();
+        while let Some(head) = sender.poll_transmit(now) {
+            sender.handle_loaded(head, 1000, now);
+            sent.push((head.lane, head.seq.0));
+        }
+        sent
+    }
+
+    #[test]
+    fn nothing_is_sent_without_a_session() {
+        let mut sender = Sender::new(SenderConfig::DEFAULT);
+        sender.handle_spooled(head(Lane::Live, 1), 1);
+        assert_eq!(sender.poll_transmit(NOW), None);
+    }
+
+    #[test]
+    fn urgent_goes_before_fresh_before_backlog_newest_segment_first_before_bulk() {
+        let mut sender = Sender::new(SenderConfig::DEFAULT);
+        sender.handle_recovered(Lane::Live, EPOCH, 1, range(1, 3));
+        sender.handle_recovered(Lane::Live, EPOCH, 3, range(3, 5));
+        sender.handle_recovered(Lane::Bulk, EPOCH, 1, range(1, 2));
+        sender.handle_welcome(&welcome(100, vec![]), NOW);
+        sender.handle_spooled(head(Lane::Live, 5), 5);
+        sender.handle_spooled(head(Lane::Urgent, 1), 1);
+        let live = |seq| (Lane::Live, seq);
+        let sent = [(Lane::Urgent, 1), live(5), live(3), live(4), live(1), live(2), (Lane::Bulk, 1)];
+        assert_eq!(drain(&mut sender, NOW), sent);
+    }
+
+    #[test]
+    fn the_window_bounds_what_is_in_flight_but_not_urgent_batches() {
+        let mut sender = sender(2);
+        for seq in 1..=5 {
+            sender.handle_spooled(head(Lane::Live, seq), 1);
+        }
+        assert_eq!(drain(&mut sender, NOW), [(Lane::Live, 1), (Lane::Live, 2)]);
+        sender.handle_spooled(head(Lane::Urgent, 1), 1);
+        assert_eq!(drain(&mut sender, NOW), [(Lane::Urgent, 1)]);
+        sender.handle_ack(&ack(Lane::Live, 1, 2), NOW);
+        assert_eq!(drain(&mut sender, NOW), [(Lane::Live, 3)]);
+    }
+
+    #[test]
+    fn an_ack_releases_once() {
+        let mut sender = sender(10);
+        sender.handle_spooled(head(Lane::Live, 1), 1);
+        sender.handle_spooled(head(Lane::Live, 2), 1);
+        drain(&mut sender, NOW);
+        let released = sender.handle_ack(&ack(Lane::Live, 1, 2), NOW);
+        assert_eq!(released, [Released { lane: Lane::Live, epoch: EPOCH, ranges: vec![range(1, 2)] }]);
+        assert_eq!(sender.handle_ack(&ack(Lane::Live, 1, 2), NOW), []);
+        let released = sender.handle_ack(&ack(Lane::Live, 1, 3), NOW);
+        assert_eq!(released[0].ranges(), [range(2, 3)]);
+        assert!(sender.is_drained());
+    }
+
+    #[test]
+    fn an_ack_for_what_was_never_held_releases_nothing() {
+        let mut sender = sender(10);
+        sender.handle_spooled(head(Lane::Live, 1), 1);
+        assert_eq!(sender.handle_ack(&ack(Lane::Live, 2, 90), NOW), []);
+        assert_eq!(sender.handle_ack(&ack(Lane::Bulk, 1, 90), NOW), []);
+        assert!(!sender.is_drained());
+    }
+
+    #[test]
+    fn a_batch_without_its_ack_goes_again_after_the_timeout() {
+        let mut sender = sender(10);
+        sender.handle_spooled(head(Lane::Live, 1), 1);
+        drain(&mut sender, NOW);
+        let at = sender.poll_timeout().unwrap();
+        assert_eq!(at, NOW + SenderConfig::DEFAULT.ack_timeout_min);
+        sender.handle_timeout(at);
+        assert_eq!(drain(&mut sender, at), [(Lane::Live, 1)]);
+    }
+
+    #[test]
+    fn a_new_session_resends_only_what_was_not_acknowledged() {
+        let mut sender = sender(10);
+        for seq in 1..=4 {
+            sender.handle_spooled(head(Lane::Live, seq), 1);
+        }
+        drain(&mut sender, NOW);
+        sender.handle_ack(&ack(Lane::Live, 1, 2), NOW);
+        let have = ack(Lane::Live, 3, 4).lanes;
+        let released = sender.handle_welcome(&welcome(10, have), NOW);
+        assert_eq!(released[0].ranges(), [range(3, 4)]);
+        assert_eq!(drain(&mut sender, NOW), [(Lane::Live, 2), (Lane::Live, 4)]);
+    }
+
+    #[test]
+    fn a_refused_lane_pauses_and_others_go_on() {
+        let mut sender = sender(10);
+        sender.handle_spooled(head(Lane::Live, 1), 1);
+        sender.handle_spooled(head(Lane::Bulk, 1), 1);
+        drain(&mut sender, NOW);
+        let batch = head(Lane::Live, 1);
+        let refuse = Refuse { batch, reason: RefuseReason::Busy, retry_after_ms: Some(100) };
+        assert_eq!(sender.handle_refuse(&refuse, NOW), None);
+        sender.handle_spooled(head(Lane::Bulk, 2), 1);
+        assert_eq!(drain(&mut sender, NOW), [(Lane::Bulk, 2)]);
+        let at = sender.poll_timeout().unwrap();
+        sender.handle_timeout(at);
+        assert_eq!(drain(&mut sender, at), [(Lane::Live, 1)]);
+    }
+
+    #[test]
+    fn a_batch_refused_for_good_is_given_up_once_and_released_by_its_loss_records_ack() {
+        let mut sender = sender(10);
+        sender.handle_spooled(head(Lane::Live, 1), 1);
+        drain(&mut sender, NOW);
+        let batch = head(Lane::Live, 1);
+        let refuse = Refuse { batch, reason: RefuseReason::Malformed, retry_after_ms: None };
+        assert!(sender.handle_refuse(&refuse, NOW).is_some());
+        assert!(sender.handle_refuse(&refuse, NOW).is_none());
+        assert_eq!(drain(&mut sender, NOW), []);
+        assert!(!sender.is_drained());
+        sender.handle_ack(&ack(Lane::Live, 1, 2), NOW);
+        assert!(sender.is_drained());
+    }
+
+    #[test]
+    fn a_schema_goes_once_per_lane_and_again_on_demand() {
+        let mut sender = sender(10);
+        let hash = SchemaHash([7; 16]);
+        sender.handle_spooled(head(Lane::Live, 1), 1);
+        drain(&mut sender, NOW);
+        assert!(sender.claim_schema(Lane::Live, hash));
+        assert!(!sender.claim_schema(Lane::Live, hash));
+        assert!(sender.claim_schema(Lane::Bulk, hash));
+        sender.handle_need_schema(&NeedSchema { batch: head(Lane::Live, 1), hash });
+        assert!(sender.claim_schema(Lane::Live, hash));
+        assert_eq!(drain(&mut sender, NOW), [(Lane::Live, 1)]);
+    }
+
+    #[test]
+    fn a_full_receive_window_is_answered_with_the_oldest_gap() {
+        let mut sender = Sender::new(SenderConfig::DEFAULT);
+        sender.handle_recovered(Lane::Live, EPOCH, 1, range(1, 3));
+        sender.handle_recovered(Lane::Live, EPOCH, 3, range(3, 5));
+        sender.handle_welcome(&welcome(1, vec![]), NOW);
+        assert_eq!(drain(&mut sender, NOW), [(Lane::Live, 3)]);
+        let batch = head(Lane::Live, 3);
+        sender
+            .handle_refuse(&Refuse { batch, reason: RefuseReason::WindowFull, retry_after_ms: Some(0) }, NOW);
+        sender.handle_timeout(NOW);
+        assert_eq!(drain(&mut sender, NOW), [(Lane::Live, 1)]);
+    }
+
+    #[test]
+    fn on_a_shared_connection_the_queue_follows_the_measured_rate() {
+        let mut sender = sender(10_000);
+        sender.set_queue_time(Some(Duration::from_millis(250)));
+        for seq in 1..=500 {
+            sender.handle_spooled(head(Lane::Live, seq), 1);
+        }
+        assert_eq!(drain(&mut sender, NOW).len(), QUEUE_BYTES_MIN.div_ceil(1000));
+    }
+}
