@@ -26,7 +26,7 @@ use muster_protocol::{
     time::{MonoTime, WallTime},
 };
 
-pub use declared::{Declaration, Declarations, glob_matches};
+pub use declared::{Declaration, Declarations};
 pub use page::Run;
 
 use page::{DoesNotFit, Full, Page};

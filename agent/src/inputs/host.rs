@@ -78,15 +78,11 @@ pub fn declarations() -> Vec<Declaration> {
         ("host.battery.soc", "1"),
         ("host.uptime", "s"),
     ];
-    let declare = |(channels, unit): (&str, &str)| Declaration {
-        channels: channels.to_owned(),
-        unit: Some(unit.to_owned()),
-        ..Declaration::default()
-    };
-    let every = |channels: &str, seconds: u64| Declaration {
-        channels: channels.to_owned(),
+    let of = |channels: &str| Declaration::of(channels.parse().expect("the table above has patterns"));
+    let declare = |(channels, unit): (&str, &str)| Declaration { unit: Some(unit.to_owned()), ..of(channels) };
+    let every = |channels, seconds: u64| Declaration {
         interval_ns: Some(seconds * 1_000_000_000),
-        ..Declaration::default()
+        ..of(channels)
     };
     let intervals = [every("host.disk[*", DISKS_EVERY * INTERVAL.as_secs()), every("host.*", INTERVAL.as_secs())];
     UNITS.into_iter().map(declare).chain(intervals).collect()
