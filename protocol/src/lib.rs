@@ -7,6 +7,7 @@
 pub mod batch;
 pub mod column;
 pub mod frame;
+pub mod glob;
 pub mod id;
 pub mod limits;
 pub mod loss;
