@@ -47,7 +47,7 @@ pub use checkpoint::CheckpointError;
 pub use freshness::{FRESH_NS_MIN, Freshness, LATE_NS_MIN, LinkState, Pace, SILENCE_NS_MAX, freshness};
 pub use health::{Health, LOSS_NS_WARN, Level, SKEW_NS_WARN};
 pub use link::{LinkReading, LiveLink, LiveLinks};
-pub use reading::{ChannelReading, Freshnesses, Marks, RobotReading};
+pub use reading::{Backlog, ChannelReading, Freshnesses, Marks, RobotReading};
 pub use robot::{RobotState, Totals};
 
 use applied::Applied;

@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use muster_protocol::{id::RobotId, message::HeldLane, time::WallTime};
 
-use super::freshness::{LinkState, SILENCE_NS_MAX};
+use super::{
+    freshness::{LinkState, SILENCE_NS_MAX},
+    reading::Backlog,
+};
 use crate::record::{DownReason, Transport};
 
 /// Knows the sessions that are open now. Its methods are called while requests wait: they never block for long.
@@ -25,9 +28,11 @@ pub trait LiveLinks: Send + Sync {
 pub struct LiveLink {
     /// When anything was heard, in the gateway's time.
     pub last_heard: WallTime,
-    /// Samples on the robot that are not yet acknowledged, as it said last.
+    /// When the robot said last what its spool holds, in the gateway's time.
+    pub told_at: WallTime,
+    /// Samples on the robot that are not yet acknowledged, as it said then.
     pub backlog_samples: u64,
-    /// What the robot's spool holds, as it said last.
+    /// What its spool holds, as it said then.
     pub held: Vec<HeldLane>,
     /// How far the robot's wall clock is ahead of the gateway's, if it ever said.
     pub clock_skew_ns: Option<i64>,
@@ -35,6 +40,14 @@ pub struct LiveLink {
     pub transport: Transport,
     /// From where.
     pub address: String,
+}
+
+impl LiveLink {
+    /// Returns what is still on the robot. A client of plain JSON has no spool and promises nothing.
+    pub fn backlog(&self) -> Option<Backlog> {
+        let has_spool = self.transport != Transport::MqttJson;
+        has_spool.then_some(Backlog { samples: self.backlog_samples, at: self.told_at })
+    }
 }
 
 /// What the log says of a robot's sessions: the start of the last one, and the last end.
@@ -173,6 +186,7 @@ mod tests {
     fn heard(at: i64) -> LiveLink {
         LiveLink {
             last_heard: WallTime(at * S),
+            told_at: WallTime(at * S),
             backlog_samples: 0,
             held: Vec::new(),
             clock_skew_ns: None,

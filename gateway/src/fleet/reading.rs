@@ -21,12 +21,21 @@ pub struct RobotReading {
     pub marks: Marks,
     /// The roll-up.
     pub health: Health,
-    /// Samples still on the robot, as it said last; `None` if no session is open.
-    pub backlog_samples: Option<u64>,
+    /// What is still on the robot; `None` if no session is open, or the robot has no spool.
+    pub backlog: Option<Backlog>,
     /// How far its wall clock is ahead of the gateway's.
     pub skew_ns: Option<i64>,
     /// Whether its system says that its clock is synchronised.
     pub synchronised: Option<bool>,
+}
+
+/// What a robot's spool holds, as the robot said last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backlog {
+    /// Samples that are not yet acknowledged.
+    pub samples: u64,
+    /// When the robot said so, in the gateway's time.
+    pub at: WallTime,
 }
 
 /// One channel at one moment.
@@ -89,7 +98,7 @@ impl RobotState {
             freshness,
             marks,
             health,
-            backlog_samples: live.map(|live| live.backlog_samples),
+            backlog: live.and_then(LiveLink::backlog),
             skew_ns,
             synchronised: self.anchors.synchronised(),
         }

@@ -117,6 +117,7 @@ fn up(clock: Option<Clock>) -> Body {
 fn heard(at: i64) -> LiveLink {
     LiveLink {
         last_heard: WallTime(at),
+        told_at: WallTime(at),
         backlog_samples: 3120,
         held: Vec::new(),
         clock_skew_ns: None,
