@@ -1,29 +1,49 @@
 //! A batch: rows of samples as columns, the unit that is spooled, sent, committed and acknowledged.
+//!
+//! ```text
+//!   head, not compressed | compression u8 | length before it varint | body to the end
+//!
+//!   body:  groups varint | group of each row: a column | each group
+//!   group: fields varint | channel of each field | t: a column | stamped by: a column | a column for each field
+//! ```
+//!
+//! Rows of one shape (the same channels with the same types in the same order) form a group: their time is stored
+//! once, and each field becomes a [`column`](crate::column). A field that is null or changes its type just makes
+//! another shape. Every value comes back bit for bit, every row in its order.
+//!
+//! Whatever bytes come from outside, decoding neither panics nor holds more than the limits allow, and what it
+//! accepts agrees with its head. PROTOCOL.md#batches is the specification.
+
+mod builder;
+mod decode;
+mod encode;
+mod head;
+pub(crate) mod packed;
+mod samples;
+
+pub use self::{
+    builder::BatchBuilder,
+    decode::{decode, peek},
+    head::BATCH_VERSION,
+    packed::UnpackError,
+    samples::Samples,
+};
 
 use bytes::Bytes;
 
 use crate::{
-    column::{ColumnData, ValueRef},
+    column::{ColumnData, ColumnError, ReadError, ValueRef},
     id::SchemaHash,
+    limits::BATCH_BYTES_MAX,
     message::Clock,
-    sample::{StampedBy, Value},
-    schema::Schema,
+    sample::StampedBy,
     time::WallTime,
 };
-
-/// Collects rows into the next batch.
-///
-/// Push rows until [`is_full`](Self::is_full), then [`finish`](Self::finish). While it is not full, a row is refused
-/// only for what the row itself is.
-#[derive(Debug, Default)]
-pub struct BatchBuilder {
-    rows: u32,
-}
 
 /// A batch as it is spooled, sent and stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncodedBatch {
-    /// At most [`BATCH_BYTES_MAX`](crate::limits::BATCH_BYTES_MAX).
+    /// At most [`BATCH_BYTES_MAX`].
     pub bytes: Bytes,
     /// What the uncompressed head says.
     pub info: BatchInfo,
@@ -103,9 +123,9 @@ pub enum RowError {
     #[error("a row without samples")]
     Empty,
     /// The row is larger than any batch may hold.
-    #[error("a row of {bytes} bytes; at most {max} are allowed: send fewer or shorter values in one line")]
+    #[error("a row of {bytes} bytes; at most {max} are allowed: send fewer or shorter values in one row")]
     Oversize {
-        /// Its size.
+        /// Its size by [`Row::raw_bytes`](crate::sample::Row::raw_bytes).
         bytes: usize,
         /// The largest allowed.
         max: usize,
@@ -119,93 +139,121 @@ pub enum RowError {
         max: usize,
     },
     /// The batch is full: finish it and push the row into the next one.
-    #[error("the batch is full")]
+    #[error("the batch is full; finish it first")]
     Full,
 }
 
 /// Why bytes are not a batch.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BatchError {
-    /// It does not decode.
-    #[error("the batch does not decode: {why}")]
-    Malformed {
-        /// What the decoder says.
-        why: String,
+    /// It is longer than allowed.
+    #[error("a batch of {bytes} bytes; at most {BATCH_BYTES_MAX} are allowed")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
     },
-}
-
-impl BatchBuilder {
-    /// Starts without rows.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Adds a row: its time, who gave it, and (channel index, value) for each field.
-    pub fn push_row(&mut self, t: WallTime, by: StampedBy, fields: &[(u32, Value)]) -> Result<(), RowError> {
-        let _ = (t, by, fields);
-        Ok(())
-    }
-
-    /// Returns how many rows it holds.
-    pub fn rows(&self) -> u32 {
-        self.rows
-    }
-
-    /// Returns how many samples it holds.
-    pub fn samples(&self) -> u32 {
-        self.rows
-    }
-
-    /// Returns what the rows cost uncompressed.
-    pub fn raw_bytes(&self) -> usize {
-        0
-    }
-
-    /// Returns whether it holds no rows.
-    pub fn is_empty(&self) -> bool {
-        self.rows == 0
-    }
-
-    /// Returns whether it has to be finished before the next row.
-    pub fn is_full(&self) -> bool {
-        false
-    }
-
-    /// Returns the earliest time of a row, or `None` without rows.
-    pub fn t_min(&self) -> Option<WallTime> {
-        None
-    }
-
-    /// Returns the latest time of a row, or `None` without rows.
-    pub fn t_max(&self) -> Option<WallTime> {
-        None
-    }
-
-    /// Encodes the rows, in as many batches as the limit of an encoded batch asks for; none without rows.
-    ///
-    /// # Panics
-    /// If a row has a channel index that the schema does not have.
-    pub fn finish(self, schema: &Schema, clock: Clock) -> Vec<EncodedBatch> {
-        let _ = (schema, clock);
-        Vec::new()
-    }
-}
-
-/// Reads the head of an encoded batch. The body is not looked at.
-pub fn peek(bytes: &[u8]) -> Result<BatchInfo, BatchError> {
-    let _ = bytes;
-    Err(BatchError::Malformed { why: String::new() })
-}
-
-/// Decodes a batch with the schema that its head names.
-pub fn decode(bytes: &[u8], schema: &Schema) -> Result<DecodedBatch, BatchError> {
-    let _ = (bytes, schema);
-    Err(BatchError::Malformed { why: String::new() })
+    /// A version that this program does not read.
+    #[error("batch version {found}, but this program reads version {BATCH_VERSION}; update it")]
+    UnknownVersion {
+        /// The version found.
+        found: u8,
+    },
+    /// A length or count does not read, or is above its limit.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The body does not decompress.
+    #[error(transparent)]
+    Unpack(#[from] UnpackError),
+    /// The head has flags that this version does not have.
+    #[error("unknown flags {found:#04x}")]
+    UnknownFlags {
+        /// The flags found.
+        found: u8,
+    },
+    /// The head announces no rows, or a row without samples.
+    #[error("{rows} rows with {samples} samples; every batch has rows and every row has samples")]
+    NoSamples {
+        /// The rows announced.
+        rows: usize,
+        /// The samples announced.
+        samples: usize,
+    },
+    /// The body has fewer samples than the head announces.
+    #[error("fewer samples than the {announced} that the head announces")]
+    WrongSamples {
+        /// The samples announced.
+        announced: u32,
+    },
+    /// The head's times are not those of the rows.
+    #[error("the times in the head are not the earliest and latest of the rows")]
+    WrongTimes,
+    /// It was made with another schema than the one given.
+    #[error("the batch needs schema {needed}, not {given}")]
+    WrongSchema {
+        /// The schema that it names.
+        needed: SchemaHash,
+        /// The schema given.
+        given: SchemaHash,
+    },
+    /// The column of groups does not decode.
+    #[error("the order of rows does not decode: {why}")]
+    Order {
+        /// Why.
+        why: ColumnError,
+    },
+    /// A row belongs to a group that is not there.
+    #[error("a row of group {group}, but there are {groups}")]
+    NoSuchGroup {
+        /// The group named.
+        group: i64,
+        /// The groups there are.
+        groups: usize,
+    },
+    /// Groups are not numbered by their first row.
+    #[error("row {row} starts a group out of order")]
+    GroupOrder {
+        /// The row.
+        row: u32,
+    },
+    /// A group has no rows.
+    #[error("group {group} has no rows")]
+    EmptyGroup {
+        /// The group.
+        group: usize,
+    },
+    /// A group's rows have no fields.
+    #[error("a group without fields")]
+    NoFields,
+    /// A field's channel is not in the schema.
+    #[error("channel {channel}, but the schema has {channels}")]
+    NoSuchChannel {
+        /// The channel's index.
+        channel: i64,
+        /// The channels of the schema.
+        channels: usize,
+    },
+    /// The times of a group, or who gave them, do not decode.
+    #[error("the times of a group do not decode: {why}")]
+    GroupColumn {
+        /// Why.
+        why: ColumnError,
+    },
+    /// The values of a field do not decode.
+    #[error("the values of channel {channel} do not decode: {why}")]
+    Column {
+        /// The channel's index.
+        channel: u32,
+        /// Why.
+        why: ColumnError,
+    },
 }
 
 impl DecodedBatch {
     /// Returns the samples by row, then by field.
-    pub fn samples(&self) -> impl Iterator<Item = SampleRef<'_>> {
-        std::iter::empty()
+    pub fn samples(&self) -> Samples<'_> {
+        Samples::of(self)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,156 +1,174 @@
-//! A column: the values of one channel in the rows of one shape, all of one type.
+//! A column: the values of one field in the rows of one shape, all of one type.
 //!
-//! Decoding goes straight into typed vectors. Text and bytes are ranges of one buffer, so that a constant of many
-//! rows is held once. PROTOCOL.md#columns is the specification.
+//! ```text
+//!   type and codec u8 | length varint | bytes of the codec
+//! ```
+//!
+//! The upper three bits of the first byte are the type, the lower five the codec, so that better codecs come without
+//! a new version of the wire. The encoder picks a codec by a cheap look at the values; the choice changes the size
+//! and never the values: every bit comes back, those of NaNs too.
+//!
+//! Decoding goes straight into typed vectors. Text and bytes are spans of one buffer, so that what repeats is held
+//! once: a decoded column is never larger than its bytes plus 8 bytes a row. PROTOCOL.md#columns is the specification.
 
-use crate::sample::{Value, ValueType};
+mod bits;
+mod blobs;
+mod decimal;
+mod delta;
+mod dictionary;
+mod float;
+mod int;
+pub(crate) mod reader;
+mod value;
+mod xor;
 
-/// Values of one type, in the order of the group's rows.
-#[derive(Clone, Debug)]
-pub enum ColumnData {
-    /// Truth values.
-    Bool(Vec<bool>),
-    /// Integers.
-    Int(Vec<i64>),
-    /// Floats, bit for bit.
-    Float(Vec<f64>),
-    /// Texts.
-    Text(TextValues),
-    /// Byte strings.
-    Bytes(BytesValues),
+pub(crate) use self::{blobs::BlobSlice, value::ColumnSlice};
+pub use self::{
+    blobs::{BytesValues, TextValues},
+    reader::ReadError,
+    value::{ColumnData, ValueRef},
+};
+
+use self::reader::{Reader, put_count};
+use crate::{limits::BATCH_RAW_BYTES_MAX, sample::ValueType};
+
+/// How a column's values are written; the number is the one on the wire. New codecs are appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Codec {
+    /// Each value by itself.
+    Plain = 0,
+    /// One value for all rows.
+    Constant = 1,
+    /// Differences of neighbours.
+    Delta = 2,
+    /// Differences of differences.
+    DeltaOfDelta = 3,
+    /// Bits that differ from the value before, by byte planes.
+    Xor = 4,
+    /// The distinct values once, then which one each row has.
+    Dictionary = 5,
+    /// Floats that are short decimals, as integers at one power of ten.
+    Decimal = 6,
 }
 
-/// Texts that share one buffer; equal ones may share their bytes.
-#[derive(Clone, Debug, Default)]
-pub struct TextValues {
-    text: String,
-    spans: Vec<Span>,
+/// Why bytes are not a column of as many values as its group has rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ColumnError {
+    /// A length, count or value does not read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The first byte names a type that this version does not have.
+    #[error("unknown value type {number}")]
+    UnknownType {
+        /// The number found.
+        number: u8,
+    },
+    /// The first byte names a codec that this version does not have, at least for this type.
+    #[error("unknown codec {number} for {kind:?} values")]
+    UnknownCodec {
+        /// The number found.
+        number: u8,
+        /// The type found.
+        kind: ValueType,
+    },
+    /// The column is of another type than its place asks for.
+    #[error("{found:?} values where {expected:?} ones belong")]
+    WrongType {
+        /// The type that belongs there.
+        expected: ValueType,
+        /// The type found.
+        found: ValueType,
+    },
+    /// A row refers to a dictionary entry that is not there.
+    #[error("dictionary entry {entry} of {entries}")]
+    NoSuchEntry {
+        /// The entry referred to.
+        entry: usize,
+        /// The entries there are.
+        entries: usize,
+    },
+    /// Text is not UTF-8, or a text starts inside a character.
+    #[error("text that is not UTF-8")]
+    NotUtf8,
+    /// A truth value is neither 0 nor 1, or padding bits are set.
+    #[error("a byte of truth values is {found:#04x}")]
+    BadBits {
+        /// The byte found.
+        found: u8,
+    },
+    /// A power of ten is beyond what a float has.
+    #[error("decimal places {places}")]
+    BadPlaces {
+        /// The places found.
+        places: u8,
+    },
 }
 
-/// Byte strings that share one buffer; equal ones may share their bytes.
-#[derive(Clone, Debug, Default)]
-pub struct BytesValues {
-    bytes: Vec<u8>,
-    spans: Vec<Span>,
+impl Codec {
+    const ALL: [Self; 7] = [
+        Self::Plain,
+        Self::Constant,
+        Self::Delta,
+        Self::DeltaOfDelta,
+        Self::Xor,
+        Self::Dictionary,
+        Self::Decimal,
+    ];
 }
 
-/// One value, borrowed from a column.
-#[derive(Clone, Copy, Debug)]
-pub enum ValueRef<'a> {
-    /// True or false.
-    Bool(bool),
-    /// A signed 64-bit integer.
-    Int(i64),
-    /// A 64-bit float, any bits.
-    Float(f64),
-    /// Text.
-    Text(&'a str),
-    /// Bytes.
-    Bytes(&'a [u8]),
+/// Appends a column.
+pub(crate) fn encode(values: &ColumnSlice<'_>, out: &mut Vec<u8>) {
+    let mut bytes = Vec::new();
+    let codec = match values {
+        ColumnSlice::Bool(values) => bits::encode(values, &mut bytes),
+        ColumnSlice::Int(values) => int::encode(values, &mut bytes),
+        ColumnSlice::Float(values) => float::encode(values, &mut bytes),
+        ColumnSlice::Text(values) | ColumnSlice::Bytes(values) => blobs::encode(values, &mut bytes),
+    };
+    out.push((values.kind() as u8) << CODEC_BITS | codec as u8);
+    put_count(out, bytes.len());
+    out.extend_from_slice(&bytes);
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Span {
-    start: u32,
-    end: u32,
-}
-
-impl ColumnData {
-    /// Returns the type of all values.
-    pub fn kind(&self) -> ValueType {
-        match self {
-            Self::Bool(_) => ValueType::Bool,
-            Self::Int(_) => ValueType::Int,
-            Self::Float(_) => ValueType::Float,
-            Self::Text(_) => ValueType::Text,
-            Self::Bytes(_) => ValueType::Bytes,
+/// Reads a column of `rows` values. The caller has bounded `rows`: that many values are allocated.
+pub(crate) fn decode(reader: &mut Reader<'_>, rows: usize) -> Result<ColumnData, ColumnError> {
+    let head = reader.byte()?;
+    let number = head >> CODEC_BITS;
+    let kind = ValueType::from_wire(number).ok_or(ColumnError::UnknownType { number })?;
+    let number = head & CODEC_MASK;
+    let unknown = ColumnError::UnknownCodec { number, kind };
+    let codec = Codec::ALL.get(usize::from(number)).copied().ok_or(unknown)?;
+    let length = reader.count("bytes of a column", BATCH_RAW_BYTES_MAX)?;
+    let mut bytes = Reader::new(reader.take(length)?);
+    let data = match kind {
+        ValueType::Bool => bits::decode(codec, &mut bytes, rows)?.map(ColumnData::Bool),
+        ValueType::Int => int::decode(codec, &mut bytes, rows)?.map(ColumnData::Int),
+        ValueType::Float => float::decode(codec, &mut bytes, rows)?.map(ColumnData::Float),
+        ValueType::Text => {
+            blobs::decode(codec, &mut bytes, rows)?.map(TextValues::new).transpose()?.map(ColumnData::Text)
         }
-    }
+        ValueType::Bytes => blobs::decode(codec, &mut bytes, rows)?.map(ColumnData::Bytes),
+    };
+    bytes.finish()?;
+    data.ok_or(unknown)
+}
 
-    /// Returns how many values there are.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Bool(values) => values.len(),
-            Self::Int(values) => values.len(),
-            Self::Float(values) => values.len(),
-            Self::Text(values) => values.len(),
-            Self::Bytes(values) => values.len(),
-        }
-    }
-
-    /// Returns whether there are no values.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Returns the value at this place.
-    pub fn get(&self, at: usize) -> Option<ValueRef<'_>> {
-        match self {
-            Self::Bool(values) => values.get(at).map(|value| ValueRef::Bool(*value)),
-            Self::Int(values) => values.get(at).map(|value| ValueRef::Int(*value)),
-            Self::Float(values) => values.get(at).map(|value| ValueRef::Float(*value)),
-            Self::Text(values) => values.get(at).map(ValueRef::Text),
-            Self::Bytes(values) => values.get(at).map(ValueRef::Bytes),
-        }
+/// Reads a column of integers.
+pub(crate) fn decode_ints(reader: &mut Reader<'_>, rows: usize) -> Result<Vec<i64>, ColumnError> {
+    match decode(reader, rows)? {
+        ColumnData::Int(values) => Ok(values),
+        other => Err(ColumnError::WrongType { expected: ValueType::Int, found: other.kind() }),
     }
 }
 
-impl TextValues {
-    /// Returns how many texts there are.
-    pub fn len(&self) -> usize {
-        self.spans.len()
-    }
-
-    /// Returns whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.spans.is_empty()
-    }
-
-    /// Returns the text at this place.
-    pub fn get(&self, at: usize) -> Option<&str> {
-        let span = self.spans.get(at)?;
-        self.text.get(span.start as usize..span.end as usize)
+/// Reads a column of truth values.
+pub(crate) fn decode_bools(reader: &mut Reader<'_>, rows: usize) -> Result<Vec<bool>, ColumnError> {
+    match decode(reader, rows)? {
+        ColumnData::Bool(values) => Ok(values),
+        other => Err(ColumnError::WrongType { expected: ValueType::Bool, found: other.kind() }),
     }
 }
 
-impl BytesValues {
-    /// Returns how many byte strings there are.
-    pub fn len(&self) -> usize {
-        self.spans.len()
-    }
-
-    /// Returns whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.spans.is_empty()
-    }
-
-    /// Returns the bytes at this place.
-    pub fn get(&self, at: usize) -> Option<&[u8]> {
-        let span = self.spans.get(at)?;
-        self.bytes.get(span.start as usize..span.end as usize)
-    }
-}
-
-impl ValueRef<'_> {
-    /// Returns the type.
-    pub fn kind(self) -> ValueType {
-        match self {
-            Self::Bool(_) => ValueType::Bool,
-            Self::Int(_) => ValueType::Int,
-            Self::Float(_) => ValueType::Float,
-            Self::Text(_) => ValueType::Text,
-            Self::Bytes(_) => ValueType::Bytes,
-        }
-    }
-
-    /// Returns the value with a copy of its text or bytes.
-    pub fn to_value(self) -> Value {
-        match self {
-            Self::Bool(value) => Value::Bool(value),
-            Self::Int(value) => Value::Int(value),
-            Self::Float(value) => Value::Float(value),
-            Self::Text(value) => Value::Text(value.to_owned()),
-            Self::Bytes(value) => Value::Bytes(value.to_owned()),
-        }
-    }
-}
+const CODEC_BITS: u8 = 5;
+const CODEC_MASK: u8 = (1 << CODEC_BITS) - 1;
