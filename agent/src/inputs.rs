@@ -34,7 +34,7 @@ use tokio::{sync::watch, task::JoinSet};
 use crate::{
     batcher::Manner,
     clock::Clock,
-    intake::{Counts, Intake, Origin, Source},
+    intake::{Counts, Intake, Origin},
 };
 
 use feed::{Feeder, Syncs};

@@ -28,7 +28,7 @@ pub enum Want {
 pub struct State {
     /// Every input ended, and everything that they sent was taken.
     pub drained: bool,
-    /// Nothing comes in any more.
+    /// Nothing comes in any more, and everything was taken.
     pub closed: bool,
 }
 
@@ -42,6 +42,8 @@ impl Outlet {
     pub fn take(&mut self, want: Want, patience: Option<Duration>, out: &mut VecDeque<Item>) -> State {
         let mut inner = self.shared.inner();
         for last_look in [patience == Some(Duration::ZERO), true] {
+            // At the end everything is taken: nobody will come for it later.
+            let want = if inner.closed { Want::All } else { want };
             let took_live = want != Want::Nothing && inner.live.take(out);
             let took_wait = want == Want::All && inner.wait.take(out);
             if took_wait {
@@ -77,7 +79,7 @@ impl Outlet {
 impl Inner {
     fn state(&self) -> State {
         let empty = self.live.is_empty() && self.wait.is_empty();
-        State { drained: self.sealed && self.sources == 0 && empty, closed: self.closed }
+        State { drained: self.sealed && self.sources == 0 && empty, closed: self.closed && empty }
     }
 }
 
