@@ -11,6 +11,7 @@ pub mod handle;
 pub mod inputs;
 pub mod intake;
 pub mod link;
+pub mod logging;
 pub mod program;
 pub mod recorder;
 pub mod spool;

@@ -9,6 +9,7 @@ pub mod fleet;
 pub mod http;
 pub mod ingest;
 pub mod link;
+pub mod logging;
 pub mod metrics;
 pub mod muster;
 pub mod program;
