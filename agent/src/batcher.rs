@@ -236,9 +236,11 @@ impl<O: Clone + PartialEq> Batcher<O> {
     }
 
     fn open_pages(&self) -> impl Iterator<Item = (usize, usize, &Page<O>)> {
-        let pages = self.books.iter().enumerate().flat_map(|(book, pages)| {
-            pages.iter().enumerate().map(move |(at, page)| (book, at, page))
-        });
+        let pages = self
+            .books
+            .iter()
+            .enumerate()
+            .flat_map(|(book, pages)| pages.iter().enumerate().map(move |(at, page)| (book, at, page)));
         pages.filter(|(_, _, page)| !page.open().is_empty())
     }
 

@@ -98,7 +98,9 @@ pub enum Refused {
     #[error(transparent)]
     Row(#[from] RowRefused),
     /// The queue has no room, because the disk or the processor is slower than the inputs.
-    #[error("the queue to the spool is full for lane {lane}: the disk or the processor is slower than the inputs")]
+    #[error(
+        "the queue to the spool is full for lane {lane}: the disk or the processor is slower than the inputs"
+    )]
     QueueFull {
         /// The row's lane.
         lane: Lane,

@@ -31,8 +31,9 @@ use muster_protocol::{
 use tokio::sync::mpsc;
 
 use crate::{
-    batcher::BatcherConfig,
+    batcher::{BatcherConfig, Declarations},
     clock::Clock,
+    config::Config,
     intake::{Intake, Outlet, Want},
     spool::{Evicted, Spool, SpoolFault, Spooled},
 };
@@ -130,6 +131,17 @@ pub fn start(
 impl Default for RecorderConfig {
     fn default() -> Self {
         Self { sync_every: Duration::from_millis(500), batcher: BatcherConfig::default() }
+    }
+}
+
+impl RecorderConfig {
+    /// Takes what the configuration says, with all declarations. The bulk lane waits at least its usual time: that is
+    /// what it is for.
+    pub fn new(config: &Config, declarations: Arc<Declarations>) -> Self {
+        let linger_live = config.batch.linger.duration();
+        let linger_bulk = BatcherConfig::default().linger_bulk.max(linger_live);
+        let batcher = BatcherConfig { linger_live, linger_bulk, declarations };
+        Self { sync_every: config.spool.sync_every.duration(), batcher }
     }
 }
 

@@ -2,11 +2,7 @@
 
 use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 
-use muster_protocol::{
-    id::Lane,
-    message::Clock as ClockReading,
-    time::MonoTime,
-};
+use muster_protocol::{id::Lane, message::Clock as ClockReading, time::MonoTime};
 
 use crate::{
     batcher::{Batcher, Closed, Manner},
@@ -197,11 +193,17 @@ impl Core {
             return self.parked.push_back(closed);
         }
         let entry = entry_of(&closed);
-        let appended = if waits { self.spool.append(closed.lane, &entry).map(|_| ()) } else { self.force(closed.lane, &entry, now) };
+        let appended = if waits {
+            self.spool.append(closed.lane, &entry).map(|_| ())
+        } else {
+            self.force(closed.lane, &entry, now)
+        };
         match appended {
             Ok(()) => self.appended(&closed, now),
             Err(AppendError::Full { .. }) if waits => {
-                tracing::info!("the spool is full: files and pipes wait until the gateway has taken some of it");
+                tracing::info!(
+                    "the spool is full: files and pipes wait until the gateway has taken some of it"
+                );
                 self.parked.push_back(closed);
             }
             Err(error @ (AppendError::Full { .. } | AppendError::TooLarge { .. })) => {
