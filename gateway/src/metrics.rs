@@ -237,9 +237,7 @@ impl Metrics {
         held.partitions.set(now.partitions);
         held.disk_bytes.set(now.disk_bytes);
         held.blobs_bytes.set(now.blobs_bytes);
-        let mut out = String::new();
-        encode(&mut out, &self.registry).expect("a String takes any text");
-        out
+        text_of(&self.registry)
     }
 }
 
@@ -253,6 +251,12 @@ impl fmt::Debug for Metrics {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Metrics").finish_non_exhaustive()
     }
+}
+
+fn text_of(registry: &Registry) -> String {
+    let mut out = String::new();
+    encode(&mut out, registry).expect("a String takes any text");
+    out
 }
 
 #[cfg(test)]
