@@ -1,1 +1,302 @@
-//! Not written yet.
+//! The spool: keeps what the robot recorded on its disk until the gateway has it durably.
+//!
+//! # What it promises
+//! - A batch is *accepted* when the sync that covers it has returned; [`Spool::sync`] then mints its [`Spooled`].
+//!   Accepted batches survive a power cut, with the same bytes under the same (lane, epoch, seq).
+//! - An accepted batch leaves the spool only when it was acknowledged ([`Spool::release`]) or when a loss record that
+//!   lists it is synced ([`Evicted`]). Loss records travel like batches, in the urgent lane of the current epoch.
+//! - No (lane, epoch, seq) ever names two different things: each open starts a new epoch, durably, before its first
+//!   seq. Earlier epochs are only drained.
+//!
+//! # What it never does
+//! It never retries on a file after a failed write or sync: the first failure latches ([`Spool::fault`]), and the
+//! caller goes on elsewhere. It never deletes what it cannot read. It keeps no payload in memory.
+//!
+//! # How a batch goes through
+//!
+//! ```text
+//! append ──► written ──► sync ──► Spooled, readable ──► release ──► released ──► its segment removed
+//!   │ Full                                                  ▲
+//!   └──────► make_room: loss record synced ──► Evicted ─────┘ (whole segments, oldest first)
+//! ```
+//!
+//! One thread owns the [`Spool`]; any number read through a [`SpoolReader`], also while it waits for the disk. The
+//! bytes on disk are specified in [`format`].
+
+pub mod disk;
+pub mod fake_disk;
+pub mod format;
+
+mod catalog;
+mod error;
+mod evict;
+mod index;
+mod losses;
+mod marker;
+mod reader;
+mod recovery;
+mod scan;
+mod segment;
+mod token;
+mod view;
+mod writer;
+
+#[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+mod model_tests;
+
+use std::{io, sync::Arc};
+
+use bytes::Bytes;
+use muster_protocol::{
+    id::{Epoch, Lane, RobotId, Seq},
+    limits::{BATCH_BYTES_MAX, LOST_SEQS_MAX},
+    loss::Loss,
+    message::{Numbered, NumberedHead},
+    schema::Schema,
+    time::WallTime,
+};
+
+use self::{
+    catalog::Shared,
+    disk::{Disk, DiskLock},
+    index::Standing,
+    marker::Marker,
+    recovery::{Recovery, Survey},
+    writer::{LaneWriter, NewRecord, Site, WriteFailure},
+};
+pub use self::{
+    error::{AppendError, MakeRoomError, OpenError, SpoolFault},
+    reader::{ReadError, SpoolReader, Stored, StoredKind},
+    segment::SegmentId,
+    token::{Evicted, Spooled},
+    view::Span,
+};
+
+/// The least size limit: the guarantees of eviction need a few segments in each lane.
+pub const LIMIT_BYTES_MIN: u64 = 1024 * 1024;
+
+/// The largest segment. Bounds what a scan reads at once.
+pub const SEGMENT_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+const LOCK_PATH: &str = "LOCK";
+
+/// How large a spool may be, and whose it is.
+#[derive(Clone, Debug)]
+pub struct SpoolConfig {
+    /// All files together, in bytes; at least [`LIMIT_BYTES_MIN`]. Urgent and bulk own a quarter each, live the half; a
+    /// lane may borrow what the others leave, and gives it back first when the limit is reached.
+    pub limit_bytes: u64,
+    /// Size at which a new segment is started, in bytes; a few MiB. Capped at [`SEGMENT_BYTES_MAX`] and at a sixteenth of
+    /// the limit.
+    pub segment_bytes: u64,
+    /// The robot whose data this is.
+    pub robot: RobotId,
+}
+
+/// What is appended.
+#[derive(Clone)]
+pub enum Entry {
+    /// An encoded batch.
+    Batch {
+        /// The encoding, at most [`BATCH_BYTES_MAX`].
+        bytes: Bytes,
+        /// Samples in it.
+        samples: u32,
+        /// The earliest time in it.
+        t_min: WallTime,
+        /// The latest time in it.
+        t_max: WallTime,
+        /// The schema that it refers to. Each segment that needs it gets a copy.
+        schema: Arc<Schema>,
+    },
+    /// A loss record, such as of a batch that the gateway refused for good. Not bound by the size limit.
+    Loss(Loss),
+}
+
+/// What opening a spool found in it.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// What is held, oldest first; includes the loss records that opening added.
+    pub spans: Vec<Span>,
+    /// Samples held.
+    pub samples: u64,
+    /// Damage that was found; already recorded in the new epoch.
+    pub losses: Vec<Loss>,
+    /// Bytes of writes that never were synced and were cut; nothing in them was accepted.
+    pub torn_bytes: u64,
+    /// Segments that the disk refuses to read; left as they are and tried again at the next open.
+    pub unreadable: Vec<String>,
+}
+
+/// The writing end. See the [module](self).
+pub struct Spool {
+    site: Site,
+    limit_bytes: u64,
+    lanes: [LaneWriter; 3],
+    fault: Option<SpoolFault>,
+    _lock: DiskLock,
+}
+
+impl Spool {
+    /// Opens the spool on `disk`, or makes it, and starts a new epoch with `random`, 64 bits drawn for this open.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        config: SpoolConfig,
+        random: u64,
+    ) -> Result<(Self, Recovered), OpenError> {
+        if config.limit_bytes < LIMIT_BYTES_MIN {
+            return Err(OpenError::LimitTooSmall { given: config.limit_bytes, min: LIMIT_BYTES_MIN });
+        }
+        let place = disk.place();
+        let failed = |action: &str| {
+            let (place, action) = (place.clone(), action.to_owned());
+            move |source: io::Error| OpenError::Io { place, action, source }
+        };
+        disk.make_folder("").map_err(failed("make the folder"))?;
+        let lock = disk.lock(LOCK_PATH).map_err(failed("lock the folder"))?;
+        let lock = lock.ok_or_else(|| OpenError::InUse { place: place.clone() })?;
+        let survey = recovery::survey(disk.as_ref(), &config.robot)?;
+        let epoch = recovery::next_epoch(&survey, random);
+        let start = || {
+            Lane::ALL.into_iter().try_for_each(|lane| disk.make_folder(lane.as_str()))?;
+            marker::write(disk.as_ref(), &Marker { start: epoch.start, robot: config.robot.clone() })
+        };
+        start().map_err(failed("count the start"))?;
+        let segment_bytes = config.segment_bytes.min(SEGMENT_BYTES_MAX).min(config.limit_bytes / 16);
+        let site = Site { shared: Arc::new(Shared::new(disk)), robot: config.robot, epoch, segment_bytes };
+        let lanes = Lane::ALL.map(LaneWriter::new);
+        let mut spool = Self { site, limit_bytes: config.limit_bytes, lanes, fault: None, _lock: lock };
+        let recovered = spool.recover(&survey).map_err(failed("recover the segments"))?;
+        Ok((spool, recovered))
+    }
+
+    fn recover(&mut self, survey: &Survey) -> io::Result<Recovered> {
+        let shared = Arc::clone(&self.site.shared);
+        let mut recovery = survey.recover(&shared)?;
+        for loss in &recovery.losses {
+            self.write_loss(loss).map_err(|failure| failure.source)?;
+        }
+        let urgent = &mut self.lanes[Lane::Urgent.index()];
+        urgent.sync(&self.site).map_err(|failure| failure.source)?;
+        // What was recorded here is told by its span, like all that was found.
+        urgent.take_spooled(self.site.epoch);
+        recovery.seal(&shared)?;
+        self.sweep_released().map_err(|failure| failure.source)?;
+        let Recovery { losses, torn_bytes, unreadable, .. } = recovery;
+        Ok(Recovered { spans: self.spans(), samples: self.samples_held(), losses, torn_bytes, unreadable })
+    }
+
+    /// Writes an entry and returns its seq. It is not accepted, and not readable, before [`Spool::sync`].
+    pub fn append(&mut self, lane: Lane, entry: &Entry) -> Result<Seq, AppendError> {
+        self.check_fault()?;
+        match entry {
+            Entry::Loss(loss) if loss.lost.len() > LOST_SEQS_MAX => {
+                Err(AppendError::TooLarge { bytes: loss.lost.len(), max: LOST_SEQS_MAX })
+            }
+            Entry::Loss(loss) => self.write_loss_to(lane, loss).map_err(|failure| self.latch(failure).into()),
+            Entry::Batch { bytes, samples, t_min, t_max, schema } => {
+                let record = NewRecord {
+                    standing: Standing::Batch,
+                    payload: bytes,
+                    samples: *samples,
+                    span: (*t_min, *t_max),
+                    schema: Some((schema.hash(), schema.encoded())),
+                };
+                self.append_batch(lane, &record)
+            }
+        }
+    }
+
+    fn append_batch(&mut self, lane: Lane, record: &NewRecord<'_>) -> Result<Seq, AppendError> {
+        let schema_bytes = record.schema.map_or(0, |(_, encoded)| encoded.len());
+        let bytes = record.payload.len().max(schema_bytes);
+        if bytes > BATCH_BYTES_MAX {
+            return Err(AppendError::TooLarge { bytes, max: BATCH_BYTES_MAX });
+        }
+        let needed_bytes = self.lanes[lane.index()].needed_bytes(&self.site, record);
+        let free_bytes = self.free_bytes();
+        if needed_bytes > free_bytes {
+            return Err(AppendError::Full { needed_bytes, free_bytes });
+        }
+        self.lanes[lane.index()].append(&self.site, record).map_err(|failure| self.latch(failure).into())
+    }
+
+    /// Syncs what was appended to any lane and mints its tokens.
+    pub fn sync(&mut self) -> Result<Vec<Spooled>, SpoolFault> {
+        let mut spooled = Vec::new();
+        for lane in Lane::ALL {
+            spooled.extend(self.sync_lane(lane)?);
+        }
+        Ok(spooled)
+    }
+
+    /// Syncs what was appended to one lane and mints its tokens: urgent does not wait for the others' bytes.
+    pub fn sync_lane(&mut self, lane: Lane) -> Result<Vec<Spooled>, SpoolFault> {
+        self.check_fault()?;
+        let writer = &mut self.lanes[lane.index()];
+        match writer.sync(&self.site) {
+            Ok(()) => Ok(writer.take_spooled(self.site.epoch)),
+            Err(failure) => Err(self.latch(failure)),
+        }
+    }
+
+    /// Syncs, seals and leaves the spool so that the next open is quick. Returns the last tokens.
+    pub fn close(mut self) -> Result<Vec<Spooled>, SpoolFault> {
+        let spooled = self.sync()?;
+        self.drop_released()?;
+        for lane in Lane::ALL {
+            let sealed = self.lanes[lane.index()].seal(&self.site);
+            sealed.map_err(|failure| self.latch(failure))?;
+        }
+        Ok(spooled)
+    }
+
+    /// Returns the epoch of this run.
+    pub fn epoch(&self) -> Epoch {
+        self.site.epoch
+    }
+
+    /// Returns a reader for other threads.
+    pub fn reader(&self) -> SpoolReader {
+        SpoolReader { shared: Arc::clone(&self.site.shared) }
+    }
+
+    /// Returns the failure that ended writing, if one did.
+    pub fn fault(&self) -> Option<&SpoolFault> {
+        self.fault.as_ref()
+    }
+
+    /// Says whether writing has ended. What was accepted before stays readable, and releases are still counted.
+    pub fn is_failed(&self) -> bool {
+        self.fault.is_some()
+    }
+
+    /// Appends to the lane where loss records go.
+    fn write_loss(&mut self, loss: &Loss) -> Result<Seq, WriteFailure> {
+        self.write_loss_to(Lane::Urgent, loss)
+    }
+
+    fn write_loss_to(&mut self, lane: Lane, loss: &Loss) -> Result<Seq, WriteFailure> {
+        let head = NumberedHead { epoch: self.site.epoch, lane, seq: Seq::FIRST };
+        let payload = Numbered::from_loss(head, loss).payload;
+        let unknown = (WallTime(i64::MAX), WallTime(i64::MIN));
+        let span = loss.t_min.zip(loss.t_max).unwrap_or(unknown);
+        let record =
+            NewRecord { standing: Standing::Loss, payload: &payload, samples: 0, span, schema: None };
+        self.lanes[lane.index()].append(&self.site, &record)
+    }
+
+    fn check_fault(&self) -> Result<(), SpoolFault> {
+        self.fault.clone().map_or(Ok(()), Err)
+    }
+
+    /// Keeps the first failure and returns it from now on.
+    fn latch(&mut self, failure: WriteFailure) -> SpoolFault {
+        let WriteFailure { action, source } = failure;
+        let place = self.site.shared.disk.place();
+        let fault = SpoolFault { place, action, kind: source.kind(), why: source.to_string() };
+        self.fault.get_or_insert(fault).clone()
+    }
+}

@@ -1,3 +1,7 @@
-//! Not written yet.
+//! The agent's program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    muster_agent::cli::main(std::env::args_os())
+}

@@ -1,3 +1,7 @@
-//! Not written yet.
+//! The gateway's program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    muster_gateway::cli::main(std::env::args_os())
+}

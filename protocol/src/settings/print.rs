@@ -100,7 +100,7 @@ fn print_key(out: &mut String, key: &Key, setting: Option<(&Value, &Origin)>) {
     match setting {
         None => line(out, format_args!("# {short} is not set")),
         Some(_) if matches!(key.kind, Kind::Secret) => {
-            line(out, format_args!("# {short} is set and not shown"))
+            line(out, format_args!("# {short} is set and not shown"));
         }
         Some((value, Origin::Default)) => line(out, format_args!("{short} = {value}")),
         Some((value, origin)) => {

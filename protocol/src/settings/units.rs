@@ -124,7 +124,7 @@ fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 /// Writes a number with the first unit that divides it; zero gets the first unit of all.
 fn write(number: u64, units: &[(&str, u64)], out: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut shown = units.iter().rev().filter(|_| number > 0).chain(units.first());
-    let unit = shown.find(|(_, factor)| number % factor == 0);
+    let unit = shown.find(|(_, factor)| number.is_multiple_of(*factor));
     let (name, factor) = unit.expect("the first unit is 1, which divides every number");
     write!(out, "{}{name}", number / factor)
 }

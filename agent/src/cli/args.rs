@@ -1,0 +1,113 @@
+//! The arguments as they are typed. What they mean is decided elsewhere.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::Parser;
+
+/// Takes samples in on the robot, keeps them on disk until the gateway has them durably, and streams them over QUIC or
+/// MQTT.
+#[derive(Debug, Parser)]
+#[command(name = "muster-agent", version, after_help = AFTER_HELP, disable_help_subcommand = true)]
+pub(super) struct LowArgs {
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+
+    /// Who this robot is, as in warehouse/r17
+    #[arg(long, value_name = "FLEET/ROBOT")]
+    robot: Option<String>,
+
+    /// Way to the gateway: quic://HOST:PORT, mqtt://HOST:PORT or mqtts://HOST:PORT; repeat for others, tried in order
+    #[arg(long, value_name = "URL")]
+    gateway: Vec<String>,
+
+    /// Certificates to trust (PEM), for quic and mqtts; a gateway's own is DATA/ca.pem
+    #[arg(long, value_name = "FILE")]
+    ca: Option<String>,
+
+    /// Folder in which samples are kept until the gateway has them
+    #[arg(long, value_name = "DIR")]
+    spool: Option<String>,
+
+    /// Where samples come from, see below; repeat for others
+    #[arg(long, value_name = "INPUT")]
+    input: Vec<String>,
+
+    /// Stop when every input has ended and everything is acknowledged
+    #[arg(long)]
+    once: bool,
+
+    /// Form of the logs on stderr: human or json
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+
+    /// Print the settings as they stand, as a configuration file with every key explained, and stop
+    #[arg(long)]
+    pub(super) print_config: bool,
+}
+
+impl LowArgs {
+    /// Parses the arguments, the first of which is the program's name.
+    pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        Self::try_parse_from(args)
+    }
+
+    /// Returns the flags that were given and set a key: the key, the flag, and one text for each time.
+    pub(super) fn flags(&self) -> Vec<(&'static str, &'static str, Vec<String>)> {
+        let one = |text: &Option<String>| text.iter().cloned().collect();
+        let mut flags = vec![
+            ("robot", "--robot", one(&self.robot)),
+            ("gateway", "--gateway", self.gateway.clone()),
+            ("ca", "--ca", one(&self.ca)),
+            ("spool.dir", "--spool", one(&self.spool)),
+            ("input", "--input", self.input.clone()),
+            ("once", "--once", self.once.then(|| "true".to_owned()).into_iter().collect()),
+            ("log.format", "--log-format", one(&self.log_format)),
+        ];
+        flags.retain(|(_, _, texts)| !texts.is_empty());
+        flags
+    }
+}
+
+const AFTER_HELP: &str = "\
+Inputs:
+  host                   this machine's own CPU, memory, disk, network, temperature and battery
+  stdin                  NDJSON on standard input
+  file:PATH              an NDJSON file, .gz too, as fast as the spool accepts
+  file:PATH?speed=1      the same at recorded pace; 8 is eight times as fast
+  file:PATH?shift=now    the same with all times moved so that the first is now; join the two with &
+  unix:PATH              a stream socket that takes NDJSON from any number of local programs
+  udp:IP:PORT            datagrams of NDJSON lines
+
+Each setting can also stand in the configuration file, or in the environment: spool.limit is MUSTER_AGENT_SPOOL__LIMIT.
+--print-config shows all of them, each with its meaning. Logs go to stderr, at the level of RUST_LOG.
+
+Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 done, but data was lost.";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+    use muster_protocol::settings::Settings;
+
+    use super::*;
+    use crate::config::PROGRAM;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        LowArgs::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_sets_a_key_of_the_table() {
+        let typed = LowArgs::parse(
+            "muster-agent --robot f/r --gateway mqtt://h:1 --ca c --spool s --input host --once --log-format json"
+                .split(' ')
+                .map(OsString::from),
+        );
+        let flags = typed.unwrap().flags();
+        assert_eq!(flags.len(), 7);
+        for (key, flag, texts) in flags {
+            Settings::defaults(&PROGRAM).set(key, flag, &texts).unwrap();
+        }
+    }
+}

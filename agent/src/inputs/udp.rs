@@ -1,0 +1,78 @@
+//! The input `udp:ADDR`: each datagram is one or more NDJSON lines. It is live.
+//!
+//! UDP promises nothing: what the network or a full socket buffer drops is not seen here and not counted. A program
+//! that has to know uses a `unix:` socket.
+
+use std::net::SocketAddr;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::{net::UdpSocket, sync::watch};
+
+use crate::clock::Clock;
+use crate::intake::Source;
+
+use super::{
+    End, InputError,
+    feed::{Feeder, Syncs},
+    lines::{Line, LineText},
+};
+
+/// Longer than any datagram can be.
+const DATAGRAM_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes that the system is asked to keep for a burst; it may give less.
+const SOCKET_BUFFER_BYTES: usize = 1024 * 1024;
+
+/// A bound socket.
+#[derive(Debug)]
+pub struct UdpInput {
+    socket: UdpSocket,
+}
+
+impl UdpInput {
+    /// Binds the socket. Needs a tokio runtime.
+    pub fn bind(input: &str, address: SocketAddr) -> Result<Self, InputError> {
+        let bind = || {
+            let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+            // Only a wish: a smaller buffer loses more of a burst, and works.
+            let _ = socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
+            socket.set_nonblocking(true)?;
+            socket.bind(&address.into())?;
+            UdpSocket::from_std(socket.into())
+        };
+        let socket = bind().map_err(|source| InputError::from_bind(input, source))?;
+        Ok(Self { socket })
+    }
+
+    /// Returns the address, with the port that the system chose where port 0 was asked for.
+    pub fn local_address(&self) -> std::io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Takes datagrams until `stopped` changes or its sender is dropped.
+    pub async fn run(self, source: Source, clock: Clock, mut stopped: watch::Receiver<()>) -> End {
+        let mut feeder = Feeder::new(source, clock, Syncs::NoWayBack);
+        let mut datagram = vec![0; DATAGRAM_BYTES_MAX];
+        let mut number = 0;
+        loop {
+            let received = tokio::select! {
+                received = self.socket.recv_from(&mut datagram) => received,
+                _ = stopped.changed() => return End::Stopped,
+            };
+            let bytes = match received {
+                Ok((bytes, _)) => datagram.get(..bytes).unwrap_or_default(),
+                // Nothing is ever sent from here, so this is the socket itself, as when its interface went away.
+                Err(error) => {
+                    tracing::warn!("input {}: receive: {error}", feeder.source().input());
+                    continue;
+                }
+            };
+            for text in bytes.strip_suffix(b"\n").unwrap_or(bytes).split(|byte| *byte == b'\n') {
+                number += 1;
+                if feeder.feed(Line { number, text: LineText::Whole(text) }).is_err() {
+                    return End::Stopped;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The recorder's end of the queue.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use super::{Inner, Item, Origin, Shared, Shown, Why};
+
+/// The recorder's end of the queue. There is one.
+#[derive(Debug)]
+pub struct Outlet {
+    shared: Arc<Shared>,
+    /// What the last [`Outlet::take`] returned, so that a lasting state does not wake it again.
+    seen: State,
+}
+
+/// Which rows are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// Of all sources.
+    All,
+    /// Of live sources only: the spool has no room for the others.
+    Live,
+    /// None: whoever takes what is recorded has to catch up first.
+    Nothing,
+}
+
+/// What is known of the queue after taking from it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// Every input ended, and everything that they sent was taken.
+    pub drained: bool,
+    /// Nothing comes in any more.
+    pub closed: bool,
+}
+
+impl Outlet {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, seen: State::default() }
+    }
+
+    /// Waits until there are wanted items, at most for `patience`, and moves a bounded number of them to `live` and
+    /// `wait`. Also returns when the state changes and when it is poked, and may return early with nothing.
+    pub fn take(
+        &mut self,
+        want: Want,
+        patience: Option<Duration>,
+        live: &mut VecDeque<Item>,
+        wait: &mut VecDeque<Item>,
+    ) -> State {
+        let mut inner = self.shared.inner();
+        for last_look in [patience == Some(Duration::ZERO), true] {
+            let took_live = want != Want::Nothing && inner.live.take(live);
+            let took_wait = want == Want::All && inner.wait.take(wait);
+            if took_wait {
+                self.shared.room.notify_all();
+            }
+            let state = inner.state();
+            let poked = std::mem::take(&mut inner.poked);
+            if took_live || took_wait || poked || state != self.seen || last_look {
+                self.seen = state;
+                return state;
+            }
+            inner = match patience {
+                None => self.shared.work.wait(inner).expect(UNPOISONED),
+                Some(span) => self.shared.work.wait_timeout(inner, span).expect(UNPOISONED).0,
+            };
+        }
+        self.seen
+    }
+
+    /// Counts and shows a row that the recorder refused.
+    pub fn refuse(&self, origin: &Origin, why: Why<'_>, shown: Shown<'_>) {
+        origin.count_refused_late(1);
+        self.shared.ledger.note(origin.input(), why, shown, 1);
+    }
+
+    /// Counts and shows rows of a batch that the spool did not take in the end.
+    pub fn refuse_recorded(&self, origin: &Origin, rows: u64, why: Why<'_>) {
+        origin.uncount_recorded(rows);
+        self.shared.ledger.note(origin.input(), why, Shown { line: 0, text: b"a whole batch" }, rows);
+    }
+}
+
+impl Inner {
+    fn state(&self) -> State {
+        let empty = self.live.is_empty() && self.wait.is_empty();
+        State { drained: self.sealed && self.sources == 0 && empty, closed: self.closed }
+    }
+}
+
+const UNPOISONED: &str = "nothing panics while it holds the queue";

@@ -1,0 +1,226 @@
+//! A source: an input, or one connection of it, as the queue sees it. It counts what was accepted and refused.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use muster_protocol::id::Lane;
+
+use crate::batcher::{Manner, Stamped, check_row};
+
+use super::{
+    Inner, Item, QueuedRow, Refused, Shared, Shown, SyncRequest, Why,
+    queue::{Queue, memory_bytes},
+};
+
+/// An input, or one connection of it. Dropping it says that nothing more comes.
+#[derive(Debug)]
+pub struct Source {
+    shared: Arc<Shared>,
+    origin: Origin,
+}
+
+/// Where a row came from: the identity and the counters of a [`Source`], which live as long as its rows.
+#[derive(Clone)]
+pub struct Origin(Arc<OriginState>);
+
+struct OriginState {
+    input: Arc<str>,
+    manner: Manner,
+    /// Rows that the recorder put into a batch, and did not fail to spool.
+    recorded: AtomicU64,
+    /// Rows and lines refused where they were read.
+    refused_early: AtomicU64,
+    /// Rows refused by the recorder.
+    refused_late: AtomicU64,
+}
+
+/// Rows, cumulative.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Rows accepted: synced to the spool, or about to be where the source is still running.
+    pub accepted: u64,
+    /// Rows and lines refused.
+    pub refused: u64,
+}
+
+impl Source {
+    pub(super) fn new(shared: &Arc<Shared>, input: Arc<str>, manner: Manner) -> Self {
+        shared.inner().sources += 1;
+        let state = OriginState {
+            input,
+            manner,
+            recorded: AtomicU64::new(0),
+            refused_early: AtomicU64::new(0),
+            refused_late: AtomicU64::new(0),
+        };
+        Self { shared: Arc::clone(shared), origin: Origin(Arc::new(state)) }
+    }
+
+    /// Registers another connection of the same input, with counts of its own.
+    #[must_use]
+    pub fn sibling(&self) -> Self {
+        Self::new(&self.shared, Arc::clone(&self.origin.0.input), self.origin.0.manner)
+    }
+
+    /// Puts a row into the queue. A source that waits blocks here until there is room; a live one never blocks. A
+    /// refusal is counted and shown before it is returned.
+    pub fn push(&self, row: Stamped, shown: Shown<'_>) -> Result<(), Refused> {
+        let result = check_row(&row.row).map_err(Refused::from).and_then(|()| self.enqueue(row, shown.line));
+        if let Err(refused) = result {
+            self.note(Why { reason: refused.kind(), lane: refused.lane(), sentence: &refused }, shown);
+        }
+        result
+    }
+
+    /// Counts and shows a line that never became a row.
+    pub fn refuse(&self, reason: &'static str, sentence: &dyn fmt::Display, shown: Shown<'_>) {
+        self.note(Why { reason, lane: None, sentence }, shown);
+    }
+
+    /// Asks for an answer when everything that this source sent before is synced. `respond` is called on the recorder
+    /// thread and must not block; it is dropped without a call if the agent ends first.
+    pub fn sync(&self, respond: impl FnOnce(Counts) + Send + 'static) -> Result<(), Refused> {
+        let request = SyncRequest {
+            origin: self.origin.clone(),
+            refused_early: self.origin.0.refused_early.load(Ordering::Relaxed),
+            respond: Box::new(respond),
+        };
+        let mut inner = self.shared.inner();
+        if inner.closed {
+            return Err(Refused::Closed);
+        }
+        let queue = inner.queue(self.origin.0.manner);
+        if !queue.has_room_for_sync() {
+            return Err(Refused::QueueFull { lane: Lane::Urgent });
+        }
+        queue.push(Item::Sync(request));
+        drop(inner);
+        self.shared.work.notify_one();
+        Ok(())
+    }
+
+    /// Returns the input's name, as configured.
+    pub fn input(&self) -> &str {
+        &self.origin.0.input
+    }
+
+    /// Returns the counts so far.
+    pub fn counts(&self) -> Counts {
+        self.origin.counts()
+    }
+
+    /// Returns the identity that its rows carry.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    fn enqueue(&self, row: Stamped, line: u64) -> Result<(), Refused> {
+        let bytes = memory_bytes(&row.row);
+        let lane_of = |row: &Stamped| {
+            let names = row.row.fields.iter().map(|(name, _)| name);
+            row.row.lane.unwrap_or_else(|| self.shared.declarations.lane_of_all(names))
+        };
+        let manner = self.origin.0.manner;
+        let mut inner = self.shared.inner();
+        loop {
+            if inner.closed {
+                return Err(Refused::Closed);
+            }
+            if inner.queue(manner).has_room(bytes, || lane_of(&row)) {
+                break;
+            }
+            if manner == Manner::Live {
+                return Err(Refused::QueueFull { lane: lane_of(&row) });
+            }
+            inner = self.shared.room.wait(inner).expect("nothing panics while it holds the queue");
+        }
+        let queue = inner.queue(manner);
+        let was_empty = queue.is_empty();
+        queue.push(Item::Row(QueuedRow { row, origin: self.origin.clone(), line, bytes }));
+        drop(inner);
+        if was_empty {
+            self.shared.work.notify_one();
+        }
+        Ok(())
+    }
+
+    fn note(&self, why: Why<'_>, shown: Shown<'_>) {
+        self.origin.0.refused_early.fetch_add(1, Ordering::Relaxed);
+        self.shared.ledger.note(&self.origin.0.input, why, shown, 1);
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        self.shared.inner().sources -= 1;
+        self.shared.work.notify_one();
+    }
+}
+
+impl Origin {
+    /// Counts rows that went into a batch.
+    pub fn count_recorded(&self, rows: u64) {
+        self.0.recorded.fetch_add(rows, Ordering::Relaxed);
+    }
+
+    /// Takes back rows that went into a batch which the spool then did not take.
+    pub(super) fn uncount_recorded(&self, rows: u64) {
+        self.0.recorded.fetch_sub(rows, Ordering::Relaxed);
+        self.count_refused_late(rows);
+    }
+
+    /// Returns what the recorder took and refused of this source so far, without what was refused before it.
+    pub fn recorded(&self) -> Counts {
+        let accepted = self.0.recorded.load(Ordering::Relaxed);
+        Counts { accepted, refused: self.0.refused_late.load(Ordering::Relaxed) }
+    }
+
+    /// Returns all counts so far.
+    pub fn counts(&self) -> Counts {
+        let Counts { accepted, refused } = self.recorded();
+        Counts { accepted, refused: refused + self.0.refused_early.load(Ordering::Relaxed) }
+    }
+
+    pub(super) fn count_refused_late(&self, rows: u64) {
+        self.0.refused_late.fetch_add(rows, Ordering::Relaxed);
+    }
+
+    pub(super) fn input(&self) -> &Arc<str> {
+        &self.0.input
+    }
+}
+
+impl PartialEq for Origin {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Origin({})", self.0.input)
+    }
+}
+
+impl Inner {
+    fn queue(&mut self, manner: Manner) -> &mut Queue {
+        match manner {
+            Manner::Live => &mut self.live,
+            Manner::Wait => &mut self.wait,
+        }
+    }
+}
+
+impl Refused {
+    fn lane(&self) -> Option<Lane> {
+        match self {
+            Self::QueueFull { lane } => Some(*lane),
+            Self::Row(_) | Self::Closed => None,
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! The two rights to remove: released by an acknowledgement, or lost with a synced record of it.
+
+use std::sync::Arc;
+
+use muster_protocol::{
+    id::{Epoch, Lane, Seq},
+    loss::{Loss, LossReason},
+    message::{NumberedHead, SeqRange},
+    session::sender::Released,
+};
+
+use super::{
+    MakeRoomError, Spool, SpoolFault,
+    format::SegmentName,
+    index::{Index, IndexEntry, Standing},
+    losses::{fold, losses_of},
+    segment::{Segment, SegmentId, read_entry},
+    token::{Evicted, Gone},
+    writer::WriteFailure,
+};
+
+/// Loss records and the seals of segments may use this part of the limit beyond what batches may.
+const RESERVE_DIVISOR: u64 = 16;
+
+/// An active segment of which all is released is removed at once from this size on; a smaller one waits for
+/// [`Spool::drop_released`]. A robot that is always connected would otherwise make and remove a file for each batch.
+const ACTIVE_KEPT_BYTES: u64 = 256 * 1024;
+
+/// A segment to evict.
+struct Victim {
+    name: SegmentName,
+    gone: Gone,
+    losses: Vec<Loss>,
+}
+
+impl Spool {
+    /// Evicts whole segments until `bytes` fit for `lane`: the oldest of bulk, then live, then urgent, but only from
+    /// lanes that hold more than their share. What was not acknowledged of them is recorded as lost, and that record
+    /// is synced, before anything is removed. Its token comes from the next [`Spool::sync`].
+    pub fn make_room(&mut self, lane: Lane, bytes: u64) -> Result<Vec<Evicted>, MakeRoomError> {
+        self.check_fault()?;
+        let mut evicted = Vec::new();
+        while self.free_bytes() < bytes {
+            let victim = self.pick_victim(lane, bytes).ok_or(MakeRoomError::Unsynced)?;
+            evicted.push(self.evict(victim)?);
+        }
+        Ok(evicted)
+    }
+
+    /// Gives one accepted record up: damaged ([`ReadError::Corrupt`](super::ReadError::Corrupt)), or refused by the
+    /// gateway for good. Returns `None` if it is not held any more.
+    pub fn report_lost(
+        &mut self,
+        head: NumberedHead,
+        reason: LossReason,
+    ) -> Result<Option<Evicted>, SpoolFault> {
+        let NumberedHead { lane, epoch, seq } = head;
+        self.check_fault()?;
+        let shared = Arc::clone(&self.site.shared);
+        let Some((name, segment)) =
+            shared.catalog().find(lane, epoch, seq).map(|found| (found.name, found.id))
+        else {
+            return Ok(None);
+        };
+        let entry = match shared.locate(head) {
+            Ok(Some(found)) => found.entry,
+            Ok(None) => return Ok(None),
+            Err(source) => {
+                return Err(self.latch(WriteFailure { action: format!("read {}", name.path()), source }));
+            }
+        };
+        let losses = losses_of(lane, epoch, &[(seq, entry)], reason);
+        self.record(&losses)?;
+        let samples = u64::from(entry.samples);
+        let range = SeqRange { first: seq, end: seq.next() };
+        self.release_ranges(lane, epoch, &[range])?;
+        Ok(Some(Evicted::mint(Gone { lane, epoch, range, samples, segment })))
+    }
+
+    /// Marks what the gateway has acknowledged, and removes each segment of which nothing else is left.
+    ///
+    /// Marks live in memory: after a restart the gateway's Welcome says again what it has.
+    pub fn release(&mut self, released: &Released) -> Result<Vec<SegmentId>, SpoolFault> {
+        self.release_ranges(released.lane(), released.epoch(), released.ranges())
+    }
+
+    /// Releases what earned it: by an acknowledgement, or because a loss record lists it.
+    pub(super) fn release_ranges(
+        &mut self,
+        lane: Lane,
+        epoch: Epoch,
+        ranges: &[SeqRange],
+    ) -> Result<Vec<SegmentId>, SpoolFault> {
+        let named = |segment: &Segment| {
+            let within = |range: &SeqRange| range.first < segment.next && segment.name.first < range.end;
+            ranges.iter().any(within).then_some(segment.name)
+        };
+        let names: Vec<SegmentName> = self.site.shared.catalog().of(lane, epoch).filter_map(named).collect();
+        for name in names {
+            self.mark(name, ranges);
+        }
+        self.sweep_released().map_err(|failure| self.latch(failure))
+    }
+
+    /// Removes active segments too, if all of them is released: an idle robot's spool becomes empty. To be called when
+    /// nothing was recorded for some seconds.
+    pub fn drop_released(&mut self) -> Result<Vec<SegmentId>, SpoolFault> {
+        self.sweep(0).map_err(|failure| self.latch(failure))
+    }
+
+    /// Returns the bytes that batches may still take.
+    pub(super) fn free_bytes(&self) -> u64 {
+        self.batch_bytes_max().saturating_sub(self.used_bytes())
+    }
+
+    pub(super) fn sweep_released(&mut self) -> Result<Vec<SegmentId>, WriteFailure> {
+        self.sweep(ACTIVE_KEPT_BYTES.min(self.site.segment_bytes))
+    }
+
+    fn batch_bytes_max(&self) -> u64 {
+        self.limit_bytes - self.limit_bytes / RESERVE_DIVISOR
+    }
+
+    /// What a lane may hold without having to give back when the limit is reached.
+    fn share_bytes(&self, lane: Lane) -> u64 {
+        match lane {
+            Lane::Urgent | Lane::Bulk => self.batch_bytes_max() / 4,
+            Lane::Live => self.batch_bytes_max() / 2,
+        }
+    }
+
+    fn mark(&mut self, name: SegmentName, ranges: &[SeqRange]) {
+        let shared = &self.site.shared;
+        let fresh: Vec<Seq> = {
+            let mut catalog = shared.catalog();
+            let Some(segment) = catalog.segments.get_mut(&name) else { return };
+            let mut fresh = Vec::new();
+            for range in ranges {
+                let (first, end) = (range.first.max(name.first), range.end.min(segment.next));
+                fresh.extend((first.0..end.0).map(Seq).filter(|seq| !segment.released.contains(*seq)));
+                segment.released.insert_range(SeqRange { first, end });
+            }
+            if segment.is_released() {
+                segment.released_samples = segment.samples;
+                return;
+            }
+            fresh
+        };
+        if fresh.is_empty() {
+            return;
+        }
+        // A segment that cannot be read shows its samples as held until it is released whole.
+        let Ok(loaded) = shared.loaded(name) else { return };
+        let samples = fresh
+            .iter()
+            .filter_map(|seq| loaded.index.entry(*seq))
+            .map(|entry| u64::from(entry.samples))
+            .sum::<u64>();
+        if let Some(segment) = shared.catalog().segments.get_mut(&name) {
+            segment.released_samples += samples;
+        }
+    }
+
+    /// Removes segments of which all is released; active ones only from `active_bytes_min` on.
+    fn sweep(&mut self, active_bytes_min: u64) -> Result<Vec<SegmentId>, WriteFailure> {
+        let active: Vec<(SegmentName, bool)> = self
+            .lanes
+            .iter()
+            .filter_map(|lane| {
+                lane.active().map(|(name, bytes)| (name, lane.is_dirty() || bytes < active_bytes_min))
+            })
+            .collect();
+        let kept = |name: SegmentName| active.iter().any(|(active, keep)| *active == name && *keep);
+        let done: Vec<SegmentName> = {
+            let catalog = self.site.shared.catalog();
+            let released =
+                catalog.segments.values().filter(|segment| segment.is_released() && !kept(segment.name));
+            released.map(|segment| segment.name).collect()
+        };
+        for (name, _) in active.iter().filter(|(name, _)| done.contains(name)) {
+            self.lanes[name.lane.index()].drop_active();
+        }
+        self.remove(&done)
+    }
+
+    /// Removes files and makes that durable.
+    fn remove(&mut self, names: &[SegmentName]) -> Result<Vec<SegmentId>, WriteFailure> {
+        let shared = &self.site.shared;
+        let mut removed = Vec::new();
+        for name in names {
+            let failed = |source| WriteFailure { action: format!("remove segment {}", name.path()), source };
+            shared.disk.remove(&name.path()).map_err(failed)?;
+            removed.extend(shared.catalog().remove(*name).map(|segment| segment.id));
+        }
+        for lane in Lane::ALL.into_iter().filter(|lane| names.iter().any(|name| name.lane == *lane)) {
+            let failed = |source| WriteFailure { action: format!("sync folder {lane}"), source };
+            shared.disk.sync_folder(lane.as_str()).map_err(failed)?;
+        }
+        Ok(removed)
+    }
+
+    fn pick_victim(&self, asking: Lane, bytes: u64) -> Option<SegmentName> {
+        let catalog = self.site.shared.catalog();
+        let used = catalog.lane_bytes();
+        let over_share = |lane: &Lane| {
+            let wanted = if *lane == asking { bytes } else { 0 };
+            used[lane.index()] + wanted > self.share_bytes(*lane)
+        };
+        let oldest = |lane: Lane| {
+            let segment = catalog.segments.values().find(|segment| segment.lane() == lane)?;
+            (!self.lanes[lane.index()].owes_tokens(segment.id)).then_some(segment.name)
+        };
+        [Lane::Bulk, Lane::Live, Lane::Urgent].into_iter().filter(over_share).find_map(oldest)
+    }
+
+    fn evict(&mut self, name: SegmentName) -> Result<Evicted, SpoolFault> {
+        let writer = &mut self.lanes[name.lane.index()];
+        if writer.active().is_some_and(|(active, _)| active == name) {
+            // Its loss record must not be written into what is about to be removed.
+            writer.seal(&self.site).map_err(|failure| self.latch(failure))?;
+        }
+        let victim = self.write_off(name);
+        self.record(&victim.losses)?;
+        self.remove(&[victim.name]).map_err(|failure| self.latch(failure))?;
+        Ok(Evicted::mint(victim.gone))
+    }
+
+    /// Works out what is lost with a segment: its batches, and what loss records in it say of others.
+    fn write_off(&self, name: SegmentName) -> Victim {
+        let shared = &self.site.shared;
+        let loaded = shared.loaded(name).ok();
+        let catalog = shared.catalog();
+        let segment = &catalog.segments[&name];
+        let summed = || Index::summed(name.first, segment.next, segment.samples_held());
+        let index = loaded.as_ref().map_or_else(summed, |loaded| loaded.index.clone());
+        let lost: Vec<(Seq, IndexEntry)> = index
+            .seqs()
+            .filter(|(seq, _)| *seq < segment.next && !segment.released.contains(*seq))
+            .map(|(seq, entry)| (seq, *entry))
+            .collect();
+        let SegmentName { lane, epoch, first } = name;
+        let samples = lost.iter().map(|(_, entry)| u64::from(entry.samples)).sum();
+        let gone =
+            Gone { lane, epoch, range: SeqRange { first, end: segment.next }, samples, segment: segment.id };
+        let half = usize::try_from(segment.file_bytes / 2).unwrap_or(usize::MAX);
+        drop(catalog);
+        let mut losses = losses_of(lane, epoch, &lost, LossReason::SpoolFull);
+        let told =
+            lost.iter().filter(|(_, entry)| entry.standing == Standing::Loss).filter_map(|(seq, entry)| {
+                let (_, payload) = read_entry(loaded.as_ref()?.file.as_ref(), name, *seq, entry).ok()??;
+                postcard::from_bytes::<Loss>(&payload).ok()
+            });
+        losses.extend(fold(told.collect(), half));
+        Victim { name, gone, losses }
+    }
+
+    /// Writes loss records and syncs them.
+    fn record(&mut self, losses: &[Loss]) -> Result<(), SpoolFault> {
+        let written = losses.iter().try_for_each(|loss| self.write_loss(loss).map(|_| ()));
+        let synced = written.and_then(|()| self.lanes[Lane::Urgent.index()].sync(&self.site));
+        synced.map_err(|failure| self.latch(failure))
+    }
+}

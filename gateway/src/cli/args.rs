@@ -1,0 +1,103 @@
+//! The arguments as they are typed. What they mean is decided elsewhere.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::Parser;
+
+/// Takes the telemetry of a fleet in over QUIC and MQTT, keeps it durably, and serves its state over HTTP.
+#[derive(Debug, Parser)]
+#[command(name = "muster-gateway", version, after_help = AFTER_HELP)]
+pub(super) struct LowArgs {
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+
+    /// Folder of everything that the gateway keeps [default: ./muster-data]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+
+    /// Where the API is served: IP:PORT, or none [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR")]
+    http: Option<String>,
+
+    /// Where agents connect over QUIC: IP:PORT, or none [default: 127.0.0.1:4443]
+    #[arg(long, value_name = "ADDR")]
+    quic: Option<String>,
+
+    /// Where agents and MQTT clients connect: IP:PORT, or none [default: 127.0.0.1:1883]
+    #[arg(long, value_name = "ADDR")]
+    mqtt: Option<String>,
+
+    /// Listen for other machines although nothing is authenticated
+    #[arg(long)]
+    insecure_listen: bool,
+
+    /// Form of the logs on stderr: human or json
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+
+    /// Print the settings as they stand, as a configuration file with every key explained, and stop
+    #[arg(long)]
+    pub(super) print_config: bool,
+}
+
+impl LowArgs {
+    /// Parses the arguments, the first of which is the program's name.
+    pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        Self::try_parse_from(args)
+    }
+
+    /// Returns the flags that were given and set a key: the key, the flag, and its text.
+    pub(super) fn flags(&self) -> Vec<(&'static str, &'static str, Vec<String>)> {
+        let one = |text: &Option<String>| text.iter().cloned().collect();
+        let insecure_listen = self.insecure_listen.then(|| "true".to_owned());
+        let mut flags = vec![
+            ("data_dir", "--data-dir", one(&self.data_dir)),
+            ("http", "--http", one(&self.http)),
+            ("quic", "--quic", one(&self.quic)),
+            ("mqtt", "--mqtt", one(&self.mqtt)),
+            ("insecure_listen", "--insecure-listen", one(&insecure_listen)),
+            ("log.format", "--log-format", one(&self.log_format)),
+        ];
+        flags.retain(|(_, _, texts): &(_, _, Vec<String>)| !texts.is_empty());
+        flags
+    }
+}
+
+const AFTER_HELP: &str = "\
+Port 0 takes a free port. When the gateway serves, it prints one line with the addresses on standard output.
+On first start it makes its own certificate authority; agents trust DATA/ca.pem.
+
+Each setting can also stand in the configuration file, or in the environment: store.retention_size is
+MUSTER_GATEWAY_STORE__RETENTION_SIZE. --print-config shows all of them, each with its meaning. Logs go to stderr, at the
+level of RUST_LOG.
+
+Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 done, but data was lost.";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+    use muster_protocol::settings::Settings;
+
+    use super::*;
+    use crate::config::PROGRAM;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        LowArgs::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_sets_a_key_of_the_table() {
+        let typed = LowArgs::parse(
+            "muster-gateway --data-dir d --http none --quic none --mqtt none --insecure-listen --log-format json"
+                .split(' ')
+                .map(OsString::from),
+        );
+        let flags = typed.unwrap().flags();
+        assert_eq!(flags.len(), 6);
+        for (key, flag, texts) in flags {
+            Settings::defaults(&PROGRAM).set(key, flag, &texts).unwrap();
+        }
+    }
+}

@@ -1,0 +1,96 @@
+use serde_json::Value;
+
+use super::*;
+
+fn config(file: &str) -> Result<Config, ConfigError> {
+    let mut settings = Settings::defaults(&PROGRAM);
+    settings.read_file(file, "gateway.toml")?;
+    Config::from_settings(&settings)
+}
+
+fn refused(file: &str) -> String {
+    config(file).unwrap_err().to_string()
+}
+
+fn names(tree: &Value, level: &str) -> Vec<String> {
+    let below = |(name, value): (&String, &Value)| match value {
+        Value::Object(_) => names(value, &format!("{level}{name}.")),
+        _ => vec![format!("{level}{name}")],
+    };
+    tree.as_object().unwrap().iter().flat_map(below).collect()
+}
+
+#[test]
+fn every_field_is_a_key_and_every_key_a_field() {
+    let mut fields = names(&serde_json::to_value(Config::default()).unwrap(), "");
+    let mut keys: Vec<_> = PROGRAM.keys.iter().map(|key| key.name.to_owned()).collect();
+    fields.sort();
+    keys.sort();
+    assert_eq!(fields, keys);
+}
+
+#[test]
+fn the_defaults_go_together_and_are_those_of_the_contract() {
+    let config = Config::default();
+    config.check().unwrap();
+    let listeners = [config.http, config.quic, config.mqtt].map(|listen| listen.to_string());
+    assert_eq!(listeners, ["127.0.0.1:8080", "127.0.0.1:4443", "127.0.0.1:1883"]);
+    assert_eq!(config.data_dir, PathBuf::from("./muster-data"));
+    assert_eq!(config.session.silence.to_string(), "45s");
+    assert_eq!(config.store.quota().to_string(), "80GiB");
+}
+
+#[test]
+fn a_listener_that_others_reach_is_refused_unless_the_risk_is_taken() {
+    assert_eq!(
+        refused("mqtt = \"0.0.0.0:1883\""),
+        "mqtt = \"0.0.0.0:1883\" can be reached from other machines, and nothing there is authenticated: use a \
+         loopback address, as in --mqtt 127.0.0.1:1883, or take the risk with --insecure-listen"
+    );
+    assert!(refused("http = \"[::]:80\"").contains("as in --http [::1]:80, or"));
+    assert!(refused("quic = \"192.168.1.2:0\"").contains("quic = \"192.168.1.2:0\""));
+    config("http = \"0.0.0.0:80\"\ninsecure_listen = true").unwrap();
+    for loopback in ["127.8.9.10:1", "[::1]:1", "[::ffff:127.0.0.1]:1", "none"] {
+        config(&format!("http = \"{loopback}\"")).unwrap();
+    }
+}
+
+#[test]
+fn a_listener_is_an_address_or_none() {
+    assert_eq!(config("http = \"none\"").unwrap().http, Listen::Off);
+    for text in ["", ":8080", "8080", "localhost:8080", "127.0.0.1", "off", "127.0.0.1:99999"] {
+        let sentence = refused(&format!("http = \"{text}\""));
+        assert!(
+            sentence.contains("not an address; write IP:PORT, as in 127.0.0.1:8080"),
+            "{text}: {sentence}"
+        );
+    }
+}
+
+#[test]
+fn a_part_that_is_larger_than_its_whole_is_refused_with_both() {
+    assert_eq!(
+        refused("store.partition_size = \"1GiB\"\nstore.retention_size = \"1GiB\""),
+        "store.partition_size = \"1GiB\" is too large for store.retention_size = \"1GiB\": it has to fit in 2 times"
+    );
+    assert!(
+        refused("store.quota_size = \"63GiB\"").contains("store.retention_size = \"64GiB\" is too large")
+    );
+    assert!(refused("commit.queue_size = \"1MiB\"").contains("commit.group_size = \"4MiB\" is too large"));
+}
+
+#[test]
+fn a_greater_retention_takes_the_quota_with_it() {
+    let config = config("store.retention_size = \"100GiB\"").unwrap();
+    assert_eq!(config.store.quota().to_string(), "125GiB");
+}
+
+#[test]
+fn what_is_printed_gives_the_same_configuration_again() {
+    let text = "data_dir = \"/var/lib/muster\"\nquic = \"none\"\n[store]\nretention_size = \"10GB\"\n\
+        quota_size = \"11GB\"\n[session]\nmax = 7\n[log]\nformat = \"json\"\n";
+    let mut settings = Settings::defaults(&PROGRAM);
+    settings.read_file(text, "gateway.toml").unwrap();
+    assert_eq!(config(&settings.print()), config(text));
+    assert!(settings.print().contains("quic = \"none\""));
+}
