@@ -109,7 +109,7 @@ pub struct Store {
 }
 
 /// The promise that the record at this offset is on the disk, synced. Only the store can make one.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Committed {
     offset: Offset,
 }
@@ -183,7 +183,7 @@ impl Default for StoreConfig {
 
 impl Committed {
     /// Returns the record's offset.
-    pub fn offset(&self) -> Offset {
+    pub fn offset(self) -> Offset {
         self.offset
     }
 
@@ -251,6 +251,11 @@ impl Store {
     pub fn lacks_schema(&self, record: &Encoded) -> bool {
         let Some(schema) = &record.schema else { return false };
         schema.encoded.is_none() && self.schema_to_add(record, schema).is_err()
+    }
+
+    /// Returns whether anything can be taken; drops old partitions and restores the ballast if that helps.
+    pub fn has_room(&mut self) -> bool {
+        self.check_room().is_ok()
     }
 
     /// Returns why nothing is taken, if so.
