@@ -6,6 +6,7 @@
 //! Anything that takes a lock, a disk or a while runs on a thread that may block. Nothing here writes to the log.
 
 mod base64;
+mod damage;
 mod json;
 mod lines;
 mod log;
@@ -34,11 +35,12 @@ use tokio::task::spawn_blocking;
 use crate::{
     clock::Clock,
     fleet::{Fleet, LiveLinks},
-    metrics::Metrics,
+    metrics::{Gauges, Metrics},
 };
 
-pub use log::{Log, ReadError, Records, TimeSpan};
+pub use log::{Log, Records, TimeSpan};
 
+use damage::Damages;
 use problem::Problem;
 use samples::Streams;
 
@@ -52,6 +54,8 @@ pub struct Api {
     pub live: Arc<dyn LiveLinks>,
     /// The gateway's own figures.
     pub metrics: Arc<Metrics>,
+    /// Fills in the figures of the commit queue.
+    pub queue: Arc<dyn Fn(&mut Gauges<u64>) + Send + Sync>,
     /// The gateway's clock.
     pub clock: Clock,
     /// Says whether samples are taken, and if not, why and what to do.
@@ -65,6 +69,7 @@ pub struct Api {
 struct Shared {
     api: Arc<Api>,
     streams: Streams,
+    damages: Damages,
 }
 
 /// The paths, as CONTRACT.md names them.
@@ -81,7 +86,7 @@ const PATHS: [&str; 8] = [
 
 /// Returns the API as a service.
 pub fn router(api: Arc<Api>) -> Router {
-    let shared = Shared { api, streams: Streams::new() };
+    let shared = Shared { api, streams: Streams::new(), damages: Damages::default() };
     let [index, healthz, metrics, readyz, fleet, robots, robot, samples] = PATHS;
     Router::new()
         .route(index, get(probe::index))

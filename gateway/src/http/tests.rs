@@ -25,6 +25,7 @@ use crate::{
     fleet::LiveLink,
     metrics::Gauges,
     record::{Body, Envelope, Transport},
+    store::ReadError,
 };
 
 mod answers;
@@ -49,6 +50,7 @@ enum End {
     #[default]
     Proper,
     Error,
+    Damage,
     Panic,
     Never,
 }
@@ -74,13 +76,13 @@ impl Log for Memory {
         self.records.last().map_or(Offset::FIRST, |(offset, _)| offset.next())
     }
 
-    fn robot_records<'a>(&'a self, robot: &RobotId, (t_from, t_to): TimeSpan, from: Offset) -> Records<'a> {
+    fn robot_records<'a>(&'a self, robot: &RobotId, (t_from, t_to): TimeSpan, after: Option<Offset>) -> Records<'a> {
         let told = Told(self.dropped.lock().unwrap().take());
         let robot = robot.clone();
         let wanted = move |(offset, envelope): &&(Offset, Envelope)| {
             let head = envelope.head();
             let _ = &told;
-            *offset >= from
+            after.is_none_or(|after| *offset > after)
                 && envelope.robot == robot
                 && head.t_max >= t_from
                 && t_to.is_none_or(|to| head.t_min < to)
@@ -88,7 +90,8 @@ impl Log for Memory {
         let end = self.end;
         let after = std::iter::once_with(move || match end {
             End::Panic => panic!("a panic that the test wants"),
-            _ => Err("the disk is gone".into()),
+            End::Damage => Err(ReadError::Damaged { first: Offset(50), end: Offset(60), why: "bad CRC".into() }),
+            _ => Err(ReadError::Io { at: Offset(50), source: std::io::Error::other("the disk is gone") }),
         });
         let after = after.filter(move |_| end != End::Proper);
         if end == End::Never {
@@ -97,11 +100,12 @@ impl Log for Memory {
         Box::new(self.records.iter().filter(wanted).map(|record| Ok(record.clone())).chain(after))
     }
 
-    fn schema(&self, _: &RobotId, hash: SchemaHash) -> Option<Arc<Schema>> {
+    fn schema(&self, _: Offset, _: &RobotId, hash: SchemaHash) -> Option<Arc<Schema>> {
         self.schemas.get(&hash).cloned()
     }
 
     fn gauges(&self, gauges: &mut Gauges<u64>) {
+        gauges.next_offset = self.next().0;
         gauges.partitions = 3;
     }
 }
@@ -197,6 +201,7 @@ impl World {
             log: Arc::new(self.log),
             live: Arc::new(self.live),
             metrics: Arc::new(Metrics::new()),
+            queue: Arc::new(|gauges| gauges.queue_bytes = 17),
             clock: Clock::new(),
             ready: Arc::new(move || not_ready.clone().map_or(Ok(()), Err)),
             version: "0.1.0",

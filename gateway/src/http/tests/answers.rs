@@ -213,6 +213,7 @@ fn metrics_are_openmetrics_with_bounded_labels() {
         "muster_robots 3",
         "muster_log_next_offset 5",
         "muster_store_partitions 3",
+        "muster_commit_queue_bytes 17",
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }

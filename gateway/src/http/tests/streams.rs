@@ -115,31 +115,32 @@ fn a_stream_that_cannot_be_finished_does_not_look_finished() {
 }
 
 #[test]
-fn a_batch_whose_schema_is_gone_breaks_the_stream_off() {
-    let server = {
-        let mut world = World::default();
-        let schema = world.schema(&["a"]);
-        world.batch("f/r", &schema, &[(T, &[(0, Sample::Int(1))])]);
-        let server = world.serve();
-        let records = vec![(Offset(1), server_record(&server))];
-        let api = Api {
-            log: Arc::new(Memory { records, ..Memory::default() }),
-            fleet: server.api.fleet.clone(),
-            live: server.api.live.clone(),
-            metrics: server.api.metrics.clone(),
-            clock: server.api.clock,
-            ready: server.api.ready.clone(),
-            version: "0.1.0",
-        };
-        Server::start(Arc::new(api))
-    };
+fn damage_breaks_a_stream_off_once_and_is_then_told_in_the_head() {
+    let mut world = world();
+    world.log.end = End::Damage;
+    let server = world.serve();
     server.breaks_off("/v1/robots/f/r/samples");
+    let answer = server.get("/v1/robots/f/r/samples?after=1:3");
+    assert_eq!((answer.status, answer.header("muster-damaged")), (200, "50-59"));
+    assert_eq!(answer.body.unwrap().lines().count(), 4);
 }
 
-fn server_record(server: &Server) -> Envelope {
-    let robot = "f/r".parse().unwrap();
-    let mut records = server.api.log.robot_records(&robot, (WallTime(i64::MIN), None), Offset(0));
-    records.next().unwrap().unwrap().1
+#[test]
+fn a_batch_that_cannot_be_decoded_is_damage() {
+    let mut world = world();
+    let schemas = std::mem::take(&mut world.log.schemas);
+    let other = world.schema(&["after"]);
+    world.batch("f/r", &other, &[(T, &[(0, Sample::Int(5))])]);
+    world.log.schemas.extend(schemas);
+    for (_, envelope) in &mut world.log.records[..2] {
+        let Body::Batch { payload, .. } = &mut envelope.body else { unreachable!() };
+        *payload = payload.slice(..payload.len() - 1);
+    }
+    let server = world.serve();
+    server.breaks_off("/v1/robots/f/r/samples");
+    let answer = server.get("/v1/robots/f/r/samples");
+    assert_eq!(answer.header("muster-damaged"), "1-1");
+    assert_eq!(answer.body.unwrap().lines().count(), 4);
 }
 
 #[test]
