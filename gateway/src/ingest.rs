@@ -40,7 +40,7 @@ use muster_protocol::{
 
 use crate::{
     clock::Clock,
-    committer::Entry,
+    committer::{Entry, Rejected},
     fleet::{LiveLink, LiveLinks},
     instance::Instance,
     link::port::{AgentSession, Intake, Outbox, Peer, Ticket},
@@ -54,31 +54,11 @@ use session::Session;
 
 /// Where records go, and where schemas are found again. The committer and the store behind it; a fake in tests.
 pub trait Log: Send + Sync + 'static {
-    /// Queues a record for commit. Gives it back if the queue is full or the log takes nothing any more.
-    fn submit(&self, entry: Entry) -> Result<(), NotTaken>;
+    /// Queues a record for commit. Gives it back if it is not taken.
+    fn submit(&self, entry: Entry) -> Result<(), Rejected>;
 
     /// Returns a schema of a robot that the log holds.
     fn schema(&self, robot: &RobotId, hash: SchemaHash) -> Option<Arc<Schema>>;
-}
-
-/// The log did not take a record.
-#[derive(Debug)]
-pub struct NotTaken {
-    /// The record, unchanged. Its `done` was not called.
-    pub entry: Entry,
-    /// Why.
-    pub why: NotTakenWhy,
-}
-
-/// Why the log did not take a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotTakenWhy {
-    /// The queue is full.
-    Busy,
-    /// The disk's quota is reached.
-    DiskFull,
-    /// The gateway shuts down.
-    Stopping,
 }
 
 /// What a gateway grants and says of itself.
@@ -244,8 +224,8 @@ impl Shared {
     fn commit_event(&self, robot: &Robot, session: u64, body: Body) {
         let envelope = Envelope { received_at: self.clock.wall(), robot: robot.id.clone(), session, body };
         let entry = Entry { envelope, schema: None, decoded: None, done: Box::new(|_| ()) };
-        if let Err(NotTaken { why, .. }) = self.log.submit(entry) {
-            tracing::warn!(robot = %robot.id, ?why, "a session event is not in the log");
+        if let Err(rejected) = self.log.submit(entry) {
+            tracing::warn!(robot = %robot.id, why = ?rejected.why, "a session event is not in the log");
         }
     }
 

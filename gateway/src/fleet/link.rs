@@ -109,6 +109,12 @@ impl Sessions {
         }
     }
 
+    /// Returns the number of the last session, if its end is not on record.
+    pub(super) fn open(&self) -> Option<u64> {
+        let up = self.up.as_ref()?.session;
+        self.down.is_none_or(|down| down.session < up).then_some(up)
+    }
+
     /// Returns the agent's version, as its last session said. `None` without an agent.
     pub(super) fn version(&self) -> Option<&str> {
         self.up.as_ref().map(|up| up.version.as_str()).filter(|version| !version.is_empty())

@@ -105,6 +105,11 @@ impl RobotState {
     pub fn totals(&self) -> &Totals {
         &self.totals
     }
+
+    /// Returns the number of the last session, if the log does not say that it ended.
+    pub fn open_session(&self) -> Option<u64> {
+        self.sessions.open()
+    }
 }
 
 impl Totals {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use muster_protocol::{
     batch::{BatchBuilder, EncodedBatch},
-    id::{Lane, RobotId, Seq},
+    id::{Lane, RobotId},
     loss::{Loss, LossReason},
     message::{Clock as ClockReading, NumberedHead},
     sample::{Row, StampedBy, Value},
@@ -14,11 +14,12 @@ use muster_protocol::{
 };
 
 use super::{
-    Ingest, NotTaken, NotTakenWhy,
-    robot::{OpenSession, Robot, RobotState},
+    Ingest,
+    robot::{OpenSession, Robot},
+    session::unhandled,
 };
 use crate::{
-    committer::{Decoded, Entry},
+    committer::{Decoded, Entry, RejectReason, Rejected},
     fleet::LiveLink,
     link::port::{Ticket, TicketIssuer, Unhandled},
     record::{Body, Envelope, SessionEvent, Transport},
@@ -43,7 +44,6 @@ pub(super) fn take(ingest: &Ingest, robot: &RobotId, payload: &[u8]) -> Ticket {
     if let Some(error) = &parsed.first_error {
         tracing::warn!(%robot, refused = parsed.refused, "refused plain JSON: {error}");
     }
-    shared.metrics.ingest.json(parsed.rows.len(), parsed.refused);
     let robot = ingest.robot(robot);
     let session = hear(ingest, &robot);
     let records = number(ingest, &robot, parsed.rows, parsed.refused);
@@ -65,6 +65,7 @@ fn hear(ingest: &Ingest, robot: &Arc<Robot>) -> u64 {
     let number = shared.next_session();
     let live = LiveLink {
         last_heard: wall,
+        told_at: wall,
         backlog_samples: 0,
         held: Vec::new(),
         clock_skew_ns: None,
@@ -170,12 +171,12 @@ fn commit(ingest: &Ingest, robot: &Robot, session: u64, records: Vec<Numbered>) 
         let envelope = Envelope { received_at, robot: robot.id.clone(), session, body };
         let schema = decoded.as_ref().map(|decoded| (decoded.schema.hash(), decoded.schema.encoded().clone()));
         let done = Arc::clone(&countdown);
-        let done = Box::new(move |result: Result<_, _>| count(&done, result.map(drop).map_err(|_| Unhandled::Stopping)));
-        if let Err(NotTaken { why, .. }) = ingest.0.log.submit(Entry { envelope, schema, decoded, done }) {
+        let done = Box::new(move |result: Result<_, _>| count(&done, result.map(drop).map_err(unhandled)));
+        if let Err(Rejected { why, .. }) = ingest.0.log.submit(Entry { envelope, schema, decoded, done }) {
             let why = match why {
-                NotTakenWhy::Busy => Unhandled::Busy,
-                NotTakenWhy::DiskFull => Unhandled::DiskFull,
-                NotTakenWhy::Stopping => Unhandled::Stopping,
+                RejectReason::QueueFull => Unhandled::Busy,
+                RejectReason::DiskFull => Unhandled::DiskFull,
+                RejectReason::Closed => Unhandled::Stopping,
             };
             count(&countdown, Err(why));
         }

@@ -18,11 +18,11 @@ use muster_protocol::{
 };
 
 use super::{
-    Ingest, NotTaken, NotTakenWhy,
+    Ingest,
     robot::{OpenSession, Robot},
 };
 use crate::{
-    committer::{Decoded, Entry},
+    committer::{CommitError, Decoded, Entry, RejectReason, Rejected},
     fleet::LiveLink,
     link::port::{self, AgentSession, Closed, Outbox, Peer, Ticket, TicketIssuer, Unhandled},
     record::{Body, DownReason, Envelope, SessionEvent, Transport},
@@ -114,6 +114,7 @@ impl Session {
     fn opened(&self, number: u64, hello: &Hello, now: WallTime) -> OpenSession {
         let live = LiveLink {
             last_heard: now,
+            told_at: now,
             backlog_samples: backlog(&hello.held),
             held: hello.held.clone(),
             clock_skew_ns: Some(hello.clock.wall.nanos_since(now)),
@@ -137,6 +138,7 @@ impl Session {
     fn handle_heartbeat(&self, open: &Open, beat: &Heartbeat) {
         let now = self.ingest.0.clock.wall();
         if let Some(session) = open.robot.lock().session(open.number) {
+            session.live.told_at = now;
             session.live.backlog_samples = backlog(&beat.held);
             session.live.held.clone_from(&beat.held);
             session.live.clock_skew_ns = Some(beat.clock.wall.nanos_since(now));
@@ -181,7 +183,6 @@ impl Session {
             Verdict::Claimed => return self.await_claim(open, head),
             Verdict::Refuse(reason) => return self.refuse(open, head, reason),
         };
-        self.ingest.0.metrics.ingest.batch(info.samples, batch.payload.len());
         let stored = (schema.hash(), schema.encoded().clone());
         let decoded = Arc::new(Decoded { schema, batch: decoded });
         let body = Body::Batch { head, info, payload: batch.payload };
@@ -217,25 +218,21 @@ impl Session {
         let envelope = Envelope { received_at, robot: open.robot.id.clone(), session: open.number, body };
         let (schema, decoded) = batch.unzip();
         let head = claim.head();
-        let claimed = Arc::new(std::sync::Mutex::new(Some((claim, issuer))));
-        let settle = settler(self.ingest.clone(), Arc::clone(&open.robot), Arc::clone(&claimed));
-        let entry = Entry { envelope, schema, decoded, done: Box::new(move |result| settle(result.is_ok())) };
-        let Err(NotTaken { why, .. }) = self.ingest.0.log.submit(entry) else { return ticket };
-        if let Some((claim, _)) = claimed.lock().ok().and_then(|mut claimed| claimed.take()) {
-            let copies = open.robot.lock().settle(claim, Err(Unhandled::Busy));
-            resolve(copies, Err(Unhandled::Busy));
-        }
+        let settle = settler(self.ingest.clone(), Arc::clone(&open.robot), claim, issuer);
+        let entry = Entry { envelope, schema, decoded, done: Box::new(move |result| settle(result.map(drop))) };
+        let Err(Rejected { entry, why }) = self.ingest.0.log.submit(entry) else { return ticket };
+        (entry.done)(Err(CommitError::Failed));
         let reason = match why {
-            NotTakenWhy::Busy => RefuseReason::Busy,
-            NotTakenWhy::DiskFull => RefuseReason::DiskFull,
-            NotTakenWhy::Stopping => return Ticket::done(Err(Unhandled::Stopping)),
+            RejectReason::QueueFull => RefuseReason::Busy,
+            RejectReason::DiskFull => RefuseReason::DiskFull,
+            RejectReason::Closed => return Ticket::done(Err(Unhandled::Stopping)),
         };
         self.refuse(open, head, reason)
     }
 
     /// Acknowledges what is committed already.
     fn say_again(&self, open: &Open, head: NumberedHead) -> Ticket {
-        self.ingest.0.metrics.ingest.duplicate();
+        self.ingest.0.metrics.duplicate();
         let mut state = open.robot.lock();
         state.unsaid.insert((head.epoch, head.lane, head.seq));
         self.ingest.0.acks.queue(&open.robot, &mut state);
@@ -243,7 +240,7 @@ impl Session {
     }
 
     fn await_claim(&self, open: &Open, head: NumberedHead) -> Ticket {
-        self.ingest.0.metrics.ingest.duplicate();
+        self.ingest.0.metrics.duplicate();
         let (issuer, ticket) = Ticket::new();
         open.robot.lock().await_claim(head, issuer);
         ticket
@@ -256,7 +253,7 @@ impl Session {
 
     fn refuse(&self, open: &Open, head: NumberedHead, reason: RefuseReason) -> Ticket {
         tracing::debug!(robot = %open.robot.id, lane = %head.lane, seq = %head.seq, ?reason, "refused");
-        self.ingest.0.metrics.ingest.refused(reason);
+        self.ingest.0.metrics.refused(reason);
         let retry_after_ms = match reason {
             RefuseReason::Malformed => None,
             RefuseReason::EpochClosed | RefuseReason::WindowFull | RefuseReason::Busy => Some(BUSY_RETRY_MS),
@@ -313,11 +310,11 @@ impl OpenSession {
 fn settler(
     ingest: Ingest,
     robot: Arc<Robot>,
-    claimed: Arc<std::sync::Mutex<Option<(Claim, TicketIssuer)>>>,
-) -> impl FnOnce(bool) + Send {
+    claim: Claim,
+    issuer: TicketIssuer,
+) -> impl FnOnce(Result<(), CommitError>) + Send {
     move |committed| {
-        let Some((claim, issuer)) = claimed.lock().ok().and_then(|mut claimed| claimed.take()) else { return };
-        let result = if committed { Ok(()) } else { Err(Unhandled::Stopping) };
+        let result = committed.map_err(unhandled);
         let copies = {
             let mut state = robot.lock();
             let copies = state.settle(claim, result);
@@ -326,6 +323,13 @@ fn settler(
         };
         issuer.resolve(result);
         resolve(copies, result);
+    }
+}
+
+pub(super) fn unhandled(error: CommitError) -> Unhandled {
+    match error {
+        CommitError::DiskFull => Unhandled::DiskFull,
+        CommitError::NoSchema | CommitError::Failed => Unhandled::Stopping,
     }
 }
 
