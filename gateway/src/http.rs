@@ -35,7 +35,7 @@ use tokio::task::spawn_blocking;
 use crate::{
     clock::Clock,
     fleet::{Fleet, LiveLinks},
-    metrics::{Gauges, Metrics},
+    metrics::Metrics,
 };
 
 pub use log::{Log, Records, TimeSpan};
@@ -54,8 +54,6 @@ pub struct Api {
     pub live: Arc<dyn LiveLinks>,
     /// The gateway's own figures.
     pub metrics: Arc<Metrics>,
-    /// Fills in the figures of the commit queue.
-    pub queue: Arc<dyn Fn(&mut Gauges<u64>) + Send + Sync>,
     /// The gateway's clock.
     pub clock: Clock,
     /// Says whether samples are taken, and if not, why and what to do.

@@ -39,8 +39,9 @@ pub(super) async fn metrics(State(shared): State<Shared>, uri: Uri) -> Result<Re
     Query::parse(&uri, &[])?;
     blocking(shared, |api| {
         let mut gauges = Gauges { robots: api.fleet.len() as u64, ..Gauges::default() };
+        gauges.first_offset = api.log.first().0;
+        gauges.next_offset = api.log.next().0;
         api.log.gauges(&mut gauges);
-        (api.queue)(&mut gauges);
         Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], api.metrics.encode(&gauges)).into_response())
     })
     .await

@@ -76,7 +76,12 @@ impl Log for Memory {
         self.records.last().map_or(Offset::FIRST, |(offset, _)| offset.next())
     }
 
-    fn robot_records<'a>(&'a self, robot: &RobotId, (t_from, t_to): TimeSpan, after: Option<Offset>) -> Records<'a> {
+    fn robot_records<'a>(
+        &'a self,
+        robot: &RobotId,
+        (t_from, t_to): TimeSpan,
+        after: Option<Offset>,
+    ) -> Records<'a> {
         let told = Told(self.dropped.lock().unwrap().take());
         let robot = robot.clone();
         let wanted = move |(offset, envelope): &&(Offset, Envelope)| {
@@ -90,7 +95,9 @@ impl Log for Memory {
         let end = self.end;
         let after = std::iter::once_with(move || match end {
             End::Panic => panic!("a panic that the test wants"),
-            End::Damage => Err(ReadError::Damaged { first: Offset(50), end: Offset(60), why: "bad CRC".into() }),
+            End::Damage => {
+                Err(ReadError::Damaged { first: Offset(50), end: Offset(60), why: "bad CRC".into() })
+            }
             _ => Err(ReadError::Io { at: Offset(50), source: std::io::Error::other("the disk is gone") }),
         });
         let after = after.filter(move |_| end != End::Proper);
@@ -105,8 +112,8 @@ impl Log for Memory {
     }
 
     fn gauges(&self, gauges: &mut Gauges<u64>) {
-        gauges.next_offset = self.next().0;
         gauges.partitions = 3;
+        gauges.queue_bytes = 17;
     }
 }
 
@@ -201,7 +208,6 @@ impl World {
             log: Arc::new(self.log),
             live: Arc::new(self.live),
             metrics: Arc::new(Metrics::new()),
-            queue: Arc::new(|gauges| gauges.queue_bytes = 17),
             clock: Clock::new(),
             ready: Arc::new(move || not_ready.clone().map_or(Ok(()), Err)),
             version: "0.1.0",
