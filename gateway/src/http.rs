@@ -6,6 +6,7 @@
 //! Anything that takes a lock, a disk or a while runs on a thread that may block. Nothing here writes to the log.
 
 mod base64;
+mod damage;
 mod json;
 mod lines;
 mod log;
@@ -37,8 +38,9 @@ use crate::{
     metrics::Metrics,
 };
 
-pub use log::{Log, ReadError, Records, TimeSpan};
+pub use log::{Log, Records, TimeSpan};
 
+use damage::Damages;
 use problem::Problem;
 use samples::Streams;
 
@@ -65,6 +67,7 @@ pub struct Api {
 struct Shared {
     api: Arc<Api>,
     streams: Streams,
+    damages: Damages,
 }
 
 /// The paths, as CONTRACT.md names them.
@@ -81,7 +84,7 @@ const PATHS: [&str; 8] = [
 
 /// Returns the API as a service.
 pub fn router(api: Arc<Api>) -> Router {
-    let shared = Shared { api, streams: Streams::new() };
+    let shared = Shared { api, streams: Streams::new(), damages: Damages::default() };
     let [index, healthz, metrics, readyz, fleet, robots, robot, samples] = PATHS;
     Router::new()
         .route(index, get(probe::index))

@@ -23,7 +23,10 @@
 //! | `muster_log_next_offset` | gauge | | offset that the next record will get |
 //! | `muster_store_partitions` | gauge | | partitions of the log |
 //! | `muster_store_disk_bytes` | gauge | | bytes that the store takes on disk |
-//! | `muster_store_blobs_bytes` | gauge | | bytes in `blobs/` folders; anything but 0 is a fault |
+//! | `muster_store_record_bytes` | gauge | | bytes of its records, as encoded |
+//! | `muster_store_blob_files` | gauge | | files in `blobs/` folders; anything but 0 is a fault |
+//! | `muster_store_damaged_ranges` | gauge | | ranges of offsets that cannot be read any more |
+//! | `muster_store_refusing` | gauge | | 1 while nothing is taken for lack of room |
 //! | `muster_http_requests_total` | counter | `path`, `status` | requests answered |
 //! | `muster_http_streams` | gauge | | sample streams that are open |
 
@@ -83,8 +86,14 @@ pub struct Gauges<T> {
     pub partitions: T,
     /// `muster_store_disk_bytes`
     pub disk_bytes: T,
-    /// `muster_store_blobs_bytes`
-    pub blobs_bytes: T,
+    /// `muster_store_record_bytes`
+    pub record_bytes: T,
+    /// `muster_store_blob_files`
+    pub blob_files: T,
+    /// `muster_store_damaged_ranges`
+    pub damaged_ranges: T,
+    /// `muster_store_refusing`
+    pub refusing: T,
 }
 
 type NumberGauge = Gauge<u64, AtomicU64>;
@@ -156,9 +165,13 @@ impl Metrics {
         registry.register("log_first_offset", "First offset held", gauges.first_offset.clone());
         registry.register("log_next_offset", "Offset of the next record", gauges.next_offset.clone());
         registry.register("store_partitions", "Partitions of the log", gauges.partitions.clone());
-        let (disk, blobs) = (gauges.disk_bytes.clone(), gauges.blobs_bytes.clone());
+        let (disk, records) = (gauges.disk_bytes.clone(), gauges.record_bytes.clone());
         registry.register_with_unit("store_disk", "Bytes of the store on disk", Unit::Bytes, disk);
-        registry.register_with_unit("store_blobs", "Bytes in blobs folders, a fault", Unit::Bytes, blobs);
+        registry.register_with_unit("store_record", "Bytes of records as encoded", Unit::Bytes, records);
+        registry.register("store_blob_files", "Files in blobs folders, a fault", gauges.blob_files.clone());
+        let damaged = gauges.damaged_ranges.clone();
+        registry.register("store_damaged_ranges", "Ranges of offsets that cannot be read", damaged);
+        registry.register("store_refusing", "Whether nothing is taken", gauges.refusing.clone());
         self
     }
 
@@ -236,10 +249,11 @@ impl Metrics {
         held.next_offset.set(now.next_offset);
         held.partitions.set(now.partitions);
         held.disk_bytes.set(now.disk_bytes);
-        held.blobs_bytes.set(now.blobs_bytes);
-        let mut out = String::new();
-        encode(&mut out, &self.registry).expect("a String takes any text");
-        out
+        held.record_bytes.set(now.record_bytes);
+        held.blob_files.set(now.blob_files);
+        held.damaged_ranges.set(now.damaged_ranges);
+        held.refusing.set(now.refusing);
+        text_of(&self.registry)
     }
 }
 
@@ -253,6 +267,12 @@ impl fmt::Debug for Metrics {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Metrics").finish_non_exhaustive()
     }
+}
+
+fn text_of(registry: &Registry) -> String {
+    let mut out = String::new();
+    encode(&mut out, registry).expect("a String takes any text");
+    out
 }
 
 #[cfg(test)]

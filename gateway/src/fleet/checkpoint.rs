@@ -40,8 +40,7 @@ struct Image {
 impl Fleet {
     /// Returns the state as bytes. Call it on the thread that applies, so that all robots are at the same offset.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let out = vec![VERSION];
-        postcard::to_extend(&self.image(), out).expect("the state has only lengths that postcard knows")
+        self.image().encode()
     }
 
     /// Reads what [`Fleet::to_bytes`] returned.
@@ -67,6 +66,12 @@ impl Fleet {
             true
         });
         Image { applied: self.applied.lock().unwrap_or_else(PoisonError::into_inner).clone(), robots }
+    }
+}
+
+impl Image {
+    fn encode(&self) -> Vec<u8> {
+        postcard::to_extend(self, vec![VERSION]).expect("the state has only lengths that postcard knows")
     }
 }
 

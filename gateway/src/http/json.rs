@@ -83,9 +83,9 @@ pub(super) fn ms(nanos: Option<i64>) -> Json {
 mod tests {
     use super::*;
 
-    fn printed(value: Value, ints: Ints) -> String {
+    fn printed(value: &Value, ints: Ints) -> String {
         let mut object = Map::new();
-        ints.set_value(&value, &mut object);
+        ints.set_value(value, &mut object);
         Json::Object(object).to_string()
     }
 
@@ -104,9 +104,9 @@ mod tests {
             (Value::Bytes(vec![0xfb, 0xff]), r#"{"b":"+/8=","v":null}"#),
         ];
         for (value, text) in table {
-            assert_eq!(printed(value, Ints::Numbers), text);
+            assert_eq!(printed(&value, Ints::Numbers), text);
         }
-        assert_eq!(printed(Value::Int(5), Ints::Strings), r#"{"v":"5"}"#);
-        assert_eq!(printed(Value::Float(5.0), Ints::Strings), r#"{"v":5.0}"#);
+        assert_eq!(printed(&Value::Int(5), Ints::Strings), r#"{"v":"5"}"#);
+        assert_eq!(printed(&Value::Float(5.0), Ints::Strings), r#"{"v":5.0}"#);
     }
 }

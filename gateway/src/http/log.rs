@@ -1,6 +1,6 @@
 //! What the API needs from the store.
 
-use std::{error::Error, sync::Arc};
+use std::sync::Arc;
 
 use muster_protocol::{
     id::{LogId, Offset, RobotId, SchemaHash},
@@ -8,7 +8,7 @@ use muster_protocol::{
     time::WallTime,
 };
 
-use crate::{metrics::Gauges, record::Envelope};
+use crate::{metrics::Gauges, record::Envelope, store::ReadError};
 
 /// Reads the committed log. Its methods may block on the disk: they are called on threads that may.
 pub trait Log: Send + Sync + 'static {
@@ -21,16 +21,14 @@ pub trait Log: Send + Sync + 'static {
     /// Returns the offset that the next record will get.
     fn next(&self) -> Offset;
 
-    /// Returns the robot's records that may have samples in `times`, from the offset `from` on, ascending. A span
-    /// without an end has no last time.
-    ///
-    /// A record that cannot be read is an error, never left out, and the last thing that comes.
-    fn robot_records<'a>(&'a self, robot: &RobotId, times: TimeSpan, from: Offset) -> Records<'a>;
+    /// Returns the robot's records that may have samples in `times`, after an offset or from the first one, ascending.
+    /// What cannot be read is an error in its place, never left out.
+    fn robot_records<'a>(&'a self, robot: &RobotId, times: TimeSpan, after: Option<Offset>) -> Records<'a>;
 
-    /// Returns a schema of a robot's batches.
-    fn schema(&self, robot: &RobotId, hash: SchemaHash) -> Option<Arc<Schema>>;
+    /// Returns the schema of a robot's batch at `offset`.
+    fn schema(&self, offset: Offset, robot: &RobotId, hash: SchemaHash) -> Option<Arc<Schema>>;
 
-    /// Fills in what is known of the store for the metrics.
+    /// Fills in what the store and its queue know of themselves.
     fn gauges(&self, gauges: &mut Gauges<u64>);
 }
 
@@ -39,6 +37,3 @@ pub type TimeSpan = (WallTime, Option<WallTime>);
 
 /// Records with their offsets.
 pub type Records<'a> = Box<dyn Iterator<Item = Result<(Offset, Envelope), ReadError>> + 'a>;
-
-/// Why the log cannot be read.
-pub type ReadError = Box<dyn Error + Send + Sync>;

@@ -3,7 +3,7 @@
 //! A thread that may block reads the log and fills chunks of lines; a short queue takes them to the connection. A
 //! client that reads slowly slows the thread; one that reads nothing for [`STALL_MAX`] is cut off; one that leaves
 //! stops it. The body says explicitly that it is complete: a read error, a stall or a panic breaks the connection off,
-//! so that half an answer never looks like a whole one.
+//! so that half an answer never looks like a whole one. Damage to the log is told as [`damage`](super::damage) says.
 
 use std::{io, ops::ControlFlow, sync::Arc, time::Duration};
 
@@ -24,18 +24,23 @@ use muster_protocol::{
     batch,
     glob::Glob,
     id::{Offset, RobotId},
+    schema::Schema,
     time::WallTime,
 };
 
 use super::{
-    Api, Shared, blocking,
+    Shared, blocking,
+    damage::{self, Known},
     lines::{Cursor, LineWriter, Wanted},
-    log::{Log, ReadError},
+    log::Log,
     problem::Problem,
     query::{Query, wrong},
     robots::{known_robot, robot_id},
 };
-use crate::record::Body as Record;
+use crate::{
+    record::{Body as Record, Envelope},
+    store::ReadError,
+};
 
 /// The media type of NDJSON.
 pub(super) const MEDIA_TYPE: &str = "application/x-ndjson";
@@ -78,14 +83,35 @@ enum StreamError {
     #[error("the client took nothing for {} s", STALL_MAX.as_secs())]
     Stalled,
     /// The log cannot be read.
-    #[error("read the log: {0}")]
-    Read(ReadError),
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// A batch does not decode.
     #[error("decode the batch at offset {offset}: {source}")]
-    Decode { offset: Offset, source: batch::BatchError },
+    Decode {
+        /// Where it stands.
+        offset: Offset,
+        /// What is wrong.
+        source: batch::BatchError,
+    },
     /// A batch's schema is not there.
     #[error("the batch at offset {offset} refers to a schema that is not there")]
-    NoSchema { offset: Offset },
+    NoSchema {
+        /// Where it stands.
+        offset: Offset,
+    },
+}
+
+impl StreamError {
+    /// Returns the offsets that are damaged for good, if that is what is wrong.
+    fn damaged(&self) -> Option<(Offset, Offset)> {
+        match self {
+            Self::Read(ReadError::Damaged { first, end, .. }) => Some((*first, *end)),
+            Self::Read(ReadError::Record { offset, .. })
+            | Self::Decode { offset, .. }
+            | Self::NoSchema { offset } => Some((*offset, offset.next())),
+            _ => None,
+        }
+    }
 }
 
 /// Answers `GET /v1/robots/F/R/samples`.
@@ -99,17 +125,20 @@ pub(super) async fn samples(
     let permit = shared.streams.0.clone().try_acquire_owned().map_err(|_| {
         Problem::busy(format!("{STREAMS_MAX} sample streams are open, and that is the most; try again later"))
     })?;
-    let api = shared.api.clone();
     let (asked, after) = (robot.clone(), wanted.after);
-    blocking(shared, move |api| {
+    blocking(shared.clone(), move |api| {
         known_robot(api, &asked)?;
         after.map_or(Ok(()), |after| check_cursor(&*api.log, after))
     })
     .await?;
     let (chunks, queue) = mpsc::channel(QUEUE_CHUNKS);
-    let sender = Sender { chunks, runtime: Handle::current() };
-    spawn_blocking(move || send(&api, &robot, wanted, &sender, permit));
-    Ok((StatusCode::OK, [(header::CONTENT_TYPE, MEDIA_TYPE)], body(queue)).into_response())
+    let known = shared.damages.known();
+    let damaged = known.header(after.map_or(Offset(0), |after| after.offset));
+    let reader = Reader { shared, robot, known, chunks, runtime: Handle::current(), _permit: permit };
+    spawn_blocking(move || reader.run(wanted));
+    let mut response = (StatusCode::OK, [(header::CONTENT_TYPE, MEDIA_TYPE)], body(queue)).into_response();
+    response.headers_mut().extend(damaged.map(|ranges| (damage::HEADER, ranges)));
+    Ok(response)
 }
 
 fn wanted(query: &Query) -> Result<Wanted, Problem> {
@@ -151,51 +180,83 @@ fn body(queue: mpsc::Receiver<Chunk>) -> Body {
     }))
 }
 
-fn send(api: &Api, robot: &RobotId, wanted: Wanted, sender: &Sender, permit: OwnedSemaphorePermit) {
-    api.metrics.streams().inc();
-    match read(api, robot, wanted, sender) {
-        Ok(()) | Err(StreamError::ClientLeft) => {}
-        Err(error) => tracing::warn!(%robot, %error, "broke off a stream of samples"),
-    }
-    api.metrics.streams().dec();
-    drop(permit);
-}
-
-fn read(api: &Api, robot: &RobotId, wanted: Wanted, sender: &Sender) -> Result<(), StreamError> {
-    let from = wanted.after.map_or(Offset(0), |after| after.offset);
-    let records = api.log.robot_records(robot, (wanted.from, wanted.to), from);
-    let mut lines = LineWriter::new(wanted);
-    for record in records {
-        let (offset, envelope) = record.map_err(StreamError::Read)?;
-        if sender.chunks.is_closed() {
-            return Err(StreamError::ClientLeft);
-        }
-        let Record::Batch { info, payload, .. } = envelope.body else { continue };
-        let schema = api.log.schema(robot, info.schema).ok_or(StreamError::NoSchema { offset })?;
-        let batch =
-            batch::decode(&payload, &schema).map_err(|source| StreamError::Decode { offset, source })?;
-        let mut outcome = Ok(());
-        let mut hand_on = |chunk| {
-            outcome = sender.send(Chunk::Lines(chunk));
-            if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        };
-        let _ = lines.write_batch(offset, &batch, &schema, &mut hand_on);
-        outcome?;
-    }
-    let rest = lines.take();
-    if !rest.is_empty() {
-        sender.send(Chunk::Lines(rest))?;
-    }
-    sender.send(Chunk::End)
-}
-
-/// The thread's end of the queue.
-struct Sender {
+/// Reads the log for one stream, on a thread that may block.
+struct Reader {
+    shared: Shared,
+    robot: RobotId,
+    /// The damage that the answer's head told of.
+    known: Known,
     chunks: mpsc::Sender<Chunk>,
     runtime: Handle,
+    _permit: OwnedSemaphorePermit,
 }
 
-impl Sender {
+impl Reader {
+    fn run(self, wanted: Wanted) {
+        let streams = self.shared.api.metrics.streams();
+        streams.inc();
+        match self.read(wanted) {
+            Ok(()) | Err(StreamError::ClientLeft) => {}
+            Err(error) => {
+                if let Some((first, end)) = error.damaged() {
+                    self.shared.damages.add(first, end);
+                }
+                tracing::warn!(robot = %self.robot, %error, "broke off a stream of samples");
+            }
+        }
+        streams.dec();
+    }
+
+    fn read(&self, wanted: Wanted) -> Result<(), StreamError> {
+        let log = &self.shared.api.log;
+        // The record that the cursor stands in is read again, for the rest of it.
+        let after = wanted.after.and_then(|after| after.offset.0.checked_sub(1)).map(Offset);
+        let records = log.robot_records(&self.robot, (wanted.from, wanted.to), after);
+        let mut lines = LineWriter::new(wanted);
+        let mut schema = None;
+        for record in records {
+            if self.chunks.is_closed() {
+                return Err(StreamError::ClientLeft);
+            }
+            let written = record
+                .map_err(StreamError::from)
+                .and_then(|(offset, envelope)| self.write(&mut lines, &mut schema, offset, &envelope));
+            match written {
+                Err(error) if error.damaged().is_some_and(|(first, end)| self.known.covers(first, end)) => {}
+                written => written?,
+            }
+        }
+        let rest = lines.take();
+        if !rest.is_empty() {
+            self.send(Chunk::Lines(rest))?;
+        }
+        self.send(Chunk::End)
+    }
+
+    /// Writes a record's samples; `schema` is that of the batch before.
+    fn write(
+        &self,
+        lines: &mut LineWriter,
+        schema: &mut Option<Arc<Schema>>,
+        offset: Offset,
+        envelope: &Envelope,
+    ) -> Result<(), StreamError> {
+        let Record::Batch { info, payload, .. } = &envelope.body else { return Ok(()) };
+        if schema.as_ref().is_none_or(|known| known.hash() != info.schema) {
+            *schema = self.shared.api.log.schema(offset, &self.robot, info.schema);
+        }
+        let schema = schema.as_ref().ok_or(StreamError::NoSchema { offset })?;
+        let batch =
+            batch::decode(payload, schema).map_err(|source| StreamError::Decode { offset, source })?;
+        let mut outcome = Ok(());
+        let mut hand_on = |chunk| {
+            outcome = self.send(Chunk::Lines(chunk));
+            if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        };
+        let _ = lines.write_batch(offset, &batch, schema, &mut hand_on);
+        outcome
+    }
+
     fn send(&self, chunk: Chunk) -> Result<(), StreamError> {
         let sent = async { tokio::time::timeout(STALL_MAX, self.chunks.send(chunk)).await };
         match self.runtime.block_on(sent) {

@@ -15,26 +15,29 @@ struct Seconds {
     /// The second that is being counted.
     now: u64,
     /// Counts by second modulo the length: the current one and those of the span.
-    counts: [u64; SPAN_S as usize + 1],
+    counts: [u64; SLOTS],
 }
 
 /// How many seconds count.
 const SPAN_S: u64 = 10;
+
+/// One for the current second, and one for each of the span.
+const SLOTS: usize = 11;
 
 impl Rate {
     /// Counts `n` at `now`.
     pub(super) fn add(&self, now: MonoTime, n: u64) {
         let mut seconds = self.seconds.lock().unwrap_or_else(PoisonError::into_inner);
         seconds.advance(now);
-        let slot = seconds.now % (SPAN_S + 1);
-        seconds.counts[slot as usize] += n;
+        let slot = slot(seconds.now);
+        seconds.counts[slot] += n;
     }
 
     /// Returns the mean of the last whole seconds, fewer if the clock is younger.
     pub(super) fn per_second(&self, now: MonoTime) -> f64 {
         let mut seconds = self.seconds.lock().unwrap_or_else(PoisonError::into_inner);
         seconds.advance(now);
-        let current = seconds.counts[(seconds.now % (SPAN_S + 1)) as usize];
+        let current = seconds.counts[slot(seconds.now)];
         let whole = seconds.counts.iter().sum::<u64>() - current;
         whole as f64 / seconds.now.clamp(1, SPAN_S) as f64
     }
@@ -45,10 +48,14 @@ impl Seconds {
         let now = now.0 / 1_000_000_000;
         let passed = now.saturating_sub(self.now).min(SPAN_S + 1);
         for second in 0..passed {
-            self.counts[((now - second) % (SPAN_S + 1)) as usize] = 0;
+            self.counts[slot(now - second)] = 0;
         }
         self.now = self.now.max(now);
     }
+}
+
+fn slot(second: u64) -> usize {
+    usize::try_from(second % SLOTS as u64).expect("below the number of slots")
 }
 
 #[cfg(test)]
