@@ -117,6 +117,22 @@ async fn an_agent_that_takes_nothing_is_dropped() {
 }
 
 #[tokio::test]
+async fn an_agent_whose_socket_is_full_is_dropped() {
+    let gateway = Gateway::start().await;
+    let (mut client, outbox) = gateway.agent(V4).await;
+    client.subscribe(4, DOWN, 0).await;
+    client.read().await.unwrap();
+    let large = Frame { kind: Kind::Ack, body: vec![0; 60_000].into() };
+    let mut sent = 0;
+    while outbox.send(large.clone()).is_ok() {
+        sent += large.body.len();
+        assert!(sent < 64 * 1024 * 1024, "no socket buffer is that large");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(gateway.closed().await, Closed::SlowReader);
+}
+
+#[tokio::test]
 async fn an_agent_that_confirms_nothing_for_long_is_dropped() {
     let settings = Settings { stall_max: Duration::from_millis(20), receive_max: 2, ..Settings::default() };
     let gateway = Gateway::start_with(settings).await;
