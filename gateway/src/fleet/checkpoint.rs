@@ -60,11 +60,9 @@ impl Fleet {
     }
 
     fn image(&self) -> Image {
-        let mut robots = BTreeMap::new();
-        self.visit(None, |id, state| {
-            robots.insert(id.clone(), state.clone());
-            true
-        });
+        let state =
+            |robot: Arc<RwLock<RobotState>>| robot.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let robots = self.robots(None).into_iter().map(|(id, robot)| (id, state(robot))).collect();
         Image { applied: self.applied.lock().unwrap_or_else(PoisonError::into_inner).clone(), robots }
     }
 }
