@@ -2,7 +2,8 @@
 //!
 //! How to drive it: [`push`](Batcher::push) each row, then [`poll_batch`](Batcher::poll_batch) until it returns
 //! `None`; call it again at [`poll_timeout`](Batcher::poll_timeout). A batch closes when it is full, when its first
-//! row has waited for its lane's linger, or on [`close_all`](Batcher::close_all); a batch of the urgent lane at once.
+//! row has waited for its lane's linger, or on [`close_all`](Batcher::close_all). The urgent lane has no linger: its
+//! batch closes at the next poll, with the rows that were pushed together.
 //!
 //! ```text
 //!  row -> book of its lane and manner -> page that has its channels -> open batch -> closed -> encoded
@@ -189,7 +190,7 @@ impl<O: Clone + PartialEq> Batcher<O> {
             page.close_at = now + linger;
         }
         self.open_bytes += page.open().raw_bytes() - bytes_before;
-        if lane == Lane::Urgent || page.open().is_full() {
+        if page.open().is_full() {
             self.close(book, at);
         } else if self.open_bytes > OPEN_BYTES_MAX {
             self.close_all();
@@ -235,9 +236,11 @@ impl<O: Clone + PartialEq> Batcher<O> {
     }
 
     fn open_pages(&self) -> impl Iterator<Item = (usize, usize, &Page<O>)> {
-        let pages = self.books.iter().enumerate().flat_map(|(book, pages)| {
-            pages.iter().enumerate().map(move |(at, page)| (book, at, page))
-        });
+        let pages = self
+            .books
+            .iter()
+            .enumerate()
+            .flat_map(|(book, pages)| pages.iter().enumerate().map(move |(at, page)| (book, at, page)));
         pages.filter(|(_, _, page)| !page.open().is_empty())
     }
 

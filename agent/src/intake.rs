@@ -81,9 +81,11 @@ pub struct QueuedRow {
 
 /// Asks for an answer when everything that its source sent before is synced to the spool.
 pub struct SyncRequest {
-    pub(super) origin: Origin,
-    /// What the source had been refused before, where its lines were read.
+    origin: Origin,
+    /// What the source was refused where its lines were read, before the request.
     refused_early: u64,
+    /// What the recorder took and refused before the request; known once it is [`reached`](SyncRequest::reached).
+    at_recorder: Counts,
     respond: Respond,
 }
 
@@ -96,7 +98,9 @@ pub enum Refused {
     #[error(transparent)]
     Row(#[from] RowRefused),
     /// The queue has no room, because the disk or the processor is slower than the inputs.
-    #[error("the queue to the spool is full for lane {lane}: the disk or the processor is slower than the inputs")]
+    #[error(
+        "the queue to the spool is full for lane {lane}: the disk or the processor is slower than the inputs"
+    )]
     QueueFull {
         /// The row's lane.
         lane: Lane,
@@ -210,10 +214,17 @@ impl SyncRequest {
         &self.origin
     }
 
-    /// Answers, with the counts of what the recorder took and refused of this source before the request.
-    pub fn answer(self, recorded: Counts) {
-        let Counts { accepted, refused } = recorded;
-        (self.respond)(Counts { accepted, refused: refused + self.refused_early });
+    /// Notes that everything the source sent before has gone into batches, and nothing that it sent later.
+    pub fn reached(&mut self) {
+        self.at_recorder = self.origin.at_recorder();
+    }
+
+    /// Answers: everything before is synced, but for what the spool refused in the end.
+    pub fn answer(self) {
+        let Counts { accepted, refused } = self.at_recorder;
+        let given_back = self.origin.given_back().min(accepted);
+        let refused = refused + self.refused_early + given_back;
+        (self.respond)(Counts { accepted: accepted - given_back, refused });
     }
 }
 

@@ -3,11 +3,15 @@
 //! Declarations are asked in their order, and the first that matches *and* says something about an attribute decides
 //! that attribute. So a line for `imu.*` may set a lane, and a later one for `*` the unit of all.
 
+use std::time::Duration;
+
 use muster_protocol::{
     glob::Glob,
     id::{ChannelName, Lane},
     schema::ChannelDef,
 };
+
+use crate::config::ChannelRule;
 
 /// What one glob declares. `None` leaves the attribute to later declarations.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +38,19 @@ impl Declaration {
     /// Declares nothing yet of these channels.
     pub fn of(channels: Glob) -> Self {
         Self { channels, lane: None, unit: None, interval_ns: None, on_change: None }
+    }
+}
+
+impl From<&ChannelRule> for Declaration {
+    fn from(rule: &ChannelRule) -> Self {
+        let nanos = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+        Self {
+            channels: rule.matching.clone(),
+            lane: rule.lane,
+            unit: rule.unit.as_ref().map(|unit| unit.as_str().to_owned()),
+            interval_ns: rule.interval.map(|span| nanos(span.duration())),
+            on_change: rule.on_change,
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use muster_protocol::{
     limits::LINE_BYTES_MAX,
-    ndjson::{self, Parser, ParserLimits, SyncId},
+    ndjson::{self, Parser, SyncId},
     sample::Row,
 };
 
@@ -12,7 +12,10 @@ use crate::{
     intake::{Refused, Shown, Source},
 };
 
-use super::lines::{Line, LineText};
+use super::{
+    Setting,
+    lines::{Line, LineText},
+};
 
 /// Feeds the lines of one input, or of one connection of it, into the queue.
 #[derive(Debug)]
@@ -45,8 +48,8 @@ pub enum Parsed {
 
 impl Feeder {
     /// Feeds into a source.
-    pub fn new(source: Source, clock: Clock, syncs: Syncs) -> Self {
-        Self { parser: Parser::new(ParserLimits::default()), source, clock, syncs }
+    pub fn new(source: Source, setting: &Setting, syncs: Syncs) -> Self {
+        Self { parser: Parser::new(setting.limits), source, clock: setting.clock, syncs }
     }
 
     /// Parses a line.

@@ -46,9 +46,9 @@ pub(super) fn run(reader: LineReader, file: File, path: &Path) -> End {
 /// Says what an error inside a gzip stream means.
 fn explain(end: End) -> End {
     match end {
-        End::Failed { why } => {
-            End::Failed { why: format!("its gzip data is damaged or cut ({why}); the lines before were taken") }
-        }
+        End::Failed { why } => End::Failed {
+            why: format!("its gzip data is damaged or cut ({why}); the lines before were taken"),
+        },
         whole => whole,
     }
 }

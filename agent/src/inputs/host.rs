@@ -79,12 +79,12 @@ pub fn declarations() -> Vec<Declaration> {
         ("host.uptime", "s"),
     ];
     let of = |channels: &str| Declaration::of(channels.parse().expect("the table above has patterns"));
-    let declare = |(channels, unit): (&str, &str)| Declaration { unit: Some(unit.to_owned()), ..of(channels) };
-    let every = |channels, seconds: u64| Declaration {
-        interval_ns: Some(seconds * 1_000_000_000),
-        ..of(channels)
-    };
-    let intervals = [every("host.disk[*", DISKS_EVERY * INTERVAL.as_secs()), every("host.*", INTERVAL.as_secs())];
+    let declare =
+        |(channels, unit): (&str, &str)| Declaration { unit: Some(unit.to_owned()), ..of(channels) };
+    let every =
+        |channels, seconds: u64| Declaration { interval_ns: Some(seconds * 1_000_000_000), ..of(channels) };
+    let intervals =
+        [every("host.disk[*", DISKS_EVERY * INTERVAL.as_secs()), every("host.*", INTERVAL.as_secs())];
     UNITS.into_iter().map(declare).chain(intervals).collect()
 }
 
@@ -234,7 +234,9 @@ impl Fields {
         let supplies = std::fs::read_dir(folder).into_iter().flatten().flatten().take(LIST_MAX);
         let batteries: Vec<_> = supplies
             .map(|supply| supply.path())
-            .filter(|supply| read(supply, "type").trim() == "Battery" && read(supply, "scope").trim() != "Device")
+            .filter(|supply| {
+                read(supply, "type").trim() == "Battery" && read(supply, "scope").trim() != "Device"
+            })
             .collect();
         let charges: Vec<f64> =
             batteries.iter().filter_map(|supply| read(supply, "capacity").trim().parse().ok()).collect();

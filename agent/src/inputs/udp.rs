@@ -8,12 +8,9 @@ use std::net::SocketAddr;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{net::UdpSocket, sync::watch};
 
-use crate::clock::Clock;
-use crate::intake::Source;
-
 use super::{
     End, InputError,
-    feed::{Feeder, Syncs},
+    feed::Feeder,
     lines::{Line, LineText},
 };
 
@@ -50,8 +47,7 @@ impl UdpInput {
     }
 
     /// Takes datagrams until `stopped` changes or its sender is dropped.
-    pub async fn run(self, source: Source, clock: Clock, mut stopped: watch::Receiver<()>) -> End {
-        let mut feeder = Feeder::new(source, clock, Syncs::NoWayBack);
+    pub async fn run(self, mut feeder: Feeder, mut stopped: watch::Receiver<()>) -> End {
         let mut datagram = vec![0; DATAGRAM_BYTES_MAX];
         let mut number = 0;
         loop {

@@ -25,13 +25,10 @@ use tokio::{
 
 use muster_protocol::ndjson::SyncId;
 
-use crate::{
-    clock::Clock,
-    intake::{Counts, Refused, Source},
-};
+use crate::intake::{Counts, Refused, Source};
 
 use super::{
-    InputError,
+    InputError, Setting,
     feed::{Feeder, Parsed, Syncs, shown},
     lines::{Line, LineCutter},
 };
@@ -77,14 +74,13 @@ impl UnixInput {
     /// Binds the socket. Needs a tokio runtime.
     pub fn bind(input: &str, path: &Path) -> Result<Self, InputError> {
         remove_stale(input, path)?;
-        let listener =
-            UnixListener::bind(path).map_err(|source| InputError::from_io(input, path, source))?;
+        let listener = UnixListener::bind(path).map_err(|source| InputError::from_io(input, path, source))?;
         let file = SocketFile { path: path.to_owned(), inode: inode(path) };
         Ok(Self { listener, file })
     }
 
     /// Serves programs until `stopped` changes or its sender is dropped.
-    pub async fn run(self, source: Source, clock: Clock, mut stopped: watch::Receiver<()>) {
+    pub async fn run(self, source: Source, setting: Setting, mut stopped: watch::Receiver<()>) {
         let room = Arc::new(Semaphore::new(CLIENTS_MAX));
         let mut clients = JoinSet::new();
         loop {
@@ -102,11 +98,14 @@ impl UnixInput {
                 }
             };
             let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
-                tracing::warn!("input {}: a program was turned away: {CLIENTS_MAX} are connected", source.input());
+                tracing::warn!(
+                    "input {}: a program was turned away: {CLIENTS_MAX} are connected",
+                    source.input()
+                );
                 let _ = stream.try_write(TOO_MANY_CLIENTS.as_bytes());
                 continue;
             };
-            let feeder = Feeder::new(source.sibling(), clock, Syncs::Answered);
+            let feeder = Feeder::new(source.sibling(), &setting, Syncs::Answered);
             let stopped = stopped.clone();
             clients.spawn(async move {
                 serve(stream, feeder, stopped).await;

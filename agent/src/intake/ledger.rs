@@ -85,9 +85,8 @@ impl RefusalLedger {
     /// Counts `count` rows or lines of one input that were refused for one reason.
     pub(super) fn note(&self, input: &Arc<str>, why: Why<'_>, shown: Shown<'_>, count: u64) {
         let mut kinds = self.kinds();
-        let same = |kind: &&mut Refusal| {
-            kind.reason == why.reason && kind.lane == why.lane && kind.input == *input
-        };
+        let same =
+            |kind: &&mut Refusal| kind.reason == why.reason && kind.lane == why.lane && kind.input == *input;
         if let Some(kind) = kinds.iter_mut().find(same) {
             kind.count += count;
             return;

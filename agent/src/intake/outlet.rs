@@ -28,7 +28,7 @@ pub enum Want {
 pub struct State {
     /// Every input ended, and everything that they sent was taken.
     pub drained: bool,
-    /// Nothing comes in any more.
+    /// Nothing comes in any more, and everything was taken.
     pub closed: bool,
 }
 
@@ -37,19 +37,15 @@ impl Outlet {
         Self { shared, seen: State::default() }
     }
 
-    /// Waits until there are wanted items, at most for `patience`, and moves a bounded number of them to `live` and
-    /// `wait`. Also returns when the state changes and when it is poked, and may return early with nothing.
-    pub fn take(
-        &mut self,
-        want: Want,
-        patience: Option<Duration>,
-        live: &mut VecDeque<Item>,
-        wait: &mut VecDeque<Item>,
-    ) -> State {
+    /// Waits until there are wanted items, at most for `patience`, and moves a bounded number of them to
+    /// `out`. Also returns when the state changes and when it is poked, and may return early with nothing.
+    pub fn take(&mut self, want: Want, patience: Option<Duration>, out: &mut VecDeque<Item>) -> State {
         let mut inner = self.shared.inner();
         for last_look in [patience == Some(Duration::ZERO), true] {
-            let took_live = want != Want::Nothing && inner.live.take(live);
-            let took_wait = want == Want::All && inner.wait.take(wait);
+            // At the end everything is taken: nobody will come for it later.
+            let want = if inner.closed { Want::All } else { want };
+            let took_live = want != Want::Nothing && inner.live.take(out);
+            let took_wait = want == Want::All && inner.wait.take(out);
             if took_wait {
                 self.shared.room.notify_all();
             }
@@ -69,13 +65,13 @@ impl Outlet {
 
     /// Counts and shows a row that the recorder refused.
     pub fn refuse(&self, origin: &Origin, why: Why<'_>, shown: Shown<'_>) {
-        origin.count_refused_late(1);
+        origin.count_refused_late();
         self.shared.ledger.note(origin.input(), why, shown, 1);
     }
 
-    /// Counts and shows rows of a batch that the spool did not take in the end.
-    pub fn refuse_recorded(&self, origin: &Origin, rows: u64, why: Why<'_>) {
-        origin.uncount_recorded(rows);
+    /// Counts and shows rows that went into a batch which the spool refused in the end.
+    pub fn give_back(&self, origin: &Origin, rows: u64, why: Why<'_>) {
+        origin.count_given_back(rows);
         self.shared.ledger.note(origin.input(), why, Shown { line: 0, text: b"a whole batch" }, rows);
     }
 }
@@ -83,7 +79,7 @@ impl Outlet {
 impl Inner {
     fn state(&self) -> State {
         let empty = self.live.is_empty() && self.wait.is_empty();
-        State { drained: self.sealed && self.sources == 0 && empty, closed: self.closed }
+        State { drained: self.sealed && self.sources == 0 && empty, closed: self.closed && empty }
     }
 }
 

@@ -31,12 +31,14 @@ pub struct Origin(Arc<OriginState>);
 struct OriginState {
     input: Arc<str>,
     manner: Manner,
-    /// Rows that the recorder put into a batch, and did not fail to spool.
-    recorded: AtomicU64,
     /// Rows and lines refused where they were read.
     refused_early: AtomicU64,
+    /// Rows that the recorder put into a batch.
+    recorded: AtomicU64,
     /// Rows refused by the recorder.
     refused_late: AtomicU64,
+    /// Rows in batches that the spool refused in the end: part of `recorded`.
+    given_back: AtomicU64,
 }
 
 /// Rows, cumulative.
@@ -54,9 +56,10 @@ impl Source {
         let state = OriginState {
             input,
             manner,
-            recorded: AtomicU64::new(0),
             refused_early: AtomicU64::new(0),
+            recorded: AtomicU64::new(0),
             refused_late: AtomicU64::new(0),
+            given_back: AtomicU64::new(0),
         };
         Self { shared: Arc::clone(shared), origin: Origin(Arc::new(state)) }
     }
@@ -88,6 +91,7 @@ impl Source {
         let request = SyncRequest {
             origin: self.origin.clone(),
             refused_early: self.origin.0.refused_early.load(Ordering::Relaxed),
+            at_recorder: Counts::default(),
             respond: Box::new(respond),
         };
         let mut inner = self.shared.inner();
@@ -163,31 +167,39 @@ impl Drop for Source {
 }
 
 impl Origin {
-    /// Counts rows that went into a batch.
-    pub fn count_recorded(&self, rows: u64) {
-        self.0.recorded.fetch_add(rows, Ordering::Relaxed);
+    /// Returns whether it can wait for room.
+    pub fn manner(&self) -> Manner {
+        self.0.manner
     }
 
-    /// Takes back rows that went into a batch which the spool then did not take.
-    pub(super) fn uncount_recorded(&self, rows: u64) {
-        self.0.recorded.fetch_sub(rows, Ordering::Relaxed);
-        self.count_refused_late(rows);
-    }
-
-    /// Returns what the recorder took and refused of this source so far, without what was refused before it.
-    pub fn recorded(&self) -> Counts {
-        let accepted = self.0.recorded.load(Ordering::Relaxed);
-        Counts { accepted, refused: self.0.refused_late.load(Ordering::Relaxed) }
+    /// Counts a row that went into a batch.
+    pub fn count_recorded(&self) {
+        self.0.recorded.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Returns all counts so far.
     pub fn counts(&self) -> Counts {
-        let Counts { accepted, refused } = self.recorded();
-        Counts { accepted, refused: refused + self.0.refused_early.load(Ordering::Relaxed) }
+        let Counts { accepted, refused } = self.at_recorder();
+        let given_back = self.given_back().min(accepted);
+        let early = self.0.refused_early.load(Ordering::Relaxed);
+        Counts { accepted: accepted - given_back, refused: refused + early + given_back }
     }
 
-    pub(super) fn count_refused_late(&self, rows: u64) {
-        self.0.refused_late.fetch_add(rows, Ordering::Relaxed);
+    pub(super) fn at_recorder(&self) -> Counts {
+        let accepted = self.0.recorded.load(Ordering::Relaxed);
+        Counts { accepted, refused: self.0.refused_late.load(Ordering::Relaxed) }
+    }
+
+    pub(super) fn given_back(&self) -> u64 {
+        self.0.given_back.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_given_back(&self, rows: u64) {
+        self.0.given_back.fetch_add(rows, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_refused_late(&self) {
+        self.0.refused_late.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn input(&self) -> &Arc<str> {

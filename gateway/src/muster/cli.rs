@@ -95,8 +95,7 @@ enum Command {
     },
     /// One line per robot
     Robots {
-        /// The field to sort by, as the API names it
-        #[arg(long, value_name = "F")]
+        #[arg(long, value_name = "F", allow_hyphen_values = true, help = SORT_HELP)]
         sort: Option<String>,
         /// The most robots to show
         #[arg(long, value_name = "N", default_value_t = 1000)]
@@ -248,6 +247,9 @@ impl Shape {
         }
     }
 }
+
+const SORT_HELP: &str =
+    "Sort by id, health, last_heard, link, lost, on_robot or samples; with a - in front, descending";
 
 /// Where a gateway without a configuration listens.
 const URL_DEFAULT: &str = "http://127.0.0.1:8080";

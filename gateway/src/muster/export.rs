@@ -98,7 +98,7 @@ pub fn run(client: &Client, order: &Order, log: LogFormat) -> Result<Outcome, Fa
     if let Target::File(file, _) = &order.target {
         log.say(Level::Info, &format!("{} samples in {}", count(samples), file.display()));
     }
-    Ok(outcome(&state, log))
+    Ok(outcome(&state, &query, log))
 }
 
 impl Target {
@@ -160,19 +160,26 @@ fn part_of(file: &Path) -> PathBuf {
 }
 
 /// Says what the gateway knows to be lost: the export is whole, the robot's record is not.
-fn outcome(state: &Value, log: LogFormat) -> Outcome {
-    match number(state, "/loss/samples") {
-        None | Some(0) => Outcome::Done,
-        Some(lost) => {
-            let reasons = counts(state, "/loss/by_reason", &[]);
-            let lost = count(lost);
-            log.say(
-                Level::Warn,
-                &format!("{lost} samples of this robot were lost before they were stored ({reasons})"),
-            );
-            Outcome::DoneWithLoss
-        }
+fn outcome(state: &Value, query: &Query, log: LogFormat) -> Outcome {
+    let lost = number(state, "/loss/samples").unwrap_or(0);
+    if lost == 0 || is_before(state, query) {
+        return Outcome::Done;
     }
+    let reasons = counts(state, "/loss/by_reason", &[]);
+    let lost = count(lost);
+    log.say(
+        Level::Warn,
+        &format!("{lost} samples of this robot were lost before they were stored ({reasons})"),
+    );
+    Outcome::DoneWithLoss
+}
+
+/// Tells whether every loss was reported before the time that the export starts at.
+fn is_before(state: &Value, query: &Query) -> bool {
+    let last_at = state.pointer("/loss/last_at").and_then(Value::as_i64);
+    let from =
+        query.iter().find(|(name, _)| *name == "from").and_then(|(_, nanos)| nanos.parse::<i64>().ok());
+    matches!((last_at, from), (Some(last_at), Some(from)) if last_at < from)
 }
 
 #[cfg(test)]
@@ -190,6 +197,19 @@ mod tests {
         assert_eq!(target("-", None).unwrap(), Target::Stdout(Format::Ndjson));
         assert_eq!(target("-", Some(Format::Csv)).unwrap(), Target::Stdout(Format::Csv));
         assert!(target("a.csv", Some(Format::Ndjson)).is_err());
+    }
+
+    #[test]
+    fn a_loss_before_the_export_is_not_its_loss() {
+        let state =
+            serde_json::json!({"loss": {"samples": 5, "last_at": 100, "by_reason": {"spool_full": 5}}});
+        let outcome = |from: Option<&str>| {
+            let query = from.map(|from| ("from", from.to_owned())).into_iter().collect();
+            outcome(&state, &query, LogFormat::Human)
+        };
+        assert_eq!(outcome(None), Outcome::DoneWithLoss);
+        assert_eq!(outcome(Some("100")), Outcome::DoneWithLoss);
+        assert_eq!(outcome(Some("101")), Outcome::Done);
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub fn render(state: &Value, look: Look) -> String {
         head.push(vec![Cell::new(name), cell]);
     }
     let link = text(state, "/link/state").unwrap_or("unknown");
-    let mut channels = Sheet::new(&["channel", "value", "unit", "age", "freshness"]);
+    let mut channels = Sheet::new(&["channel", "value", "unit", "age", "freshness", ""]);
     for (name, channel) in each_channel(state) {
         channels.push(vec![
             Cell::new(name),
@@ -24,6 +24,7 @@ pub fn render(state: &Value, look: Look) -> String {
             text_cell(channel, "/unit"),
             age_cell(channel, "/age_ms"),
             freshness_cell(channel, link),
+            mark_cell(channel),
         ]);
     }
     format!("{}\n{}", head.render(look), channels.render(look))
@@ -105,10 +106,15 @@ fn loss_line(state: &Value, lost: u64) -> String {
 }
 
 fn clock_line(state: &Value) -> String {
-    match state.pointer("/clock/skew_ms").and_then(Value::as_i64) {
-        None => "-".to_owned(),
+    let skew = match state.pointer("/clock/skew_ms").and_then(Value::as_i64) {
+        None => "not told".to_owned(),
         Some(skew @ 0..) => format!("{} ahead of the gateway's", times::span(skew.unsigned_abs())),
         Some(skew) => format!("{} behind the gateway's", times::span(skew.unsigned_abs())),
+    };
+    match state.pointer("/clock/synchronised").and_then(Value::as_bool) {
+        None => skew,
+        Some(true) => format!("{skew}, synchronised"),
+        Some(false) => format!("{skew}, not synchronised"),
     }
 }
 
@@ -126,6 +132,12 @@ fn freshness_cell(channel: &Value, link: &str) -> Cell {
             if freshness == "never" { Tone::Dim } else { Tone::Bad },
         ),
     }
+}
+
+/// Says what is wrong with a value's own time, such as `before 2020`.
+fn mark_cell(channel: &Value) -> Cell {
+    let mark = text(channel, "/marked").unwrap_or_default();
+    Cell::toned(mark.replace('_', " "), Tone::Warn)
 }
 
 /// Shows a value as the API writes it; long text is cut, for the whole one there is `-o json`.
@@ -162,12 +174,12 @@ mod tests {
             "health": {"level": "warn", "reasons": ["clock 9 s ahead"]},
             "channels": {
                 "battery.soc": {"v": 0.81, "t": 1, "age_ms": 420, "freshness": "fresh", "unit": "1"},
-                "mode": {"v": "auto\u{1b}[2J", "t": 1, "age_ms": 90_000, "freshness": "stale"},
+                "mode": {"v": "auto\u{1b}[2J", "t": 1, "age_ms": 90_000, "freshness": "stale", "marked": "before_2020"},
                 "range": {"v": null, "f": "NaN", "t": 1, "age_ms": 10, "freshness": "fresh"}
             },
             "completeness": {"whole_up_to": 1_500_000_000_000_000_000_i64, "on_robot": 3120, "age_ms": 900},
             "loss": {"samples": 40, "by_reason": {"spool_full": 40}},
-            "clock": {"skew_ms": -250}, "agent": {"version": "0.1.0"}
+            "clock": {"skew_ms": -250, "synchronised": true}, "agent": {"version": "0.1.0"}
         })
     }
 
@@ -179,7 +191,8 @@ mod tests {
             "warn: clock 9 s ahead",
             "up to 2017-07-14T02:40:00Z; 3,120 samples still on the robot (as told 900 ms ago)",
             "40 samples: 40 spool full",
-            "250 ms behind the gateway's",
+            "250 ms behind the gateway's, synchronised",
+            "stale      before 2020",
         ] {
             assert!(text.contains(part), "{part}\n{text}");
         }
@@ -201,7 +214,7 @@ mod tests {
     fn no_value_of_a_robot_whose_link_is_down_looks_live() {
         let text = render(&state("down"), PIPE);
         let table = text.split_once("\n\n").unwrap().1;
-        assert!(table.lines().skip(1).all(|row| row.ends_with("link down")), "{table}");
+        assert!(table.lines().skip(1).all(|row| row.contains("link down")), "{table}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    answer::{FRESHNESS, HEALTH, LINKS, counts, number},
+    answer::{FRESHNESS, HEALTH, LINKS, counts, number, trouble_cell},
     table::{Cell, Look, Sheet, Tone},
     times,
 };
@@ -36,7 +36,9 @@ fn lines(url: &str, fleet: &Value) -> Vec<(&'static str, Cell)> {
         ("link", Cell::toned(counts(fleet, "/link", &LINKS), if down > 0 { Tone::Bad } else { Tone::Good })),
         ("freshness", Cell::new(format!("{} of all channels", counts(fleet, "/freshness", &FRESHNESS)))),
         ("health", Cell::new(counts(fleet, "/health", &HEALTH))),
-        ("samples", Cell::new(format!("{stored}{rate}"))),
+        ("samples", Cell::new(format!("{stored} stored{rate}"))),
+        ("on robots", Cell::new(number(fleet, "/on_robots").map_or_else(|| "-".to_owned(), times::count))),
+        ("lost", trouble_cell(fleet, "/loss/samples")),
         ("log", Cell::new(log(fleet))),
     ]
 }
@@ -71,11 +73,11 @@ mod tests {
     const PIPE: Look = Look { width: None, color: false };
 
     #[test]
-    fn the_fleet_is_told_in_seven_lines() {
+    fn the_fleet_is_told_in_a_few_lines() {
         let fleet = json!({
             "robots": 5, "link": {"up": 4, "down": 1}, "freshness": {"fresh": 80, "late": 0, "stale": 3, "never": 0},
             "health": {"ok": 5, "warn": 0}, "samples": 1_234_567, "ingest": {"samples_per_s": 2999.6},
-            "log": {"id": "x", "first": 1, "next": 900}, "now": 1
+            "log": {"id": "x", "first": 1, "next": 900}, "now": 1, "on_robots": 3120, "loss": {"samples": 0}
         });
         let text = render("http://gw", &fleet, PIPE);
         let lines: Vec<_> =
@@ -88,7 +90,9 @@ mod tests {
                 "4 up, 1 down",
                 "80 fresh, 3 stale of all channels",
                 "5 ok",
-                "1,234,567, 3000/s now",
+                "1,234,567 stored, 3000/s now",
+                "3,120",
+                "0",
                 "offsets 1 to 899"
             ]
         );

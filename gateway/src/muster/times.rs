@@ -5,7 +5,10 @@
 
 use std::str::FromStr;
 
-use muster_protocol::time::{ParseTimeError, WallTime};
+use muster_protocol::{
+    settings::Span,
+    time::{ParseTimeError, WallTime},
+};
 
 /// A point in time as typed: absolute, or some time before now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +54,8 @@ impl FromStr for When {
             return Ok(Self::Ago(0));
         }
         if let Some(span) = text.strip_prefix('-') {
-            return parse_span(span).map(Self::Ago).ok_or_else(wrong);
+            let span = span.parse::<Span>().map_err(|_| wrong())?.duration();
+            return i64::try_from(span.as_nanos()).map(Self::Ago).map_err(|_| wrong());
         }
         if text.bytes().all(|byte| byte.is_ascii_digit()) {
             return text.parse().map(|nanos| Self::At(WallTime(nanos))).map_err(|_| wrong());
@@ -95,20 +99,6 @@ pub fn count(number: u64) -> String {
         out.push(digit);
     }
     out
-}
-
-fn parse_span(text: &str) -> Option<i64> {
-    let unit_at = text.find(|letter: char| !letter.is_ascii_digit())?;
-    let (number, unit) = text.split_at_checked(unit_at)?;
-    let nanos: i64 = match unit {
-        "ms" => 1_000_000,
-        "s" => 1_000_000_000,
-        "m" | "min" => 60 * 1_000_000_000,
-        "h" => 3_600 * 1_000_000_000,
-        "d" => 86_400 * 1_000_000_000,
-        _ => return None,
-    };
-    number.parse::<i64>().ok()?.checked_mul(nanos)
 }
 
 #[cfg(test)]
