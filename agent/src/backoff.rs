@@ -1,1 +1,75 @@
-//! Not written yet.
+//! How long to wait before connecting again. Pure: the randomness is seeded.
+//!
+//! Each wait is drawn evenly from zero to a ceiling that doubles ("full jitter"), so that robots which lost one gateway
+//! at one moment come back spread over the whole range. After the wait that follows a session, the range starts anew.
+
+use std::time::Duration;
+
+/// Draws waits. One per agent.
+#[derive(Clone, Debug)]
+pub struct Backoff {
+    min: Duration,
+    max: Duration,
+    ceiling: Duration,
+    state: u64,
+}
+
+impl Backoff {
+    /// Starts with a ceiling of `min`, which doubles up to `max`. Agents differ in `seed`.
+    pub fn new(min: Duration, max: Duration, seed: u64) -> Self {
+        Self { min, max, ceiling: min, state: seed }
+    }
+
+    /// Returns the next wait.
+    pub fn next_wait(&mut self) -> Duration {
+        let wait = self.ceiling.mul_f64(self.draw());
+        self.ceiling = (self.ceiling * 2).min(self.max);
+        wait
+    }
+
+    /// Starts anew: a session was established.
+    pub fn reset(&mut self) {
+        self.ceiling = self.min;
+    }
+
+    /// Returns a number from 0 to below 1 (SplitMix64, Steele et al. 2014).
+    fn draw(&mut self) -> f64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^= mixed >> 31;
+        let bits = u32::try_from(mixed >> 32).expect("32 bits are left");
+        f64::from(bits) / f64::from(u32::MAX).next_up()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIN: Duration = Duration::from_millis(500);
+    const MAX: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn ceilings_double_up_to_the_greatest_and_start_anew() {
+        let mut backoff = Backoff::new(MIN, MAX, 1);
+        let mut ceiling = MIN;
+        for _ in 0..20 {
+            assert!(backoff.next_wait() < ceiling);
+            ceiling = (ceiling * 2).min(MAX);
+        }
+        backoff.reset();
+        assert!(backoff.next_wait() < MIN);
+    }
+
+    #[test]
+    fn agents_spread_over_the_whole_range() {
+        let waits = (0..1000).map(|seed| Backoff::new(MAX, MAX, seed).next_wait());
+        let mut tenths = [0; 10];
+        for wait in waits {
+            tenths[(wait.as_secs() / 3) as usize] += 1;
+        }
+        assert!(tenths.iter().all(|count| (60..140).contains(count)), "{tenths:?}");
+    }
+}

@@ -1,1 +1,318 @@
-//! Not written yet.
+//! The one driver with the one select: carries out what [`Delivery`](crate::delivery) decides, between the recorder's
+//! thread (which owns the spool) and the link. It decides nothing itself.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use tokio::{
+    sync::{mpsc, watch},
+    task::{JoinHandle, spawn_blocking},
+    time::sleep,
+};
+use tracing::{debug, info, warn};
+
+use muster_protocol::{
+    loss::LossReason,
+    message::{HeldLane, NumberedHead, SeqRange},
+    time::MonoTime,
+};
+
+use crate::{
+    clock::Clock,
+    config::GatewayUrl,
+    delivery::{Action, Delivery, Figures, Loaded},
+    link::{ConnectError, Identity, Link, LinkEvent, Stream},
+    recorder::{RecorderCommand, RecorderEvent, RecorderHandle},
+    spool::{ReadError, Span, SpoolReader, StoredKind},
+};
+
+/// Carries out what delivery decides.
+pub struct Driver {
+    delivery: Delivery,
+    clock: Clock,
+    urls: Vec<GatewayUrl>,
+    identity: Identity,
+    recorder: RecorderHandle,
+    events: mpsc::Receiver<RecorderEvent>,
+    reader: SpoolReader,
+    figures: Arc<watch::Sender<Figures>>,
+    /// Stop once the inputs have ended and everything is acknowledged.
+    once: bool,
+    inputs_ended: bool,
+    link: Option<Link>,
+    connecting: Option<Pin<Box<dyn Future<Output = Result<Link, ConnectError>> + Send>>>,
+    loading: Option<JoinHandle<Vec<Read>>>,
+}
+
+/// What a driver works with.
+pub struct DriverParts {
+    /// The decisions.
+    pub delivery: Delivery,
+    /// The machine's clocks.
+    pub clock: Clock,
+    /// The gateways, in order.
+    pub urls: Vec<GatewayUrl>,
+    /// Who connects.
+    pub identity: Identity,
+    /// The thread that owns the spool.
+    pub recorder: RecorderHandle,
+    /// What that thread says.
+    pub events: mpsc::Receiver<RecorderEvent>,
+    /// Reads the spool from here.
+    pub reader: SpoolReader,
+    /// Where the figures are published.
+    pub figures: Arc<watch::Sender<Figures>>,
+    /// Whether to stop once everything is delivered.
+    pub once: bool,
+}
+
+/// Why the driver ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was asked to.
+    Stopped,
+    /// The inputs ended and everything is acknowledged.
+    Delivered,
+    /// The recorder's thread is gone.
+    RecorderGone,
+}
+
+/// One answer of the spool.
+type Read = (NumberedHead, Result<Option<Loaded>, ReadError>);
+
+/// What happened, as the select saw it.
+enum Happened {
+    Recorder(Option<RecorderEvent>),
+    Link(LinkEvent),
+    Connected(Result<Link, ConnectError>),
+    Loaded(Vec<Read>),
+    Due,
+    Stop,
+}
+
+impl Driver {
+    /// Puts a driver together; `held` and `spans` are what the spool holds at start.
+    pub fn new(mut parts: DriverParts, held: Vec<HeldLane>, spans: &[Span]) -> Self {
+        parts.delivery.handle_held(held);
+        for span in spans {
+            let range = SeqRange { first: span.first, end: span.next };
+            parts.delivery.sender().handle_recovered(span.lane, span.epoch, span.segment.0, range);
+        }
+        let DriverParts { delivery, clock, urls, identity, recorder, events, reader, figures, once } = parts;
+        Self {
+            delivery,
+            clock,
+            urls,
+            identity,
+            recorder,
+            events,
+            reader,
+            figures,
+            once,
+            inputs_ended: false,
+            link: None,
+            connecting: None,
+            loading: None,
+        }
+    }
+
+    /// Runs until everything is delivered (if that is wanted), or until `stop` turns true.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Ended {
+        loop {
+            while let Some(action) = self.delivery.poll_action(self.clock.mono()) {
+                self.act(action);
+            }
+            self.figures.send_replace(self.delivery.figures());
+            if self.once && self.inputs_ended && self.delivery.is_drained() {
+                self.leave().await;
+                return Ended::Delivered;
+            }
+            match self.happens(&mut stop).await {
+                Happened::Recorder(Some(event)) => self.handle_recorder(event),
+                Happened::Recorder(None) => return Ended::RecorderGone,
+                Happened::Link(event) => self.handle_link(event),
+                Happened::Connected(result) => self.handle_connected(result),
+                Happened::Loaded(reads) => self.handle_loaded(reads),
+                Happened::Due => self.delivery.handle_timeout(self.clock.reading(), self.clock.mono()),
+                Happened::Stop => {
+                    self.leave().await;
+                    return Ended::Stopped;
+                }
+            }
+        }
+    }
+
+    /// Waits for the next thing to happen.
+    async fn happens(&mut self, stop: &mut watch::Receiver<bool>) -> Happened {
+        let due = self.delivery.poll_timeout();
+        let now = self.clock.mono();
+        tokio::select! {
+            event = self.events.recv() => Happened::Recorder(event),
+            event = link_event(&mut self.link) => Happened::Link(event),
+            result = pending_or(&mut self.connecting) => Happened::Connected(result),
+            reads = loaded(&mut self.loading) => Happened::Loaded(reads),
+            () = until(due, now) => Happened::Due,
+            _ = stop.wait_for(|stop| *stop) => Happened::Stop,
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Connect(url) => {
+                let url = self.urls.get(url).cloned().expect("delivery counts within the given URLs");
+                let identity = self.identity.clone();
+                debug!(%url, "connecting");
+                self.connecting = Some(Box::pin(async move { Link::connect(&url, &identity).await }));
+            }
+            Action::Send(stream, frame) => {
+                let sent = self.link.as_ref().is_some_and(|link| link.send(stream, &frame));
+                if !sent && stream != Stream::Control {
+                    debug!(?stream, "the link takes no more; the batch goes again after its timeout");
+                }
+            }
+            Action::Load(heads) => {
+                let reader = self.reader.clone();
+                self.loading = Some(spawn_blocking(move || read(&reader, heads)));
+            }
+            Action::Release(released) => self.command(RecorderCommand::Release(released)),
+            Action::GiveUp(gave_up) => {
+                let head = gave_up.head;
+                warn!(lane = %head.lane, seq = %head.seq, reason = ?gave_up.reason, "the gateway refused a batch for good");
+                self.command(RecorderCommand::ReportLost(head, LossReason::Refused));
+            }
+            Action::Disconnect => self.link = None,
+        }
+    }
+
+    fn command(&self, command: RecorderCommand) {
+        if self.recorder.command(command).is_err() {
+            debug!("the recorder has stopped");
+        }
+    }
+
+    fn handle_recorder(&mut self, event: RecorderEvent) {
+        match event {
+            RecorderEvent::Spooled(spooled) => {
+                for one in spooled {
+                    self.delivery.sender().handle_spooled(one.head(), one.segment().0);
+                }
+            }
+            RecorderEvent::Evicted(evicted) => {
+                for one in evicted {
+                    self.delivery.sender().handle_evicted(one.lane(), one.epoch(), one.range());
+                }
+            }
+            RecorderEvent::Held(held) => self.delivery.handle_held(held),
+            RecorderEvent::Failed(why) => warn!("the spool has failed: {why}"),
+            RecorderEvent::InputsDrained => self.inputs_ended = true,
+        }
+    }
+
+    fn handle_connected(&mut self, result: Result<Link, ConnectError>) {
+        self.connecting = None;
+        match result {
+            Ok(link) => {
+                self.delivery.handle_connected(link.queue_time(), self.clock.reading(), self.clock.mono());
+                self.link = Some(link);
+            }
+            Err(error) => {
+                warn!("no link: {error}");
+                self.delivery.handle_closed(self.clock.mono());
+            }
+        }
+    }
+
+    fn handle_link(&mut self, event: LinkEvent) {
+        match event {
+            LinkEvent::Frame(frame) => {
+                let was_up = self.delivery.figures().up;
+                if let Err(error) = self.delivery.handle_frame(&frame, self.clock.mono()) {
+                    warn!("closed the link: {error}");
+                }
+                if !was_up && self.delivery.figures().up {
+                    info!("session up");
+                }
+            }
+            LinkEvent::Closed(why) => {
+                info!("link down: {why}");
+                self.link = None;
+                self.delivery.handle_closed(self.clock.mono());
+            }
+        }
+    }
+
+    fn handle_loaded(&mut self, reads: Vec<Read>) {
+        self.loading = None;
+        let mut loaded = Vec::with_capacity(reads.len());
+        for (head, read) in reads {
+            let found = read.unwrap_or_else(|error| {
+                warn!("{error}");
+                if matches!(error, ReadError::Corrupt { .. }) {
+                    self.command(RecorderCommand::ReportLost(head, LossReason::Corrupt));
+                }
+                None
+            });
+            loaded.push((head, found));
+        }
+        self.delivery.handle_loaded(loaded, self.clock.mono());
+    }
+
+    /// Says goodbye and closes the link.
+    async fn leave(&mut self) {
+        self.delivery.handle_stop();
+        while let Some(action) = self.delivery.poll_action(self.clock.mono()) {
+            if !matches!(action, Action::Load(_)) {
+                self.act(action);
+            }
+        }
+        if let Some(link) = self.link.take() {
+            link.close().await;
+        }
+    }
+}
+
+/// Reads records for sending. Runs on a thread that may block.
+fn read(reader: &SpoolReader, heads: Vec<NumberedHead>) -> Vec<Read> {
+    let load = |head: NumberedHead| -> Result<Option<Loaded>, ReadError> {
+        let Some(stored) = reader.read(head)? else { return Ok(None) };
+        let schema = match stored.kind {
+            StoredKind::Loss => None,
+            StoredKind::Batch { schema } => match reader.schema(head, schema)? {
+                Some(encoded) => Some((schema, encoded)),
+                None => {
+                    let NumberedHead { lane, epoch, seq } = head;
+                    return Err(ReadError::Corrupt { lane, epoch, seq, samples: stored.samples });
+                }
+            },
+        };
+        Ok(Some(Loaded { payload: stored.payload, schema }))
+    };
+    heads.into_iter().map(|head| (head, load(head))).collect()
+}
+
+async fn link_event(link: &mut Option<Link>) -> LinkEvent {
+    match link {
+        Some(link) => link.event().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn pending_or<T>(future: &mut Option<Pin<Box<dyn Future<Output = T> + Send>>>) -> T {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn loaded(loading: &mut Option<JoinHandle<Vec<Read>>>) -> Vec<Read> {
+    match loading {
+        Some(loading) => loading.await.expect("reading the spool does not panic, and is never cancelled"),
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(due: Option<MonoTime>, now: MonoTime) {
+    match due {
+        Some(due) => sleep(due.since(now)).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,1 +1,166 @@
-//! Not written yet.
+//! Links: how the agent reaches a gateway. A link is an adapter without decisions: frames in, frames out, closed. What
+//! to send, and when to connect again, is decided by the [`driver`](crate::driver).
+
+mod mqtt;
+mod quic;
+mod tls;
+
+use std::{io, path::PathBuf, time::Duration};
+
+use bytes::Bytes;
+use tokio::{sync::mpsc, task::JoinSet, time::timeout};
+
+use muster_protocol::{
+    frame::Frame,
+    id::{Lane, RobotId},
+};
+
+use crate::config::GatewayUrl;
+
+/// An open connection to a gateway. Dropping it closes it.
+#[derive(Debug)]
+pub struct Link {
+    out: Outboxes,
+    events: mpsc::Receiver<LinkEvent>,
+    tasks: JoinSet<()>,
+    /// See [`muster_protocol::session::sender::SenderConfig::queue_time`].
+    queue_time: Option<Duration>,
+}
+
+/// What a link says.
+#[derive(Debug)]
+pub enum LinkEvent {
+    /// A frame arrived.
+    Frame(Frame),
+    /// The connection is over, and why.
+    Closed(String),
+}
+
+/// Where a frame goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Hello, heartbeats, farewell.
+    Control,
+    /// Batches, losses and schemas of a lane.
+    Lane(Lane),
+}
+
+/// Who connects, and whom it trusts.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The robot that the agent speaks for.
+    pub robot: RobotId,
+    /// The certificates (PEM) that a gateway's certificate has to come from.
+    pub ca: Option<PathBuf>,
+}
+
+/// Why no link came about. Another try may succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The file of trusted certificates cannot be used.
+    #[error("cannot use {path} as the gateway's CA: {why}; copy ca.pem from the gateway's data folder")]
+    Ca {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// TLS needs to know whom to trust.
+    #[error("{url} needs --ca FILE, the ca.pem of the gateway's data folder")]
+    NoCa {
+        /// The URL.
+        url: String,
+    },
+    /// The host has no address.
+    #[error("{host} has no address: {why}")]
+    Resolve {
+        /// The host.
+        host: String,
+        /// What the resolver says.
+        why: String,
+    },
+    /// No local socket.
+    #[error("cannot open a socket: {0}")]
+    Socket(#[from] io::Error),
+    /// The connection was refused, timed out or failed its handshake.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// One queue per stream, so that a full lane holds up no other.
+#[derive(Debug)]
+struct Outboxes {
+    control: mpsc::Sender<Bytes>,
+    lanes: [mpsc::Sender<Bytes>; 3],
+}
+
+/// The queues' other ends.
+#[derive(Debug)]
+struct Outlets {
+    control: mpsc::Receiver<Bytes>,
+    lanes: [mpsc::Receiver<Bytes>; 3],
+}
+
+impl Link {
+    /// Connects, or says why not within [`CONNECT_TIMEOUT`].
+    pub async fn connect(url: &GatewayUrl, identity: &Identity) -> Result<Self, ConnectError> {
+        let connecting = async {
+            match url {
+                GatewayUrl::Quic { host, port } => quic::connect(host, *port, identity).await,
+                GatewayUrl::Mqtt { host, port, tls } => mqtt::connect((host, *port), *tls, identity).await,
+            }
+        };
+        let waited = || ConnectError::Refused(format!("no answer within {CONNECT_TIMEOUT:?}"));
+        timeout(CONNECT_TIMEOUT, connecting).await.unwrap_or_else(|_| Err(waited()))
+    }
+
+    /// Queues a frame. Returns false if the link no longer takes any: it is closing, or so far behind that the
+    /// granted window was broken.
+    pub fn send(&self, stream: Stream, frame: &Frame) -> bool {
+        let outbox = match stream {
+            Stream::Control => &self.out.control,
+            Stream::Lane(lane) => self.out.lanes.get(lane.index()).expect("there is an outbox for each lane"),
+        };
+        outbox.try_send(frame.encode()).is_ok()
+    }
+
+    /// Waits for what the link has to say. Cancel-safe.
+    pub async fn event(&mut self) -> LinkEvent {
+        let gone = || LinkEvent::Closed("the connection is over".to_owned());
+        self.events.recv().await.unwrap_or_else(gone)
+    }
+
+    /// How much may queue on this link; lanes share one connection or one uplink.
+    pub fn queue_time(&self) -> Option<Duration> {
+        self.queue_time
+    }
+
+    /// Sends what is queued, within a bound, and closes.
+    pub async fn close(self) {
+        let Self { out, mut tasks, events, .. } = self;
+        drop(out);
+        let _ = timeout(CLOSE_TIMEOUT, async { while tasks.join_next().await.is_some() {} }).await;
+        drop(events);
+    }
+}
+
+fn outboxes() -> (Outboxes, Outlets) {
+    let (control, control_outlet) = mpsc::channel(FRAMES_QUEUED_MAX);
+    let (urgent, urgent_outlet) = mpsc::channel(FRAMES_QUEUED_MAX);
+    let (live, live_outlet) = mpsc::channel(FRAMES_QUEUED_MAX);
+    let (bulk, bulk_outlet) = mpsc::channel(FRAMES_QUEUED_MAX);
+    let outlets = Outlets { control: control_outlet, lanes: [urgent_outlet, live_outlet, bulk_outlet] };
+    (Outboxes { control, lanes: [urgent, live, bulk] }, outlets)
+}
+
+/// More frames than a window has batches, each with its schema. Their bytes are bounded by the granted window.
+const FRAMES_QUEUED_MAX: usize = 1024;
+
+/// Events that wait for the driver; then the link is not read.
+const EVENTS_QUEUED_MAX: usize = 64;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What waits in front of an urgent frame, on links whose lanes share one connection.
+const QUEUE_TIME: Duration = Duration::from_millis(250);

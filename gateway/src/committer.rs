@@ -1,1 +1,287 @@
-//! Not written yet.
+//! The committer: the one thread that writes the log, and the only maker of acknowledgements.
+//!
+//! Records queue up; the thread takes what is there, up to a bound, commits it as one group under one sync, shows the
+//! group to the fold of the fleet's state, and then answers whoever waits, in order. While one group syncs the next
+//! one gathers: many robots share one sync, and a lone record waits for nobody.
+//!
+//! ```text
+//!   submit --> queue, bounded by bytes --> group --> Store::append --> on_commit(group) --> done(Ok), in order
+//!                                                       |-- full:    done(DiskFull), refuse until there is room
+//!                                                       `-- failed:  done(Failed) for all, on_fatal, the end
+//! ```
+//!
+//! It promises that `done` gets `Ok` only after the sync that covers the record, and that after a failed write or
+//! sync nothing is acknowledged any more. It never waits for a reader, a subscriber or a robot.
+
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    sync::Arc,
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use muster_protocol::{batch::DecodedBatch, id::SchemaHash, schema::Schema};
+
+use crate::{
+    clock::Clock,
+    record::{Body, Envelope},
+    store::{Committed, Encoded, Store, StoreError},
+};
+
+mod queue;
+#[cfg(test)]
+mod tests;
+
+use queue::{Queue, Work};
+pub use queue::{RejectReason, Rejected};
+
+/// A record on its way into the log.
+pub struct Entry {
+    /// The record.
+    pub envelope: Envelope,
+    /// The schema that a batch refers to, encoded. Give it with each batch: it is written only where it is lacking.
+    pub schema: Option<(SchemaHash, Bytes)>,
+    /// The batch as it was checked, so that nobody decodes it twice.
+    pub decoded: Option<Arc<Decoded>>,
+    /// Is called once, on the committer's thread, when the record is synced or will never be. It must not block.
+    pub done: Done,
+}
+
+/// What waits for a record's commit.
+pub type Done = Box<dyn FnOnce(Result<Committed, CommitError>) + Send>;
+
+/// A decoded batch and the channels that it refers to.
+#[derive(Clone, Debug)]
+pub struct Decoded {
+    /// The channels.
+    pub schema: Arc<Schema>,
+    /// The samples.
+    pub batch: DecodedBatch,
+}
+
+/// Why a record is not committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CommitError {
+    /// There is no room. Later there may be.
+    #[error("the log has no room")]
+    DiskFull,
+    /// The batch came without its schema, and the log does not have it.
+    #[error("the log does not have the batch's schema")]
+    NoSchema,
+    /// A write or sync failed, and the gateway stops. Whether the record is in the log is not known.
+    #[error("the log cannot be written")]
+    Failed,
+}
+
+/// What one sync made durable.
+#[derive(Debug)]
+pub struct CommittedGroup<'a> {
+    /// The records, in the order of the log.
+    pub records: Vec<(Committed, &'a Envelope, Option<&'a Decoded>)>,
+    /// Bytes of them, as encoded.
+    pub bytes: usize,
+    /// How long it took from the first write to the end of the sync.
+    pub took: Duration,
+}
+
+/// How much the committer takes at once, and how much may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommitterConfig {
+    /// A group is closed at about this many bytes.
+    pub group_bytes: usize,
+    /// Most bytes that wait in memory, decoded batches included.
+    pub queue_bytes: usize,
+}
+
+/// Is shown each group after its sync and before its acknowledgements. It holds up all commits: it must be quick.
+pub type OnCommit = Box<dyn FnMut(&CommittedGroup<'_>) + Send>;
+
+/// Is called once if the log cannot be written any more: the process has to stop.
+pub type OnFatal = Box<dyn FnOnce(StoreError) + Send>;
+
+/// The committer's thread. Dropping it shuts it down in order.
+#[derive(Debug)]
+pub struct Committer {
+    queue: Arc<Queue>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Hands records to the committer. Clones share the queue.
+#[derive(Clone, Debug)]
+pub struct CommitterHandle {
+    queue: Arc<Queue>,
+}
+
+impl Default for CommitterConfig {
+    fn default() -> Self {
+        Self { group_bytes: 4 << 20, queue_bytes: 32 << 20 }
+    }
+}
+
+impl Committer {
+    /// Starts the thread that owns the store from now on.
+    pub fn spawn(
+        store: Store,
+        clock: Clock,
+        config: CommitterConfig,
+        on_commit: OnCommit,
+        on_fatal: OnFatal,
+    ) -> io::Result<Self> {
+        let queue = Arc::new(Queue::new(config.queue_bytes));
+        let worker = Worker { store, clock, group_bytes: config.group_bytes, on_commit };
+        let shared = Arc::clone(&queue);
+        let builder = std::thread::Builder::new().name("committer".to_owned());
+        let thread = builder.spawn(move || run(worker, &shared, on_fatal))?;
+        Ok(Self { queue, thread: Some(thread) })
+    }
+
+    /// Returns what records are handed in with.
+    pub fn handle(&self) -> CommitterHandle {
+        CommitterHandle { queue: Arc::clone(&self.queue) }
+    }
+
+    /// Takes nothing more, commits what waits, answers, and closes the log.
+    pub fn shutdown(mut self) {
+        self.stop();
+    }
+
+    fn stop(&mut self) {
+        self.queue.close();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join(); // a panic was reported through `on_fatal`
+        }
+    }
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl CommitterHandle {
+    /// Queues a record, without waiting. If it is not taken it comes back, and its `done` was not called.
+    pub fn submit(&self, entry: Entry) -> Result<(), Rejected> {
+        self.queue.push(entry)
+    }
+
+    /// Returns how many bytes wait.
+    pub fn queued_bytes(&self) -> usize {
+        self.queue.bytes()
+    }
+
+    /// Returns how many bytes may wait.
+    pub fn queue_bytes_max(&self) -> usize {
+        self.queue.bytes_max()
+    }
+}
+
+impl Entry {
+    /// Returns about how much memory the entry holds.
+    fn cost(&self) -> usize {
+        const ENTRY_BYTES: usize = 512;
+        const DECODED_SAMPLE_BYTES: usize = 32;
+        let decoded = self.decoded.as_ref().map_or(0, |decoded| decoded.batch.info.samples as usize);
+        ENTRY_BYTES + self.payload_bytes() + decoded * DECODED_SAMPLE_BYTES
+    }
+
+    fn payload_bytes(&self) -> usize {
+        match &self.envelope.body {
+            Body::Batch { payload, .. } => payload.len(),
+            Body::Loss { loss, .. } => size_of_val(&loss.lost[..]),
+            Body::Session(_) | Body::ClockFix(_) => 0,
+        }
+    }
+}
+
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Entry").field("envelope", &self.envelope).finish_non_exhaustive()
+    }
+}
+
+struct Worker {
+    store: Store,
+    clock: Clock,
+    group_bytes: usize,
+    on_commit: OnCommit,
+}
+
+fn run(mut worker: Worker, queue: &Queue, on_fatal: OnFatal) {
+    let outcome = catch_unwind(AssertUnwindSafe(|| worker.work(queue)));
+    queue.close();
+    let error = match outcome {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error,
+        Err(_) => {
+            let why = "the committer panicked; the panic is in the log".to_owned();
+            StoreError::Failed { action: "commit to", path: PathBuf::from("the log"), why }
+        }
+    };
+    tracing::error!(%error, "nothing is committed any more");
+    queue.fail_all();
+    on_fatal(error);
+}
+
+impl Worker {
+    fn work(&mut self, queue: &Queue) -> Result<(), StoreError> {
+        loop {
+            match queue.wait(self.group_bytes) {
+                Work::Group(group) => self.commit(group, queue)?,
+                Work::LookForRoom => queue.set_refusing(!self.store.has_room()),
+                Work::Ended => return Ok(()),
+            }
+        }
+    }
+
+    fn commit(&mut self, group: Vec<Entry>, queue: &Queue) -> Result<(), StoreError> {
+        let (mut group, mut encoded) = self.encode(group);
+        let start = self.clock.mono();
+        let outcome = self.store.append(&encoded);
+        let took = self.clock.mono().since(start);
+        let bytes = encoded.iter().map(Encoded::len).sum();
+        encoded.clear();
+        let committed = match outcome {
+            Ok(committed) => committed,
+            Err(error) => {
+                let full = matches!(error, StoreError::DiskFull { .. } | StoreError::NoSchema { .. });
+                if full {
+                    tracing::warn!(%error, "records are refused");
+                    queue.set_refusing(matches!(error, StoreError::DiskFull { .. }));
+                }
+                let why = if full { CommitError::DiskFull } else { CommitError::Failed };
+                group.drain(..).for_each(|entry| (entry.done)(Err(why)));
+                return if full { Ok(()) } else { Err(error) };
+            }
+        };
+        let records = committed.iter().zip(&group).map(|(token, entry)| seen(*token, entry)).collect();
+        (self.on_commit)(&CommittedGroup { records, bytes, took });
+        for (token, entry) in committed.into_iter().zip(group) {
+            (entry.done)(Ok(token));
+        }
+        Ok(())
+    }
+
+    /// Encodes a group and turns away what could not be read again.
+    fn encode(&self, group: Vec<Entry>) -> (Vec<Entry>, Vec<Encoded>) {
+        let mut kept = Vec::with_capacity(group.len());
+        let mut encoded = Vec::with_capacity(group.len());
+        for entry in group {
+            let record = Encoded::new(&entry.envelope, entry.schema.clone());
+            if self.store.lacks_schema(&record) {
+                (entry.done)(Err(CommitError::NoSchema));
+            } else {
+                kept.push(entry);
+                encoded.push(record);
+            }
+        }
+        (kept, encoded)
+    }
+}
+
+fn seen(token: Committed, entry: &Entry) -> (Committed, &Envelope, Option<&Decoded>) {
+    (token, &entry.envelope, entry.decoded.as_deref())
+}

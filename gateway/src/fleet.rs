@@ -1,1 +1,119 @@
-//! Not written yet.
+//! The state of the fleet: what the committed log says of each robot, folded record by record.
+//!
+//! Link, freshness and health are three separate axes. Nothing here asks a clock: a state says what the log says, and
+//! [`RobotState::read`] judges it at a moment that the caller names, together with what is heard of the robot right now
+//! ([`LiveLinks`]).
+//!
+//! Two properties carry the rest. *Order does not matter*: any permutation of the same records gives the same state,
+//! because each part is a maximum by a total order, a set or a sum. *Repetition does not matter*: a record is known by
+//! its offset, and an offset that was applied is skipped. So a checkpoint and the tail of the log give what the whole
+//! log gives. Two bounds are exceptions, and need the order of the log to be deterministic: a robot's channels beyond
+//! the first 16,384, and a log with more than 4096 gaps.
+//!
+//! One thread applies. Readers take one robot's lock at a time, and for no longer than reading that robot takes.
+//!
+//! *Never*: a record that is not committed; a decision about a session; a clock; I/O.
+
+mod acceptance;
+mod applied;
+mod channel;
+mod channels;
+mod checkpoint;
+mod freshness;
+mod health;
+mod link;
+mod reading;
+mod recent;
+mod robot;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    ops::Bound,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+};
+
+use muster_protocol::{
+    batch::DecodedBatch,
+    id::{Offset, RobotId},
+    schema::Schema,
+};
+
+use crate::record::Envelope;
+
+pub use channel::{Aging, Channel, Mark};
+pub use checkpoint::CheckpointError;
+pub use freshness::{FRESH_NS_MIN, Freshness, LATE_NS_MIN, LinkState, Pace, SILENCE_NS_MAX, freshness};
+pub use health::{Health, LOSS_NS_WARN, Level, SKEW_NS_WARN};
+pub use link::{LinkReading, LiveLink, LiveLinks};
+pub use reading::{Backlog, ChannelReading, Freshnesses, Marks, RobotReading};
+pub use robot::{RobotState, Totals};
+
+use applied::Applied;
+
+/// The state of all robots that the log names. Who may register is decided before a record is committed.
+#[derive(Debug, Default)]
+pub struct Fleet {
+    robots: RwLock<BTreeMap<RobotId, Arc<RwLock<RobotState>>>>,
+    applied: Mutex<Applied>,
+}
+
+impl Fleet {
+    /// Folds a record in; `batch` is a batch record's payload, decoded, with its schema. Without it only the counters
+    /// move, as for a batch that does not decode. Returns false if this offset was applied before.
+    pub fn apply(
+        &self,
+        offset: Offset,
+        envelope: &Envelope,
+        batch: Option<(&DecodedBatch, &Schema)>,
+    ) -> bool {
+        if !self.applied.lock().unwrap_or_else(PoisonError::into_inner).insert(offset) {
+            return false;
+        }
+        let robot = self.robot(&envelope.robot).unwrap_or_else(|| self.add(&envelope.robot));
+        robot.write().unwrap_or_else(PoisonError::into_inner).apply(offset, envelope, batch);
+        true
+    }
+
+    /// Returns where a fold in the order of the log goes on: the offset after the greatest that was applied.
+    pub fn next(&self) -> Offset {
+        self.applied.lock().unwrap_or_else(PoisonError::into_inner).next()
+    }
+
+    /// Returns the state of one robot, if the log names it. Hold its lock briefly: records wait for it.
+    pub fn robot(&self, robot: &RobotId) -> Option<Arc<RwLock<RobotState>>> {
+        self.robots.read().unwrap_or_else(PoisonError::into_inner).get(robot).cloned()
+    }
+
+    /// Returns how many robots there are.
+    pub fn len(&self) -> usize {
+        self.robots.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Returns whether the log names no robot yet.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Calls `visit` for each robot in the order of their ids, those after `after` only if it is given, until it
+    /// returns false. Robots are locked one by one, so that other robots' records do not wait.
+    pub fn visit(&self, after: Option<&RobotId>, mut visit: impl FnMut(&RobotId, &RobotState) -> bool) {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let robots: Vec<_> = {
+            let robots = self.robots.read().unwrap_or_else(PoisonError::into_inner);
+            let range = robots.range::<RobotId, _>((from, Bound::Unbounded));
+            range.map(|(id, robot)| (id.clone(), robot.clone())).collect()
+        };
+        for (id, robot) in robots {
+            if !visit(&id, &robot.read().unwrap_or_else(PoisonError::into_inner)) {
+                break;
+            }
+        }
+    }
+
+    fn add(&self, robot: &RobotId) -> Arc<RwLock<RobotState>> {
+        let mut robots = self.robots.write().unwrap_or_else(PoisonError::into_inner);
+        robots.entry(robot.clone()).or_default().clone()
+    }
+}

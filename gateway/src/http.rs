@@ -1,1 +1,152 @@
-//! Not written yet.
+//! The HTTP API: what backends, operators and machines read of the gateway. It changes nothing.
+//!
+//! Promises: an answer is exact and says how old what it tells is; a request that cannot be understood is refused with
+//! a sentence that names the parameter (RFC 9457); an answer that could not be finished never looks finished.
+//!
+//! Anything that takes a lock, a disk or a while runs on a thread that may block. Nothing here writes to the log.
+
+mod base64;
+mod damage;
+mod json;
+mod lines;
+mod log;
+mod probe;
+mod problem;
+mod query;
+mod robots;
+mod samples;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use std::{fmt, sync::Arc};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{HeaderValue, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde_json::Value;
+use tokio::task::spawn_blocking;
+
+use crate::{
+    clock::Clock,
+    fleet::{Fleet, LiveLinks},
+    metrics::Metrics,
+};
+
+pub use log::{Log, Records, TimeSpan};
+
+use damage::Damages;
+use problem::Problem;
+use samples::Streams;
+
+/// What the API reads.
+pub struct Api {
+    /// The state of the fleet.
+    pub fleet: Arc<Fleet>,
+    /// The committed log.
+    pub log: Arc<dyn Log>,
+    /// The sessions that are open.
+    pub live: Arc<dyn LiveLinks>,
+    /// The gateway's own figures.
+    pub metrics: Arc<Metrics>,
+    /// The gateway's clock.
+    pub clock: Clock,
+    /// Says whether samples are taken, and if not, why and what to do.
+    pub ready: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
+    /// The gateway's version.
+    pub version: &'static str,
+}
+
+/// What each handler gets.
+#[derive(Clone)]
+struct Shared {
+    api: Arc<Api>,
+    streams: Streams,
+    damages: Damages,
+}
+
+/// The paths, as CONTRACT.md names them.
+const PATHS: [&str; 8] = [
+    "/",
+    "/healthz",
+    "/metrics",
+    "/readyz",
+    "/v1/fleet",
+    "/v1/robots",
+    "/v1/robots/{fleet}/{robot}",
+    "/v1/robots/{fleet}/{robot}/samples",
+];
+
+/// Returns the API as a service.
+pub fn router(api: Arc<Api>) -> Router {
+    let shared = Shared { api, streams: Streams::new(), damages: Damages::default() };
+    let [index, healthz, metrics, readyz, fleet, robots, robot, samples] = PATHS;
+    Router::new()
+        .route(index, get(probe::index))
+        .route(healthz, get(probe::healthz))
+        .route(metrics, get(probe::metrics))
+        .route(readyz, get(probe::readyz))
+        .route(fleet, get(robots::fleet))
+        .route(robots, get(robots::robots))
+        .route(robot, get(robots::robot))
+        .route(samples, get(samples::samples))
+        .fallback(async || axum::http::StatusCode::NOT_FOUND)
+        .layer(middleware::from_fn_with_state(shared.clone(), finish))
+        .with_state(shared)
+}
+
+/// Counts the request, makes a problem of an error that has no body of ours, and adds the headers of every answer.
+async fn finish(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    let path = request.uri().path().to_owned();
+    let mut response = next.run(request).await;
+    let status = response.status();
+    let is_problem = |value: &HeaderValue| value == problem::MEDIA_TYPE;
+    if status.as_u16() >= 400 && !response.headers().get(header::CONTENT_TYPE).is_some_and(is_problem) {
+        let allow = response.headers_mut().remove(header::ALLOW);
+        response = Problem::of_status(status, &path).into_response();
+        response.headers_mut().extend(allow.map(|allow| (header::ALLOW, allow)));
+    }
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    shared.api.metrics.request(template_of(&path), status.as_u16());
+    response
+}
+
+/// Returns the template that a path matches, for the metrics' labels.
+fn template_of(path: &str) -> &'static str {
+    let matches = |template: &&str| {
+        let mut parts = template.split('/').zip(path.split('/'));
+        let same_length = template.split('/').count() == path.split('/').count();
+        same_length && parts.all(|(wanted, found)| wanted == found || wanted.starts_with('{'))
+    };
+    PATHS.into_iter().find(matches).unwrap_or("other")
+}
+
+/// Runs `work` on a thread that may block.
+async fn blocking<T: Send + 'static>(
+    shared: Shared,
+    work: impl FnOnce(&Api) -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    let done = spawn_blocking(move || work(&shared.api)).await;
+    done.unwrap_or_else(|_| {
+        Err(Problem::internal("the answer failed; the gateway's log says why".to_owned()))
+    })
+}
+
+fn json_response(body: &Value) -> Response {
+    let mut text = body.to_string();
+    text.push('\n');
+    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
+}
+
+impl fmt::Debug for Api {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Api").field("version", &self.version).finish_non_exhaustive()
+    }
+}

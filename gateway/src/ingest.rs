@@ -1,1 +1,236 @@
-//! Not written yet.
+//! Ingest: from frames and plain JSON to records for the committer, and from commits to acks.
+//!
+//! One [`Robot`] per robot owns its receive windows and its session, across all connections: that is where "once"
+//! is decided. The pure decisions are the protocol's [`Receiver`](muster_protocol::session::receiver::Receiver); here
+//! they meet the log's queue, the links' outboxes and the clock.
+//!
+//! ```text
+//!   link -> AgentSession::handle_frame -> Receiver -> Verdict::Commit(claim) -> Log::submit(entry)
+//!   link <- Outbox <- Acks::run <- Receiver::handle_committed(claim) <- entry.done(Ok(Committed))
+//! ```
+//!
+//! *Never*: an ack or a resolved ticket before the commit that it speaks of; a wait while a robot's lock is held.
+
+mod acks;
+mod json;
+mod robot;
+mod session;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use muster_protocol::{
+    id::{InstanceId, LogId, RobotId, SchemaHash},
+    loss::Loss,
+    message::{NumberedHead, Window},
+    schema::Schema,
+    session::receiver::{CommittedLane, Receiver},
+};
+
+use crate::{
+    clock::Clock,
+    committer::{Entry, Rejected},
+    fleet::{LiveLink, LiveLinks},
+    instance::Instance,
+    link::port::{AgentSession, Intake, Outbox, Peer, Ticket},
+    metrics::Metrics,
+    record::{Body, DownReason, Envelope},
+};
+
+use acks::Acks;
+use robot::Robot;
+use session::Session;
+
+/// Where records go, and where schemas are found again. The committer and the store behind it; a fake in tests.
+pub trait Log: Send + Sync + 'static {
+    /// Queues a record for commit. Gives it back if it is not taken.
+    fn submit(&self, entry: Entry) -> Result<(), Rejected>;
+
+    /// Returns a schema of a robot that the log holds.
+    fn schema(&self, robot: &RobotId, hash: SchemaHash) -> Option<Arc<Schema>>;
+}
+
+/// What a gateway grants and says of itself.
+#[derive(Clone, Copy, Debug)]
+pub struct IngestConfig {
+    /// How much an agent may have unacknowledged.
+    pub window: Window,
+    /// A session that is not heard for so long is over.
+    pub silence: Duration,
+    /// This run of the gateway.
+    pub instance: Instance,
+    /// The log that it writes.
+    pub log: LogId,
+}
+
+/// All robots' receive windows and sessions.
+#[derive(Clone)]
+pub struct Ingest(Arc<Shared>);
+
+/// One robot's receive windows in a checkpoint.
+#[derive(Debug, Serialize, Deserialize)]
+struct RobotWindows {
+    robot: RobotId,
+    lanes: Vec<CommittedLane>,
+}
+
+/// A checkpoint's receive windows do not decode.
+#[derive(Debug, thiserror::Error)]
+#[error("the checkpoint's receive windows do not decode: {0}")]
+pub struct WindowsError(#[from] postcard::Error);
+
+struct Shared {
+    config: IngestConfig,
+    clock: Clock,
+    log: Arc<dyn Log>,
+    metrics: Arc<Metrics>,
+    robots: RwLock<BTreeMap<RobotId, Arc<Robot>>>,
+    acks: Acks,
+    next_session: AtomicU64,
+    parser: Mutex<muster_protocol::ndjson::Parser>,
+}
+
+impl Ingest {
+    /// Starts without robots; [`Ingest::restore`] and [`Ingest::replay`] bring back what the log holds.
+    pub fn new(config: IngestConfig, clock: Clock, log: Arc<dyn Log>, metrics: Arc<Metrics>) -> Self {
+        Self(Arc::new(Shared {
+            next_session: AtomicU64::new(config.instance.first_session()),
+            config,
+            clock,
+            log,
+            metrics,
+            robots: RwLock::default(),
+            acks: Acks::default(),
+            parser: Mutex::new(muster_protocol::ndjson::Parser::new(Default::default())),
+        }))
+    }
+
+    /// Takes the receive windows of a checkpoint.
+    pub fn restore(&self, windows: &[u8]) -> Result<(), WindowsError> {
+        let restored: Vec<RobotWindows> = postcard::from_bytes(windows)?;
+        let mut robots = self.0.robots.write().unwrap_or_else(PoisonError::into_inner);
+        for RobotWindows { robot, lanes } in restored {
+            robots.insert(robot.clone(), Arc::new(Robot::new(robot, Receiver::from_committed(lanes))));
+        }
+        Ok(())
+    }
+
+    /// Takes a record that the log holds, while windows are rebuilt at start.
+    pub fn replay(&self, robot: &RobotId, number: NumberedHead, loss: Option<&Loss>) {
+        self.robot(robot).lock().receiver.replay(number, loss);
+    }
+
+    /// Returns the receive windows for a checkpoint. They hold at least every record below the offset that was the
+    /// log's next before this call.
+    pub fn windows(&self) -> Vec<u8> {
+        let robots = self.all();
+        let windows: Vec<_> = robots
+            .iter()
+            .map(|robot| RobotWindows { robot: robot.id.clone(), lanes: robot.lock().receiver.committed() })
+            .collect();
+        postcard::to_stdvec(&windows).expect("windows have only lengths that postcard knows")
+    }
+
+    /// Sends acks to agents as commits come in. Runs until the program ends.
+    pub async fn run_acks(&self) {
+        self.0.acks.run().await;
+    }
+
+    /// Ends sessions that were silent for too long. Call it about once a second.
+    pub fn end_silent_sessions(&self) {
+        let now = self.0.clock.mono();
+        for robot in self.all() {
+            let silent = robot.lock().end_session_if(|session| now.since(session.heard) > self.0.config.silence);
+            if let Some(session) = silent {
+                tracing::info!(robot = %robot.id, "not heard for {:?}: its link is down", self.0.config.silence);
+                self.0.commit_session_down(&robot, session.number, DownReason::Silent);
+            }
+        }
+    }
+
+    /// Ends all sessions in order, as the last records before the committer stops.
+    pub fn end_all_sessions(&self) {
+        for robot in self.all() {
+            let open = robot.lock().end_session_if(|_| true);
+            if let Some(session) = open {
+                self.0.commit_session_down(&robot, session.number, DownReason::GatewayShutdown);
+            }
+        }
+    }
+
+    /// Says of a session that was open when the gateway last ended without saying so that it is over.
+    pub fn commit_lost_session(&self, robot: &RobotId, session: u64) {
+        self.0.commit_session_down(&self.robot(robot), session, DownReason::GatewayLost);
+    }
+
+    /// Returns this run's instance id.
+    pub fn instance(&self) -> InstanceId {
+        self.0.config.instance.id
+    }
+
+    fn all(&self) -> Vec<Arc<Robot>> {
+        self.0.robots.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    fn robot(&self, id: &RobotId) -> Arc<Robot> {
+        if let Some(robot) = self.0.robots.read().unwrap_or_else(PoisonError::into_inner).get(id) {
+            return Arc::clone(robot);
+        }
+        let mut robots = self.0.robots.write().unwrap_or_else(PoisonError::into_inner);
+        let robot = || Arc::new(Robot::new(id.clone(), Receiver::default()));
+        Arc::clone(robots.entry(id.clone()).or_insert_with(robot))
+    }
+}
+
+impl Intake for Ingest {
+    fn open(&self, peer: Peer, outbox: Outbox) -> Box<dyn AgentSession> {
+        Box::new(Session::new(self.clone(), peer, outbox))
+    }
+
+    fn json(&self, robot: &RobotId, payload: Bytes) -> Ticket {
+        json::take(self, robot, &payload)
+    }
+}
+
+impl LiveLinks for Ingest {
+    fn live(&self, robot: &RobotId) -> Option<LiveLink> {
+        let robot = self.0.robots.read().unwrap_or_else(PoisonError::into_inner).get(robot).cloned()?;
+        let state = robot.lock();
+        state.session.as_ref().map(|session| session.live.clone())
+    }
+
+    fn count(&self) -> usize {
+        self.all().iter().filter(|robot| robot.lock().session.is_some()).count()
+    }
+}
+
+impl Shared {
+    fn next_session(&self) -> u64 {
+        self.next_session.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Queues a record that nobody waits for: a session event. A full queue drops it, and the log says so.
+    fn commit_event(&self, robot: &Robot, session: u64, body: Body) {
+        let envelope = Envelope { received_at: self.clock.wall(), robot: robot.id.clone(), session, body };
+        let entry = Entry { envelope, schema: None, decoded: None, done: Box::new(|_| ()) };
+        if let Err(rejected) = self.log.submit(entry) {
+            tracing::warn!(robot = %robot.id, why = ?rejected.why, "a session event is not in the log");
+        }
+    }
+
+    fn commit_session_down(&self, robot: &Robot, session: u64, why: DownReason) {
+        let body = Body::Session(crate::record::SessionEvent::Down { why });
+        self.commit_event(robot, session, body);
+    }
+}

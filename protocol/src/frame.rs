@@ -18,6 +18,9 @@ use crate::limits::FRAME_BODY_BYTES_MAX;
 /// The version of the wire that this crate speaks.
 pub const WIRE_VERSION: u8 = 1;
 
+/// The protocol name that QUIC endpoints negotiate (ALPN, RFC 7301).
+pub const ALPN: &[u8] = b"muster/1";
+
 /// Bytes of the header.
 pub const HEADER_BYTES: usize = 16;
 

@@ -160,7 +160,7 @@ pub struct Numbered {
 }
 
 /// The number of a batch or loss record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NumberedHead {
     /// The epoch.
     pub epoch: Epoch,

@@ -17,15 +17,15 @@ pub(super) struct LowArgs {
     #[arg(long, value_name = "FLEET/ROBOT")]
     robot: Option<String>,
 
-    /// Way to the gateway: quic://HOST:PORT, mqtt://HOST:PORT or mqtts://HOST:PORT; repeat for others, tried in order
-    #[arg(long, value_name = "URL")]
+    /// Way to the gateway
+    #[arg(long, value_name = "URL", help = GATEWAY_HELP)]
     gateway: Vec<String>,
 
     /// Certificates to trust (PEM), for quic and mqtts; a gateway's own is DATA/ca.pem
     #[arg(long, value_name = "FILE")]
     ca: Option<String>,
 
-    /// Folder in which samples are kept until the gateway has them
+    /// Folder in which samples are kept until the gateway has them [default: ./muster-spool]
     #[arg(long, value_name = "DIR")]
     spool: Option<String>,
 
@@ -69,18 +69,24 @@ impl LowArgs {
     }
 }
 
+/// Not a doc comment, because the URLs in it are no links.
+const GATEWAY_HELP: &str = "Way to the gateway: quic://HOST:PORT, mqtt://HOST:PORT or mqtts://HOST:PORT; repeat for \
+others, tried in order [default: quic://127.0.0.1:4443]";
+
 const AFTER_HELP: &str = "\
 Inputs:
-  host                   this machine's own CPU, memory, disk, network, temperature and battery
+  host                   this machine's CPU, memory, disk, network, temperature...
   stdin                  NDJSON on standard input
-  file:PATH              an NDJSON file, .gz too, as fast as the spool accepts
+  file:PATH              an NDJSON file, also .gz, as fast as the spool accepts
   file:PATH?speed=1      the same at recorded pace; 8 is eight times as fast
-  file:PATH?shift=now    the same with all times moved so that the first is now; join the two with &
-  unix:PATH              a stream socket that takes NDJSON from any number of local programs
+  file:PATH?shift=now    the same, with all times moved so that the first is now
+  file:PATH?speed=1&shift=now
+  unix:PATH              a socket that takes NDJSON from local programs
   udp:IP:PORT            datagrams of NDJSON lines
 
-Each setting can also stand in the configuration file, or in the environment: spool.limit is MUSTER_AGENT_SPOOL__LIMIT.
---print-config shows all of them, each with its meaning. Logs go to stderr, at the level of RUST_LOG.
+Each setting can also stand in the configuration file, or in the environment:
+spool.limit is MUSTER_AGENT_SPOOL__LIMIT. --print-config shows all of
+them, each with its meaning. Logs go to stderr, at the level of RUST_LOG.
 
 Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 done, but data was lost.";
 
@@ -95,6 +101,19 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         LowArgs::command().debug_assert();
+    }
+
+    #[test]
+    fn defaults_in_the_help_are_those_of_the_table() {
+        let help: String = LowArgs::command()
+            .get_arguments()
+            .filter_map(|arg| arg.get_help())
+            .map(ToString::to_string)
+            .collect();
+        for name in ["gateway", "spool.dir"] {
+            let key = PROGRAM.keys.iter().find(|key| key.name == name).unwrap();
+            assert!(help.contains(&format!("[default: {}]", key.default.unwrap())), "{name} in {help}");
+        }
     }
 
     #[test]

@@ -35,40 +35,69 @@ const KEYS: &[Key] = &[
     .or(""),
     Key::new::<bool>("once", Kind::Flag, "Stop when every input has ended and everything is acknowledged.")
         .or("false"),
-    Key::new::<PathBuf>("spool.dir", Kind::Text, "The folder in which samples are kept until they are acknowledged.")
-        .or("./muster-spool"),
-    Key::new::<Size>("spool.limit", Kind::Size, "The most that the spool holds; beyond it the oldest goes, bulk first.")
-        .or("1GiB")
-        .within("1MiB", "1024TiB"),
+    Key::new::<PathBuf>(
+        "spool.dir",
+        Kind::Text,
+        "The folder in which samples are kept until they are acknowledged.",
+    )
+    .or("./muster-spool"),
+    Key::new::<Size>(
+        "spool.limit",
+        Kind::Size,
+        "The most that the spool holds; beyond it the oldest goes, bulk first.",
+    )
+    .or("1GiB")
+    .within("1MiB", "1024TiB"),
     Key::new::<Size>("spool.segment_size", Kind::Size, "The size at which a new segment file is begun.")
         .or("4MiB")
         .within("128KiB", "256MiB"),
-    Key::new::<Span>("spool.sync_every", Kind::Span, "How long samples may wait for a sync to disk; urgent ones never do.")
-        .or("500ms")
-        .within("1ms", "1m"),
-    Key::new::<Span>("batch.linger", Kind::Span, "How long a batch waits for more samples; urgent ones do not wait.")
-        .or("500ms")
-        .within("1ms", "1m"),
-    Key::new::<u32>("sample.array_elements_max", Kind::Count, "The most elements of an array; longer ones are refused.")
-        .or("64")
-        .within("1", "4096"),
-    Key::new::<Span>("link.heartbeat_every", Kind::Span, "How often the gateway hears from an agent with nothing to send.")
-        .or("15s")
-        .within("1s", "40s"),
-    Key::new::<Span>("link.ack_timeout", Kind::Span, "How long a batch waits for its acknowledgement before it is sent again.")
-        .or("10s")
-        .within("100ms", "10m"),
+    Key::new::<Span>(
+        "spool.sync_every",
+        Kind::Span,
+        "How long samples may wait for a sync to disk; urgent ones never do.",
+    )
+    .or("500ms")
+    .within("1ms", "1m"),
+    Key::new::<Span>(
+        "batch.linger",
+        Kind::Span,
+        "How long a batch waits for more samples; urgent ones do not wait.",
+    )
+    .or("500ms")
+    .within("1ms", "1m"),
+    Key::new::<u32>(
+        "sample.array_elements_max",
+        Kind::Count,
+        "The most elements of an array; longer ones are refused.",
+    )
+    .or("64")
+    .within("1", "4096"),
+    Key::new::<Span>(
+        "link.heartbeat_every",
+        Kind::Span,
+        "How often the gateway hears from an agent with nothing to send.",
+    )
+    .or("15s")
+    .within("1s", "40s"),
+    Key::new::<Span>(
+        "link.ack_timeout",
+        Kind::Span,
+        "How long a batch waits for its acknowledgement before it is sent again.",
+    )
+    .or("10s")
+    .within("100ms", "10m"),
     Key::new::<Span>("link.backoff_min", Kind::Span, "The first wait before connecting again.")
         .or("500ms")
         .within("10ms", "1h"),
     Key::new::<Span>("link.backoff_max", Kind::Span, "The longest wait before connecting again.")
         .or("30s")
         .within("10ms", "1h"),
-    Key::new::<LogFormat>("log.format", Kind::Text, "The form of the logs on stderr: human or json.").or("human"),
+    Key::new::<LogFormat>("log.format", Kind::Text, "The form of the logs on stderr: human or json.")
+        .or("human"),
     Key::new::<Vec<ChannelRule>>(
         "channel",
         Kind::Tables(CHANNEL_KEYS),
-        "What is declared of channels. Of the rules that match one, the first that says something decides it.",
+        "What is declared of channels. The first rule that matches one and says something decides.",
     )
     .or("[]"),
 ];

@@ -242,7 +242,8 @@ impl Spool {
         let samples = lost.iter().map(|(_, entry)| u64::from(entry.samples)).sum();
         let gone =
             Gone { lane, epoch, range: SeqRange { first, end: segment.next }, samples, segment: segment.id };
-        let half = usize::try_from(segment.file_bytes / 2).unwrap_or(usize::MAX);
+        // Beyond half a segment of nothing but losses, carrying each of them on would free nothing.
+        let exact_bytes_max = usize::try_from(self.site.segment_bytes / 2).unwrap_or(usize::MAX);
         drop(catalog);
         let mut losses = losses_of(lane, epoch, &lost, LossReason::SpoolFull);
         let told =
@@ -250,7 +251,7 @@ impl Spool {
                 let (_, payload) = read_entry(loaded.as_ref()?.file.as_ref(), name, *seq, entry).ok()??;
                 postcard::from_bytes::<Loss>(&payload).ok()
             });
-        losses.extend(fold(told.collect(), half));
+        losses.extend(fold(told.collect(), exact_bytes_max));
         Victim { name, gone, losses }
     }
 

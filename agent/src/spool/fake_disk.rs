@@ -169,7 +169,11 @@ impl FakeDisk {
 
     /// Returns what any power cut would leave: each file with the bytes that are durable.
     pub fn durable(&self) -> BTreeMap<String, Vec<u8>> {
-        self.world().durable_names.iter().map(|(path, node)| (path.clone(), lock(node).durable.clone())).collect()
+        self.world()
+            .durable_names
+            .iter()
+            .map(|(path, node)| (path.clone(), lock(node).durable.clone()))
+            .collect()
     }
 
     /// Returns what was done so far.

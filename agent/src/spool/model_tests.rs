@@ -13,7 +13,7 @@ use muster_protocol::{
 use proptest::prelude::*;
 
 use super::{
-    AppendError, Entry, LIMIT_BYTES_MIN, Recovered, Spool, SpoolConfig, StoredKind,
+    AppendError, Entry, LIMIT_BYTES_MIN, OpenError, Recovered, Spool, SpoolConfig, StoredKind,
     fake_disk::{FakeDisk, Faults},
 };
 
@@ -27,6 +27,7 @@ enum Step {
     DropReleased,
     FailIn(u64),
     PowerCut(u64),
+    PowerCutWhileOpening { seed: u64, changes: u64 },
     Kill,
     Close,
 }
@@ -57,6 +58,7 @@ struct World {
     schemas: Vec<Arc<Schema>>,
     counter: u64,
     starts: u64,
+    epoch: Epoch,
 }
 
 impl World {
@@ -66,12 +68,22 @@ impl World {
         assert!(recovered.spans.is_empty());
         let name = |index: usize| ChannelName::new(&format!("channel.{index}")).unwrap();
         let schema = |index| Arc::new(Schema::new(vec![ChannelDef::named(name(index))]).unwrap());
-        Self { disk, spool, known: BTreeMap::new(), schemas: (0..3).map(schema).collect(), counter: 0, starts: 1 }
+        Self {
+            epoch: spool.epoch(),
+            disk,
+            spool,
+            known: BTreeMap::new(),
+            schemas: (0..3).map(schema).collect(),
+            counter: 0,
+            starts: 1,
+        }
     }
 
     fn run(&mut self, step: &Step) {
         match step {
-            Step::Append { lane, count, bytes, schema } => (0..*count).for_each(|_| self.append(*lane, *bytes, *schema)),
+            Step::Append { lane, count, bytes, schema } => {
+                (0..*count).for_each(|_| self.append(*lane, *bytes, *schema))
+            }
             Step::Sync => Lane::ALL.into_iter().for_each(|lane| self.sync(lane)),
             Step::SyncLane(lane) => self.sync(*lane),
             Step::Release { lane, part } => self.release(*lane, *part),
@@ -82,6 +94,15 @@ impl World {
             }
             Step::PowerCut(seed) => {
                 self.disk.power_cut(*seed);
+                self.reopen();
+            }
+            Step::PowerCutWhileOpening { seed, changes } => {
+                self.disk.power_cut(*seed);
+                self.disk.set_faults(Faults { changes_left: Some(*changes), ..Faults::default() });
+                self.starts += 1;
+                // It opens before the power goes, or it does not.
+                let _ = try_open(&self.disk, self.starts);
+                self.disk.power_cut(!*seed);
                 self.reopen();
             }
             Step::Kill => {
@@ -95,7 +116,8 @@ impl World {
 
     fn append(&mut self, lane: Lane, bytes: usize, schema: usize) {
         self.counter += 1;
-        let payload: Bytes = self.counter.to_le_bytes().iter().copied().cycle().take(bytes).collect::<Vec<u8>>().into();
+        let payload: Bytes =
+            self.counter.to_le_bytes().iter().copied().cycle().take(bytes).collect::<Vec<u8>>().into();
         let samples = u32::try_from(self.counter % 100).unwrap();
         let at = WallTime(i64::try_from(self.counter).unwrap());
         let schema = Arc::clone(&self.schemas[schema]);
@@ -110,7 +132,10 @@ impl World {
         match appended {
             Ok(seq) => {
                 let known = Known { payload, samples, standing: Standing::Appended };
-                assert!(self.known.insert((lane, self.spool.epoch(), seq), known).is_none(), "a seq was reused");
+                assert!(
+                    self.known.insert((lane, self.spool.epoch(), seq), known).is_none(),
+                    "a seq was reused"
+                );
             }
             Err(AppendError::Fault(_)) => self.crash(),
             Err(error) => panic!("{error}"),
@@ -128,7 +153,10 @@ impl World {
     /// The disk failed while evicting: any accepted record may have been evicted, if a loss record says so.
     fn endanger(&mut self) {
         assert!(self.spool.is_failed());
-        self.known.values_mut().filter(|known| known.standing == Standing::Accepted).for_each(|known| known.standing = Standing::Lost);
+        self.known
+            .values_mut()
+            .filter(|known| known.standing == Standing::Accepted)
+            .for_each(|known| known.standing = Standing::Lost);
     }
 
     fn lose(&mut self, lane: Lane, epoch: Epoch, range: SeqRange) {
@@ -149,7 +177,9 @@ impl World {
             if let Some(known) = self.known.get_mut(&key) {
                 let stored = stored.expect("accepted, so readable");
                 assert_eq!((&stored.payload, token.samples()), (&known.payload, known.samples));
-                let held = |bytes: &Vec<u8>| bytes.windows(known.payload.len()).any(|window| window == known.payload);
+                let held = |bytes: &Vec<u8>| {
+                    bytes.windows(known.payload.len()).any(|window| window == known.payload)
+                };
                 let segments = durable.iter().filter(|(path, _)| path.starts_with(head.lane.as_str()));
                 assert!(segments.map(|(_, bytes)| bytes).any(held), "a token before the sync");
                 known.standing = Standing::Accepted;
@@ -205,7 +235,10 @@ impl World {
         let other = FakeDisk::new();
         let spool = std::mem::replace(&mut self.spool, open(&other, self.starts).0);
         match spool.close() {
-            Ok(_) => self.disk.kill(),
+            Ok(_) => {
+                self.disk.set_faults(Faults::default());
+                self.disk.kill();
+            }
             Err(_) => self.disk.power_cut(self.counter),
         }
         self.reopen();
@@ -214,10 +247,11 @@ impl World {
     /// Opens after the disk lost its power or the program was killed, and compares.
     fn reopen(&mut self) {
         self.starts += 1;
-        let before = self.spool.epoch();
+        let before = self.epoch;
         let (spool, recovered) = open(&self.disk, self.starts);
-        assert!(spool.epoch() > before || spool.epoch().start > 0);
+        assert!(spool.epoch().start > before.start, "an epoch was reused");
         assert_eq!(recovered.losses, [], "nothing rotted");
+        self.epoch = spool.epoch();
         self.spool = spool;
         let losses = self.check_held(&recovered);
         for (key, known) in &mut self.known {
@@ -251,12 +285,15 @@ impl World {
                     StoredKind::Batch { schema } => {
                         let known = &self.known[&(span.lane, span.epoch, Seq(seq))];
                         assert_eq!((&stored.payload, stored.samples), (&known.payload, known.samples));
-                        let encoded = self.spool.reader().schema(head, schema).unwrap().expect("kept with its batches");
+                        let encoded =
+                            self.spool.reader().schema(head, schema).unwrap().expect("kept with its batches");
                         assert!(self.schemas.iter().any(|schema| *schema.encoded() == encoded));
                     }
                     StoredKind::Loss => {
                         let loss: Loss = postcard::from_bytes(&stored.payload).unwrap();
-                        losses.extend(loss.lost.iter().map(|lost| ((loss.lane, loss.epoch, lost.seq), lost.samples)));
+                        losses.extend(
+                            loss.lost.iter().map(|lost| ((loss.lane, loss.epoch, lost.seq), lost.samples)),
+                        );
                     }
                 }
             }
@@ -266,9 +303,13 @@ impl World {
 }
 
 fn open(disk: &FakeDisk, random: u64) -> (Spool, Recovered) {
+    try_open(disk, random).unwrap()
+}
+
+fn try_open(disk: &FakeDisk, random: u64) -> Result<(Spool, Recovered), OpenError> {
     let robot = "fleet/robot".parse().unwrap();
     let config = SpoolConfig { limit_bytes: LIMIT_BYTES_MIN, segment_bytes: 16 * 1024, robot };
-    Spool::open(Arc::new(disk.clone()), config, random).unwrap()
+    Spool::open(Arc::new(disk.clone()), config, random)
 }
 
 fn lane() -> impl Strategy<Value = Lane> {
@@ -286,6 +327,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::DropReleased),
         1 => (0u64..60).prop_map(Step::FailIn),
         2 => any::<u64>().prop_map(Step::PowerCut),
+        1 => (any::<u64>(), 0u64..30).prop_map(|(seed, changes)| Step::PowerCutWhileOpening { seed, changes }),
         1 => Just(Step::Kill),
         1 => Just(Step::Close),
     ]

@@ -1,3 +1,7 @@
-//! Not written yet.
+//! The operator's command line.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    muster_gateway::muster::cli::main(std::env::args_os())
+}

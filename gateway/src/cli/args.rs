@@ -65,12 +65,13 @@ impl LowArgs {
 }
 
 const AFTER_HELP: &str = "\
-Port 0 takes a free port. When the gateway serves, it prints one line with the addresses on standard output.
-On first start it makes its own certificate authority; agents trust DATA/ca.pem.
+Port 0 takes a free port. When the gateway serves, it prints one line with the
+addresses on standard output. On first start it makes its own certificate
+authority; agents trust DATA/ca.pem.
 
-Each setting can also stand in the configuration file, or in the environment: store.retention_size is
-MUSTER_GATEWAY_STORE__RETENTION_SIZE. --print-config shows all of them, each with its meaning. Logs go to stderr, at the
-level of RUST_LOG.
+Each setting can also stand in the configuration file, or in the environment:
+window.size is MUSTER_GATEWAY_WINDOW__SIZE. --print-config shows all of
+them, each with its meaning. Logs go to stderr, at the level of RUST_LOG.
 
 Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 done, but data was lost.";
 
@@ -85,6 +86,19 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         LowArgs::command().debug_assert();
+    }
+
+    #[test]
+    fn defaults_in_the_help_are_those_of_the_table() {
+        let help: String = LowArgs::command()
+            .get_arguments()
+            .filter_map(|arg| arg.get_help())
+            .map(ToString::to_string)
+            .collect();
+        for name in ["data_dir", "http", "quic", "mqtt"] {
+            let key = PROGRAM.keys.iter().find(|key| key.name == name).unwrap();
+            assert!(help.contains(&format!("[default: {}]", key.default.unwrap())), "{name} in {help}");
+        }
     }
 
     #[test]

@@ -263,6 +263,17 @@ impl Outlet {
         }
     }
 
+    /// Waits for the end alone, for a link that cannot send frames now: those queued stay queued, and are passed over
+    /// if the session ends. Cancel-safe.
+    pub async fn ended(&mut self) -> Outgoing {
+        loop {
+            if let Some(outgoing) = self.0.lock(Queue::take_end) {
+                return outgoing;
+            }
+            self.0.changed.notified().await;
+        }
+    }
+
     /// Returns what to do next, if there is anything now.
     pub fn poll_next(&mut self) -> Option<Outgoing> {
         self.0.lock(|queue| {
@@ -270,14 +281,7 @@ impl Outlet {
                 queue.bytes -= frame.body.len();
                 return Some(Outgoing::Frame(frame));
             }
-            match queue.end.replace(End::Gone) {
-                Some(End::Close(bye)) => Some(Outgoing::Close(bye)),
-                Some(End::Overrun) => Some(Outgoing::Overrun),
-                before @ (Some(End::Gone) | None) => {
-                    queue.end = before;
-                    None
-                }
-            }
+            queue.take_end()
         })
     }
 }
@@ -314,6 +318,23 @@ impl Shared {
 }
 
 impl Queue {
+    fn take_end(&mut self) -> Option<Outgoing> {
+        match self.end.take()? {
+            End::Close(bye) => {
+                self.stop(End::Gone);
+                Some(Outgoing::Close(bye))
+            }
+            End::Overrun => {
+                self.stop(End::Gone);
+                Some(Outgoing::Overrun)
+            }
+            End::Gone => {
+                self.end = Some(End::Gone);
+                None
+            }
+        }
+    }
+
     fn stop(&mut self, end: End) {
         self.frames.clear();
         self.bytes = 0;
@@ -361,6 +382,15 @@ mod tests {
             assert_eq!(outbox.send(ack(body)), Err(LinkClosed));
             assert_eq!(outlet.poll_next(), Some(Outgoing::Overrun));
         }
+    }
+
+    #[tokio::test]
+    async fn the_end_reaches_a_link_that_cannot_send() {
+        let (outbox, mut outlet) = outbox();
+        outbox.send(ack(1)).unwrap();
+        outbox.close(BYE);
+        assert_eq!(outlet.ended().await, Outgoing::Close(BYE));
+        assert_eq!(outlet.poll_next(), None);
     }
 
     #[test]

@@ -20,7 +20,8 @@ use crate::{
 pub(super) fn encode_rows(rows: &Rows, schema: SchemaHash, clock: Clock) -> Vec<EncodedBatch> {
     let mut done = Vec::new();
     // What is left, the first on top. Each round either finishes a range or replaces it by shorter ones.
-    let mut left = Vec::from([0..rows.order.len()]);
+    let all = 0..rows.order.len();
+    let mut left = vec![all];
     while let Some(range) = left.pop() {
         if range.is_empty() {
             continue;

@@ -289,8 +289,8 @@ fn rows_that_do_not_compress_are_cut_into_batches_that_fit() {
     let rows: Vec<TestRow> = (0..1000)
         .map(|row| {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(99);
-            let fields =
-                (0..20).map(|turn| (0, Value::Float(f64::from_bits(random.rotate_left(turn).wrapping_mul(7919)))));
+            let fields = (0..20)
+                .map(|turn| (0, Value::Float(f64::from_bits(random.rotate_left(turn).wrapping_mul(7919)))));
             (WallTime(row), StampedBy::Input, fields.collect())
         })
         .collect();

@@ -16,7 +16,7 @@ pub(super) fn print<'a>(
     program: &Program,
     setting: impl Fn(usize) -> Option<(&'a Value, &'a Origin)>,
 ) -> String {
-    let mut out = format!("# The settings of {} as they stand.\n", program.name);
+    let mut out = format!("# The settings of {} as they stand.\n\n", program.name);
     let mut levels: Vec<&str> = Vec::new();
     for key in program.keys {
         let level = key.level();

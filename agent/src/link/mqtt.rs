@@ -1,0 +1,176 @@
+//! The MQTT link, over rumqttc: each frame is the payload of one QoS 1 publish. Only the frame `Ack` frees anything;
+//! a PUBACK is between rumqttc and the broker.
+//!
+//! rumqttc drops what is pending when a broker forgets a session, and can wedge on a collision of packet ids. So each
+//! connection has a client of its own, which is dropped on any error; the session above resends.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use rumqttc::{
+    AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, NetworkOptions, Packet, QoS, SubscribeReasonCode,
+    TlsConfiguration, Transport,
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+    time::timeout,
+};
+
+use muster_protocol::{
+    frame::Frame,
+    id::{Lane, RobotId},
+};
+
+use super::{
+    ConnectError, EVENTS_QUEUED_MAX, Identity, Link, LinkEvent, Outlets, QUEUE_TIME, outboxes, tls,
+};
+
+pub(super) async fn connect((host, port): (&str, u16), tls: bool, identity: &Identity) -> Result<Link, ConnectError> {
+    let robot = &identity.robot;
+    let client_id = format!("muster-{}-{}", robot.fleet(), robot.robot());
+    let mut options = MqttOptions::new(client_id, host, port);
+    options.set_clean_session(true);
+    options.set_keep_alive(KEEP_ALIVE);
+    options.set_inflight(INFLIGHT_MAX);
+    options.set_request_channel_capacity(1);
+    options.set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX);
+    if tls {
+        let no_ca = || ConnectError::NoCa { url: format!("mqtts://{host}:{port}") };
+        let config = tls::client_config(identity.ca.as_deref().ok_or_else(no_ca)?, &[]).await?;
+        options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(config)));
+    }
+    let (client, mut event_loop) = AsyncClient::new(options, 1);
+    let mut network = NetworkOptions::new();
+    network.set_tcp_nodelay(true);
+    network.set_tcp_send_buffer_size(SEND_BUFFER_BYTES);
+    event_loop.set_network_options(network);
+
+    let (out, outlets) = outboxes();
+    let (events_in, events) = mpsc::channel(EVENTS_QUEUED_MAX);
+    let (subscribed, ready) = oneshot::channel();
+    let mut tasks = JoinSet::new();
+    let topics = Topics::of(robot);
+    let done = client.clone();
+    client.try_subscribe(&topics.down, QoS::AtLeastOnce).map_err(|error| ConnectError::Refused(error.to_string()))?;
+    tasks.spawn(poll(event_loop, events_in, subscribed, done));
+    let failed = || ConnectError::Refused("the connection ended before it was ready".to_owned());
+    ready.await.map_err(|_| failed())?.map_err(ConnectError::Refused)?;
+    tasks.spawn(publish(client, topics, outlets));
+    Ok(Link { out, events, tasks, queue_time: Some(QUEUE_TIME) })
+}
+
+/// The topics of one robot.
+struct Topics {
+    control: String,
+    lanes: [String; 3],
+    down: String,
+}
+
+impl Topics {
+    fn of(robot: &RobotId) -> Self {
+        let lane = |lane: Lane| format!("muster/1/{robot}/up/{lane}");
+        Self {
+            control: format!("muster/1/{robot}/up/control"),
+            lanes: Lane::ALL.map(lane),
+            down: format!("muster/1/{robot}/down"),
+        }
+    }
+}
+
+/// Publishes frames, the most urgent first. Waits in rumqttc's queue of one while its window is full.
+async fn publish(client: AsyncClient, topics: Topics, outlets: Outlets) {
+    let Outlets { mut control, lanes: [mut urgent, mut live, mut bulk] } = outlets;
+    let [to_urgent, to_live, to_bulk] = &topics.lanes;
+    loop {
+        let (topic, frame) = tokio::select! {
+            biased;
+            Some(frame) = control.recv() => (&topics.control, frame),
+            Some(frame) = urgent.recv() => (to_urgent, frame),
+            Some(frame) = live.recv() => (to_live, frame),
+            Some(frame) = bulk.recv() => (to_bulk, frame),
+            else => break,
+        };
+        if client.publish_bytes(topic, QoS::AtLeastOnce, false, frame).await.is_err() {
+            return;
+        }
+    }
+    // The outboxes are closed: the link ends in order.
+    let _ = client.disconnect().await;
+}
+
+/// Polls rumqttc until the connection is over. A connection that neither brings nor takes anything for several
+/// keep-alives has wedged, and is over too.
+async fn poll(
+    mut event_loop: EventLoop,
+    events: mpsc::Sender<LinkEvent>,
+    subscribed: oneshot::Sender<Result<(), String>>,
+    _keeps_the_queue_open: AsyncClient,
+) {
+    let mut subscribed = Some(subscribed);
+    let why = loop {
+        let event = match timeout(WEDGED_AFTER, event_loop.poll()).await {
+            Ok(Ok(Event::Incoming(packet))) => packet,
+            Ok(Ok(Event::Outgoing(rumqttc::Outgoing::Disconnect))) => break "closed".to_owned(),
+            Ok(Ok(Event::Outgoing(_))) => continue,
+            Ok(Err(error)) => break sentence(&error),
+            Err(_) => break format!("nothing moved for {WEDGED_AFTER:?}"),
+        };
+        match handle_packet(event, &mut subscribed) {
+            Ok(Some(frame)) => {
+                if events.send(LinkEvent::Frame(frame)).await.is_err() {
+                    break "closed".to_owned();
+                }
+            }
+            Ok(None) => {}
+            Err(why) => break why,
+        }
+    };
+    if let Some(subscribed) = subscribed {
+        let _ = subscribed.send(Err(why.clone()));
+    }
+    let _ = events.try_send(LinkEvent::Closed(why));
+}
+
+fn handle_packet(
+    packet: Packet,
+    subscribed: &mut Option<oneshot::Sender<Result<(), String>>>,
+) -> Result<Option<Frame>, String> {
+    match packet {
+        Packet::SubAck(ack) => {
+            if ack.return_codes.iter().any(|code| matches!(code, SubscribeReasonCode::Failure)) {
+                return Err("the broker refused the subscription to this robot's `down` topic".to_owned());
+            }
+            if let Some(subscribed) = subscribed.take() {
+                let _ = subscribed.send(Ok(()));
+            }
+            Ok(None)
+        }
+        Packet::Publish(publish) => frame_of(publish.payload).map(Some),
+        Packet::Disconnect => Err("the broker ended the connection".to_owned()),
+        _ => Ok(None),
+    }
+}
+
+fn frame_of(payload: Bytes) -> Result<Frame, String> {
+    Frame::decode(payload).map_err(|error| error.to_string())
+}
+
+fn sentence(error: &ConnectionError) -> String {
+    match error {
+        ConnectionError::Io(error) => error.to_string(),
+        other => other.to_string(),
+    }
+}
+
+/// rumqttc's own window; the session's is above it.
+const INFLIGHT_MAX: u16 = 32;
+
+/// A frame with its topic, and room.
+const PACKET_BYTES_MAX: usize = 128 * 1024;
+
+/// What waits in the kernel waits in front of an urgent frame.
+const SEND_BUFFER_BYTES: u32 = 64 * 1024;
+
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+const WEDGED_AFTER: Duration = Duration::from_secs(60);

@@ -1,0 +1,151 @@
+//! The QUIC link: one connection, a control stream both ways and one stream per lane. Control outranks urgent, urgent
+//! outranks live, live outranks bulk. The socket is bound to the wildcard address, so that a robot that roams keeps
+//! its session.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use quinn::{ClientConfig, Connection, Endpoint, IdleTimeout, RecvStream, SendStream, TransportConfig, VarInt};
+use tokio::{sync::mpsc, task::JoinSet};
+
+use muster_protocol::frame::{ALPN, FrameDecoder};
+
+use super::{
+    ConnectError, EVENTS_QUEUED_MAX, Identity, Link, LinkEvent, Outlets, QUEUE_TIME, outboxes, tls,
+};
+
+pub(super) async fn connect(host: &str, port: u16, identity: &Identity) -> Result<Link, ConnectError> {
+    let no_ca = || ConnectError::NoCa { url: format!("quic://{host}:{port}") };
+    let tls = tls::client_config(identity.ca.as_deref().ok_or_else(no_ca)?, &[ALPN]).await?;
+    let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls)
+        .map_err(|error| ConnectError::Refused(error.to_string()))?;
+    let mut config = ClientConfig::new(Arc::new(crypto));
+    config.transport_config(Arc::new(transport()));
+
+    let mut refused = ConnectError::Resolve { host: host.to_owned(), why: "it resolves to nothing".to_owned() };
+    let addresses = tokio::net::lookup_host((host, port)).await;
+    let resolve = |error: std::io::Error| ConnectError::Resolve { host: host.to_owned(), why: error.to_string() };
+    for address in addresses.map_err(resolve)? {
+        match dial(address, host, config.clone()).await {
+            Ok((endpoint, connection)) => return open(endpoint, connection).await,
+            Err(error) => refused = error,
+        }
+    }
+    Err(refused)
+}
+
+async fn dial(
+    address: SocketAddr,
+    host: &str,
+    config: ClientConfig,
+) -> Result<(Endpoint, Connection), ConnectError> {
+    let wildcard: SocketAddr = if address.is_ipv6() { ([0_u16; 8], 0).into() } else { ([0_u8; 4], 0).into() };
+    let endpoint = Endpoint::client(wildcard)?;
+    let refused = |why: &dyn std::fmt::Display| ConnectError::Refused(format!("{address}: {why}"));
+    let connecting = endpoint.connect_with(config, address, host).map_err(|error| refused(&error))?;
+    let connection = connecting.await.map_err(|error| refused(&error))?;
+    Ok((endpoint, connection))
+}
+
+async fn open(endpoint: Endpoint, connection: Connection) -> Result<Link, ConnectError> {
+    let refused = |error: quinn::ConnectionError| ConnectError::Refused(error.to_string());
+    let (control, answers) = connection.open_bi().await.map_err(refused)?;
+    set_rank(&control, CONTROL_RANK);
+    let mut lanes = Vec::with_capacity(LANE_RANKS.len());
+    for rank in LANE_RANKS {
+        let lane = connection.open_uni().await.map_err(refused)?;
+        set_rank(&lane, rank);
+        lanes.push(lane);
+    }
+    let (out, Outlets { control: control_outlet, lanes: lane_outlets }) = outboxes();
+    let (events_in, events) = mpsc::channel(EVENTS_QUEUED_MAX);
+    let mut writers = JoinSet::new();
+    writers.spawn(write_frames(control, control_outlet));
+    for (lane, outlet) in lanes.into_iter().zip(lane_outlets) {
+        writers.spawn(write_frames(lane, outlet));
+    }
+    let mut tasks = JoinSet::new();
+    tasks.spawn(carry(endpoint, connection, writers, answers, events_in));
+    Ok(Link { out, events, tasks, queue_time: Some(QUEUE_TIME) })
+}
+
+/// Runs the connection until its writers are done or it breaks, then says why it is over.
+async fn carry(
+    endpoint: Endpoint,
+    connection: Connection,
+    mut writers: JoinSet<Result<(), quinn::WriteError>>,
+    answers: RecvStream,
+    events: mpsc::Sender<LinkEvent>,
+) {
+    let write_all = async {
+        while let Some(written) = writers.join_next().await {
+            if let Ok(Err(error)) = written {
+                return error.to_string();
+            }
+        }
+        "closed".to_owned()
+    };
+    let why = tokio::select! {
+        why = write_all => why,
+        why = read_frames(answers, &events) => why,
+    };
+    let why = connection.close_reason().map_or(why, |reason| reason.to_string());
+    connection.close(VarInt::from_u32(0), b"");
+    let _ = events.try_send(LinkEvent::Closed(why));
+    endpoint.wait_idle().await;
+}
+
+async fn write_frames(mut stream: SendStream, mut frames: mpsc::Receiver<Bytes>) -> Result<(), quinn::WriteError> {
+    while let Some(frame) = frames.recv().await {
+        stream.write_chunk(frame).await?;
+    }
+    let _ = stream.finish();
+    // Closing the connection drops what the peer has not taken yet.
+    let _ = stream.stopped().await;
+    Ok(())
+}
+
+async fn read_frames(mut stream: RecvStream, events: &mpsc::Sender<LinkEvent>) -> String {
+    let mut decoder = FrameDecoder::default();
+    loop {
+        match stream.read_chunk(READ_BYTES_MAX, true).await {
+            Ok(Some(chunk)) => decoder.push(&chunk.bytes),
+            Ok(None) => return "the gateway closed the connection".to_owned(),
+            Err(error) => return error.to_string(),
+        }
+        loop {
+            match decoder.poll_frame() {
+                Ok(Some(frame)) if events.send(LinkEvent::Frame(frame)).await.is_err() => return "closed".to_owned(),
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(error) => return error.to_string(),
+            }
+        }
+    }
+}
+
+fn transport() -> TransportConfig {
+    let mut config = TransportConfig::default();
+    config
+        .keep_alive_interval(Some(Duration::from_secs(15)))
+        .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(60_000))))
+        .max_concurrent_bidi_streams(VarInt::from_u32(0))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .receive_window(VarInt::from_u32(256 * 1024))
+        .stream_receive_window(VarInt::from_u32(256 * 1024))
+        .send_window(512 * 1024)
+        .datagram_receive_buffer_size(None);
+    config
+}
+
+fn set_rank(stream: &SendStream, rank: i32) {
+    // An error means that the connection is over, which the writer finds out.
+    let _ = stream.set_priority(rank);
+}
+
+const CONTROL_RANK: i32 = 3;
+
+/// The ranks of urgent, live and bulk.
+const LANE_RANKS: [i32; 3] = [2, 1, 0];
+
+const READ_BYTES_MAX: usize = 64 * 1024;

@@ -1,0 +1,144 @@
+//! What waits for the committer, bounded by the memory that it holds.
+
+use std::{
+    collections::VecDeque,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+};
+
+use super::{CommitError, Entry};
+
+/// The queue between those who submit and the committer's thread.
+#[derive(Debug)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+    bytes_max: usize,
+}
+
+/// A record was not taken.
+#[derive(Debug)]
+pub struct Rejected {
+    /// The record, unchanged.
+    pub entry: Box<Entry>,
+    /// Why.
+    pub why: RejectReason,
+}
+
+/// Why the committer does not take a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RejectReason {
+    /// The queue is full; some commits later it is not.
+    QueueFull,
+    /// The log has no room, and this record made the committer look again.
+    DiskFull,
+    /// The committer has ended or is ending.
+    Closed,
+}
+
+/// What the thread is to do next.
+pub(super) enum Work {
+    /// Commit these.
+    Group(Vec<Entry>),
+    /// See whether there is room again.
+    LookForRoom,
+    /// End: nothing waits and nothing more will come.
+    Ended,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    entries: VecDeque<Entry>,
+    bytes: usize,
+    closed: bool,
+    refusing: bool,
+    look_for_room: bool,
+}
+
+impl Queue {
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Self { state: Mutex::default(), changed: Condvar::new(), bytes_max }
+    }
+
+    pub(super) fn push(&self, entry: Entry) -> Result<(), Rejected> {
+        let mut state = self.lock();
+        let cost = entry.cost();
+        let why = if state.closed {
+            RejectReason::Closed
+        } else if state.refusing {
+            state.look_for_room = true;
+            self.changed.notify_one();
+            RejectReason::DiskFull
+        } else if state.bytes + cost > self.bytes_max && !state.entries.is_empty() {
+            RejectReason::QueueFull
+        } else {
+            state.bytes += cost;
+            state.entries.push_back(entry);
+            self.changed.notify_one();
+            return Ok(());
+        };
+        Err(Rejected { entry: Box::new(entry), why })
+    }
+
+    /// Waits for work, and takes a group of at least one record and about `group_bytes`.
+    pub(super) fn wait(&self, group_bytes: usize) -> Work {
+        let mut state = self.lock();
+        loop {
+            if !state.entries.is_empty() {
+                return Work::Group(state.take(group_bytes));
+            }
+            if state.closed {
+                return Work::Ended;
+            }
+            if std::mem::take(&mut state.look_for_room) {
+                return Work::LookForRoom;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    pub(super) fn set_refusing(&self, refusing: bool) {
+        self.lock().refusing = refusing;
+    }
+
+    /// Takes nothing more. What waits is still committed.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_one();
+    }
+
+    /// Answers everything that waits: it will not be committed.
+    pub(super) fn fail_all(&self) {
+        let mut state = self.lock();
+        let failed = std::mem::take(&mut state.entries);
+        state.bytes = 0;
+        drop(state);
+        failed.into_iter().for_each(|entry| (entry.done)(Err(CommitError::Failed)));
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
+    pub(super) fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn take(&mut self, group_bytes: usize) -> Vec<Entry> {
+        let mut group = Vec::new();
+        let mut bytes = 0;
+        while bytes < group_bytes
+            && let Some(entry) = self.entries.pop_front()
+        {
+            bytes += entry.payload_bytes();
+            self.bytes = self.bytes.saturating_sub(entry.cost());
+            group.push(entry);
+        }
+        group
+    }
+}

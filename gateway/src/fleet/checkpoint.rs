@@ -1,0 +1,82 @@
+//! The fleet's state as bytes, for a checkpoint: a version, then postcard.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+};
+
+use serde::{Deserialize, Serialize};
+
+use muster_protocol::id::RobotId;
+
+use super::{Fleet, applied::Applied, robot::RobotState};
+
+/// The version that is written. Another one is not read: the state is then folded anew from the log.
+const VERSION: u8 = 1;
+
+/// Why bytes are not a fleet's state. The log still is: fold it from its start.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CheckpointError {
+    /// It was written by another version.
+    #[error("the fleet state has version {found:?}; this program reads version {VERSION}")]
+    Version {
+        /// The version found; `None` in empty bytes.
+        found: Option<u8>,
+    },
+    /// It does not decode.
+    #[error("the fleet state does not decode: {why}")]
+    Malformed {
+        /// What the decoder says.
+        why: String,
+    },
+}
+
+#[derive(PartialEq, Serialize, Deserialize)]
+struct Image {
+    applied: Applied,
+    robots: BTreeMap<RobotId, RobotState>,
+}
+
+impl Fleet {
+    /// Returns the state as bytes. Call it on the thread that applies, so that all robots are at the same offset.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.image().encode()
+    }
+
+    /// Reads what [`Fleet::to_bytes`] returned.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, CheckpointError> {
+        let malformed = |why: String| CheckpointError::Malformed { why };
+        let body = match bytes.split_first() {
+            Some((&VERSION, body)) => body,
+            found => return Err(CheckpointError::Version { found: found.map(|(version, _)| *version) }),
+        };
+        let (image, rest) =
+            postcard::take_from_bytes::<Image>(body).map_err(|error| malformed(error.to_string()))?;
+        if !rest.is_empty() {
+            return Err(malformed(format!("{} bytes follow", rest.len())));
+        }
+        let robots = image.robots.into_iter().map(|(id, state)| (id, Arc::new(RwLock::new(state))));
+        Ok(Self { robots: RwLock::new(robots.collect()), applied: Mutex::new(image.applied) })
+    }
+
+    fn image(&self) -> Image {
+        let mut robots = BTreeMap::new();
+        self.visit(None, |id, state| {
+            robots.insert(id.clone(), state.clone());
+            true
+        });
+        Image { applied: self.applied.lock().unwrap_or_else(PoisonError::into_inner).clone(), robots }
+    }
+}
+
+impl Image {
+    fn encode(&self) -> Vec<u8> {
+        postcard::to_extend(self, vec![VERSION]).expect("the state has only lengths that postcard knows")
+    }
+}
+
+impl PartialEq for Fleet {
+    fn eq(&self, other: &Self) -> bool {
+        self.image() == other.image()
+    }
+}

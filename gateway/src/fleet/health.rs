@@ -1,0 +1,140 @@
+//! One word for how a robot is, with the reasons. Thresholds on its values are not part of it yet: what counts here is
+//! what the gateway itself knows.
+
+use super::{
+    freshness::LinkState,
+    reading::{Freshnesses, Marks},
+};
+
+/// How a robot is: the worst of its reasons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// Nothing is known to be wrong.
+    Ok,
+    /// Someone should look.
+    Warn,
+    /// Something is broken.
+    Error,
+    /// Nothing is known of now: the link is down and no value is recent.
+    Stale,
+}
+
+/// A level with the reasons for it, none if it is [`Level::Ok`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// The worst of the reasons' levels.
+    pub level: Level,
+    /// Each reason as a short sentence for a person.
+    pub reasons: Vec<String>,
+}
+
+/// What the roll-up looks at.
+pub(super) struct Signs<'a> {
+    pub(super) link: LinkState,
+    pub(super) evidence: &'a str,
+    pub(super) freshness: Freshnesses,
+    pub(super) marks: Marks,
+    pub(super) lost_lately: bool,
+    pub(super) untracked: u64,
+    pub(super) skew_ns: Option<i64>,
+}
+
+/// A clock that is off by more is worth a warning: ages are wrong by as much.
+pub const SKEW_NS_WARN: i64 = 5_000_000_000;
+
+/// A loss warns for this long after it was reported; the counters keep it for ever.
+pub const LOSS_NS_WARN: i64 = 3_600_000_000_000;
+
+/// Rolls the signs up.
+pub(super) fn health(signs: &Signs<'_>) -> Health {
+    let every_channel_stale = signs.freshness.fresh + signs.freshness.late == 0;
+    if signs.link == LinkState::Down && every_channel_stale {
+        return Health { level: Level::Stale, reasons: vec![format!("link down: {}", signs.evidence)] };
+    }
+    let mut reasons = Vec::new();
+    if signs.link == LinkState::Down {
+        reasons.push(format!("link down: {}", signs.evidence));
+    }
+    if signs.lost_lately {
+        reasons.push("samples were lost in the last hour".to_owned());
+    }
+    if let Some(skew_ns) = signs.skew_ns.filter(|skew_ns| skew_ns.saturating_abs() > SKEW_NS_WARN) {
+        let ahead = if skew_ns > 0 { "ahead" } else { "behind" };
+        reasons.push(format!("the robot's clock is {} s {ahead}", skew_ns.saturating_abs() / 1_000_000_000));
+    }
+    if signs.marks.before_2020 > 0 {
+        reasons.push(format!("{} channels have times before 2020", signs.marks.before_2020));
+    }
+    if signs.marks.ahead > 0 {
+        reasons.push(format!("{} channels have times from the future", signs.marks.ahead));
+    }
+    if signs.untracked > 0 {
+        reasons
+            .push(format!("{} samples belong to more channels than are kept in the state", signs.untracked));
+    }
+    let level = if reasons.is_empty() { Level::Ok } else { Level::Warn };
+    Health { level, reasons }
+}
+
+impl Level {
+    /// Returns the name as in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warn => "warn",
+            Self::Error => "error",
+            Self::Stale => "stale",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn well() -> Signs<'static> {
+        Signs {
+            link: LinkState::Up,
+            evidence: "a session is open",
+            freshness: Freshnesses { fresh: 3, ..Freshnesses::default() },
+            marks: Marks::default(),
+            lost_lately: false,
+            untracked: 0,
+            skew_ns: Some(-SKEW_NS_WARN),
+        }
+    }
+
+    #[test]
+    fn nothing_wrong_is_ok_without_reasons() {
+        assert_eq!(health(&well()), Health { level: Level::Ok, reasons: vec![] });
+    }
+
+    #[test]
+    fn each_sign_warns_with_its_reason() {
+        let ahead = Marks { ahead: 1, ..Marks::default() };
+        let before_2020 = Marks { before_2020: 1, ..Marks::default() };
+        let signs = [
+            (Signs { link: LinkState::Down, ..well() }, "link down"),
+            (Signs { lost_lately: true, ..well() }, "lost"),
+            (Signs { skew_ns: Some(SKEW_NS_WARN + 1), ..well() }, "5 s ahead"),
+            (Signs { skew_ns: Some(i64::MIN), ..well() }, "behind"),
+            (Signs { marks: ahead, ..well() }, "future"),
+            (Signs { marks: before_2020, ..well() }, "2020"),
+            (Signs { untracked: 9, ..well() }, "9 samples"),
+        ];
+        for (signs, words) in signs {
+            let health = health(&signs);
+            assert_eq!(health.level, Level::Warn);
+            assert!(health.reasons.len() == 1 && health.reasons[0].contains(words), "{:?}", health.reasons);
+        }
+    }
+
+    #[test]
+    fn a_robot_is_stale_when_the_link_is_down_and_no_value_is_recent() {
+        let freshness = Freshnesses { stale: 3, ..Freshnesses::default() };
+        let signs = Signs { link: LinkState::Down, freshness, lost_lately: true, ..well() };
+        assert_eq!(health(&signs).level, Level::Stale);
+        let late = Freshnesses { stale: 3, late: 1, ..Freshnesses::default() };
+        assert_eq!(health(&Signs { freshness: late, ..signs }).level, Level::Warn);
+    }
+}

@@ -1,0 +1,151 @@
+//! How often a channel speaks: the median gap between its last distinct times.
+
+use serde::{Deserialize, Serialize};
+
+/// The newest distinct times of a channel, newest first, at most [`TIMES_MAX`]. Which times those are does not depend
+/// on the order in which they came.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Packed", into = "Packed")]
+pub(super) struct RecentTimes {
+    times: Vec<i64>,
+    median_gap: Option<u64>,
+}
+
+/// Gaps between this many times make the median of the last 32.
+const TIMES_MAX: usize = 33;
+
+/// What a checkpoint holds: the newest time and the gaps behind it, which are short numbers.
+#[derive(Serialize, Deserialize)]
+struct Packed {
+    newest: Option<i64>,
+    gaps: Vec<u64>,
+}
+
+impl RecentTimes {
+    /// Picks the newest distinct of `times`, which come in any order.
+    pub(super) fn of(times: impl DoubleEndedIterator<Item = i64> + Clone) -> Self {
+        let mut newest: Vec<i64> = Vec::with_capacity(TIMES_MAX);
+        // Rows almost always come in the order of time: then their end is all that has to be looked at.
+        let mut ascending = times.clone().zip(times.clone().skip(1));
+        if ascending.all(|(earlier, later)| earlier <= later) {
+            for t in times.rev() {
+                if newest.last() != Some(&t) {
+                    newest.push(t);
+                    if newest.len() == TIMES_MAX {
+                        break;
+                    }
+                }
+            }
+        } else {
+            newest.extend(times);
+            newest.sort_unstable_by(|a, b| b.cmp(a));
+            newest.dedup();
+            newest.truncate(TIMES_MAX);
+        }
+        Self::from_sorted(newest)
+    }
+
+    /// Adds the times of `other`.
+    pub(super) fn merge(&mut self, other: &Self) {
+        if self.times.is_empty() {
+            self.clone_from(other);
+            return;
+        }
+        let mut merged = Vec::with_capacity(TIMES_MAX);
+        let (mut ours, mut theirs) = (self.times.iter().peekable(), other.times.iter().peekable());
+        while merged.len() < TIMES_MAX {
+            let next = match (ours.peek(), theirs.peek()) {
+                (None, None) => break,
+                (Some(a), Some(b)) if a == b => {
+                    ours.next();
+                    theirs.next()
+                }
+                (Some(a), Some(b)) if a > b => ours.next(),
+                (Some(_), None) => ours.next(),
+                _ => theirs.next(),
+            };
+            merged.extend(next);
+        }
+        *self = Self::from_sorted(merged);
+    }
+
+    /// Returns the median gap in nanoseconds (the upper one of two), or `None` with fewer than two distinct times.
+    pub(super) fn interval(&self) -> Option<u64> {
+        self.median_gap
+    }
+
+    fn from_sorted(times: Vec<i64>) -> Self {
+        let mut gaps = [0; TIMES_MAX - 1];
+        let count = times.len().saturating_sub(1);
+        for (gap, pair) in gaps.iter_mut().zip(times.windows(2)) {
+            *gap = pair[0].abs_diff(pair[1]);
+        }
+        let median_gap = (count > 0).then(|| *gaps[..count].select_nth_unstable(count / 2).1);
+        Self { times, median_gap }
+    }
+}
+
+impl From<Packed> for RecentTimes {
+    fn from(packed: Packed) -> Self {
+        let mut times: Vec<i64> = packed.newest.into_iter().collect();
+        let mut last = packed.newest.unwrap_or_default();
+        for gap in packed.gaps.into_iter().take(TIMES_MAX - 1) {
+            last = last.saturating_sub_unsigned(gap);
+            times.push(last);
+        }
+        Self::from_sorted(times)
+    }
+}
+
+impl From<RecentTimes> for Packed {
+    fn from(recent: RecentTimes) -> Self {
+        let gaps = recent.times.windows(2).map(|pair| pair[0].abs_diff(pair[1])).collect();
+        Self { newest: recent.times.first().copied(), gaps }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn one_time_says_nothing_about_the_interval() {
+        assert_eq!(RecentTimes::of([7, 7].into_iter()).interval(), None);
+    }
+
+    #[test]
+    fn an_outlier_does_not_move_the_median() {
+        let times = (0..40).map(|i| i * 100).chain([1_000_000]);
+        let times: Vec<i64> = times.collect();
+        assert_eq!(RecentTimes::of(times.into_iter()).interval(), Some(100));
+    }
+
+    proptest! {
+        #[test]
+        fn neither_order_nor_splitting_nor_repetition_matters(
+            times in prop::collection::vec(-50i64..50, 1..120),
+            cuts in prop::collection::vec(0usize..120, 0..6),
+        ) {
+            let whole = RecentTimes::of(times.iter().copied());
+            let mut sorted = times.clone();
+            sorted.sort_unstable();
+            prop_assert_eq!(&RecentTimes::of(sorted.iter().copied()), &whole);
+            let mut parts = RecentTimes::default();
+            for cut in cuts.into_iter().chain([0, 0]) {
+                let (head, tail) = times.split_at(cut.min(times.len()));
+                parts.merge(&RecentTimes::of(tail.iter().copied()));
+                parts.merge(&RecentTimes::of(head.iter().copied()));
+            }
+            prop_assert_eq!(&parts, &whole);
+        }
+
+        #[test]
+        fn checkpoints_keep_it(times in prop::collection::vec(any::<i64>(), 0..50)) {
+            let recent = RecentTimes::of(times.into_iter());
+            let bytes = postcard::to_stdvec(&recent).unwrap();
+            prop_assert_eq!(postcard::from_bytes::<RecentTimes>(&bytes).unwrap(), recent);
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! One robot, as the log tells it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use muster_protocol::{
+    batch::DecodedBatch,
+    id::Offset,
+    loss::{Loss, LossReason},
+    message::NumberedHead,
+    schema::Schema,
+    time::WallTime,
+};
+
+use super::{
+    acceptance::{Anchor, Anchors},
+    channel::Origin,
+    channels::Channels,
+    link::{SessionDown, SessionUp, Sessions},
+};
+use crate::record::{Body, Envelope, SessionEvent};
+
+/// The fold of one robot's records. Read it with [`RobotState::read`](Self::read).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RobotState {
+    pub(super) sessions: Sessions,
+    pub(super) anchors: Anchors,
+    pub(super) channels: Channels,
+    pub(super) totals: Totals,
+}
+
+/// What the log holds of a robot, counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Records of every kind.
+    pub records: u64,
+    /// Batches.
+    pub batches: u64,
+    /// Samples.
+    pub samples: u64,
+    /// Samples that are lost, by reason.
+    pub lost: BTreeMap<LossReason, u64>,
+    /// When the last loss was reported.
+    pub last_loss: Option<WallTime>,
+    /// When the first and the last record were received.
+    pub received: Option<(WallTime, WallTime)>,
+    /// The offsets of the first and the last record.
+    pub offsets: Option<(Offset, Offset)>,
+}
+
+impl RobotState {
+    /// Folds in a record that was not folded in before.
+    pub(super) fn apply(
+        &mut self,
+        offset: Offset,
+        envelope: &Envelope,
+        batch: Option<(&DecodedBatch, &Schema)>,
+    ) {
+        self.totals.saw(offset, envelope.received_at);
+        match &envelope.body {
+            Body::Batch { head, info, .. } => {
+                self.totals.batches += 1;
+                self.totals.samples += u64::from(info.samples);
+                if let Some((decoded, schema)) = batch {
+                    self.apply_batch(head, envelope, decoded, schema);
+                }
+            }
+            Body::Loss { loss, .. } => self.totals.lost(loss, envelope.received_at),
+            Body::Session(event) => self.apply_session(envelope, event),
+            Body::ClockFix(_) => {}
+        }
+    }
+
+    fn apply_batch(
+        &mut self,
+        head: &NumberedHead,
+        envelope: &Envelope,
+        batch: &DecodedBatch,
+        schema: &Schema,
+    ) {
+        let origin =
+            Origin { session: envelope.session, received_at: envelope.received_at, clock: batch.info.clock };
+        self.channels.apply(head, &origin, batch, schema);
+    }
+
+    fn apply_session(&mut self, envelope: &Envelope, event: &SessionEvent) {
+        let (session, received_at) = (envelope.session, envelope.received_at);
+        match event {
+            SessionEvent::Up { transport, address, version, clock, .. } => {
+                let (address, version) = (address.clone(), version.clone());
+                let at = received_at;
+                self.sessions.began(SessionUp { session, at, transport: *transport, address, version });
+                if let Some(clock) = *clock {
+                    self.anchors.insert(Anchor { session, received_at, clock });
+                }
+            }
+            SessionEvent::Down { why } => {
+                self.sessions.ended(SessionDown { session, at: received_at, why: *why });
+            }
+        }
+    }
+
+    /// Returns what the log holds of this robot.
+    pub fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// Returns the number of the last session, if the log does not say that it ended.
+    pub fn open_session(&self) -> Option<u64> {
+        self.sessions.open()
+    }
+}
+
+impl Totals {
+    /// Returns how many samples are lost, for any reason.
+    pub fn lost_samples(&self) -> u64 {
+        self.lost.values().sum()
+    }
+
+    fn saw(&mut self, offset: Offset, received_at: WallTime) {
+        self.records += 1;
+        self.received = Some(widened(self.received, received_at));
+        self.offsets = Some(widened(self.offsets, offset));
+    }
+
+    fn lost(&mut self, loss: &Loss, received_at: WallTime) {
+        *self.lost.entry(loss.reason).or_default() += loss.samples();
+        self.last_loss = self.last_loss.max(Some(received_at));
+    }
+}
+
+fn widened<T: Ord + Copy>(span: Option<(T, T)>, value: T) -> (T, T) {
+    span.map_or((value, value), |(first, last)| (first.min(value), last.max(value)))
+}

@@ -1,0 +1,336 @@
+//! The properties of the fold as a whole.
+
+use bytes::Bytes;
+use proptest::{prelude::*, sample::Index};
+
+use muster_protocol::{
+    batch::{BatchInfo, Column, DecodedBatch, Group},
+    column::ColumnData,
+    id::{ChannelName, Epoch, Lane, Offset, RobotId, Seq},
+    loss::{Loss, LossReason, LostSeq},
+    message::{Clock, NumberedHead},
+    sample::{StampedBy, Value},
+    schema::{ChannelDef, Schema},
+    time::{MonoTime, WallTime},
+};
+
+use super::*;
+use crate::record::{Body, DownReason, SessionEvent, Transport};
+
+const NOW: i64 = 1_800_000_000_000_000_000;
+const MS: i64 = 1_000_000;
+const S: i64 = 1_000 * MS;
+
+/// A record with its decoded batch, if it is one.
+#[derive(Clone, Debug)]
+struct Record {
+    offset: Offset,
+    envelope: Envelope,
+    batch: Option<(DecodedBatch, Arc<Schema>)>,
+}
+
+impl Record {
+    fn apply_to(&self, fleet: &Fleet) -> bool {
+        fleet.apply(
+            self.offset,
+            &self.envelope,
+            self.batch.as_ref().map(|(batch, schema)| (batch, &**schema)),
+        )
+    }
+}
+
+fn fold<'a>(records: impl IntoIterator<Item = &'a Record>) -> Fleet {
+    let fleet = Fleet::default();
+    for record in records {
+        record.apply_to(&fleet);
+    }
+    fleet
+}
+
+fn robot(number: u64) -> RobotId {
+    format!("f/r{number}").parse().unwrap()
+}
+
+fn clock(boot: u64, wall: i64) -> Clock {
+    Clock {
+        boot,
+        mono: MonoTime(u64::try_from(wall.rem_euclid(100 * S)).unwrap()),
+        wall: WallTime(wall),
+        synchronised: true,
+    }
+}
+
+fn schema(channels: &[(&str, Option<u64>, bool)]) -> Arc<Schema> {
+    let define = |&(name, interval_ns, on_change): &(&str, Option<u64>, bool)| ChannelDef {
+        interval_ns,
+        on_change,
+        ..ChannelDef::named(ChannelName::new(name).unwrap())
+    };
+    Arc::new(Schema::new(channels.iter().map(define).collect()).unwrap())
+}
+
+/// A batch of one group: rows of (t, value), the same value in each of the channels.
+fn batch(schema: &Schema, channels: &[u32], rows: &[(i64, i64)], clock: Clock) -> DecodedBatch {
+    let count = u32::try_from(rows.len()).unwrap();
+    let t: Vec<WallTime> = rows.iter().map(|&(t, _)| WallTime(t)).collect();
+    let column = |&channel: &u32| Column {
+        channel,
+        data: ColumnData::Int(rows.iter().map(|&(_, value)| value).collect()),
+    };
+    let info = BatchInfo {
+        schema: schema.hash(),
+        rows: count,
+        samples: count * u32::try_from(channels.len()).unwrap(),
+        t_min: t.iter().copied().min().unwrap(),
+        t_max: t.iter().copied().max().unwrap(),
+        clock,
+    };
+    let stamped_by = vec![StampedBy::Input; rows.len()];
+    let columns = channels.iter().map(column).collect();
+    let group = Group { t, stamped_by, row: (0..count).collect(), columns };
+    DecodedBatch { info, groups: vec![group], order: vec![0; rows.len()] }
+}
+
+fn head(start: u64, seq: u64) -> NumberedHead {
+    NumberedHead { epoch: Epoch { start, random: 1 }, lane: Lane::Live, seq: Seq(seq) }
+}
+
+fn envelope(robot: RobotId, session: u64, received_at: i64, body: Body) -> Envelope {
+    Envelope { received_at: WallTime(received_at), robot, session, body }
+}
+
+fn batch_record(
+    offset: u64,
+    head: NumberedHead,
+    received_at: i64,
+    batch: (DecodedBatch, Arc<Schema>),
+) -> Record {
+    let body = Body::Batch { head, info: batch.0.info, payload: Bytes::new() };
+    Record { offset: Offset(offset), envelope: envelope(robot(1), 1, received_at, body), batch: Some(batch) }
+}
+
+fn up(clock: Option<Clock>) -> Body {
+    let (address, version) = ("10.0.0.5:4312".to_owned(), "0.1.0".to_owned());
+    Body::Session(SessionEvent::Up { transport: Transport::Quic, address, version, clock, instance: None })
+}
+
+fn heard(at: i64) -> LiveLink {
+    LiveLink {
+        last_heard: WallTime(at),
+        told_at: WallTime(at),
+        backlog_samples: 3120,
+        held: Vec::new(),
+        clock_skew_ns: None,
+        transport: Transport::Quic,
+        address: "10.0.0.5:4312".to_owned(),
+    }
+}
+
+fn any_body() -> impl Strategy<Value = (Body, Option<(DecodedBatch, Arc<Schema>)>)> {
+    let schemas = [
+        schema(&[("a", None, false), ("b", Some(7), false), ("c", None, true)]),
+        schema(&[("c", None, false), ("a", Some(9), false)]),
+    ];
+    let time = prop_oneof![NOW - 20..NOW + 20, 0i64..5, NOW + 5 * S - 3..NOW + 100 * S];
+    let rows = prop::collection::vec((time, 0i64..4), 1..50);
+    let clocks = (0u64..3, prop_oneof![NOW - 20 * S..NOW + 20 * S, 0i64..9])
+        .prop_map(|(boot, wall)| clock(boot, wall));
+    let batches = (any::<bool>(), rows, 0u64..3, 1u64..5, clocks.clone(), any::<bool>());
+    let batches = batches.prop_map(move |(which, rows, start, seq, clock, twice)| {
+        let schema = schemas[usize::from(which)].clone();
+        let channels: &[u32] = if twice { &[0, 1, 0] } else { &[1] };
+        let batch = batch(&schema, channels, &rows, clock);
+        let body = Body::Batch { head: head(start, seq), info: batch.info, payload: Bytes::new() };
+        (body, Some((batch, schema)))
+    });
+    let losses = (1u64..9, any::<bool>()).prop_map(|(seq, full)| {
+        let reason = if full { LossReason::SpoolFull } else { LossReason::Corrupt };
+        let lost = vec![LostSeq { seq: Seq(seq), samples: 10 }];
+        let head = head(1, 1);
+        let loss = Loss {
+            epoch: head.epoch,
+            lane: head.lane,
+            lost,
+            unnumbered: 1,
+            t_min: None,
+            t_max: None,
+            reason,
+        };
+        (Body::Loss { head: None, loss }, None)
+    });
+    let downs = prop_oneof![Just(DownReason::Lost), Just(DownReason::Closed)];
+    prop_oneof![
+        6 => batches,
+        1 => losses,
+        1 => prop::option::of(clocks).prop_map(|clock| (up(clock), None)),
+        1 => downs.prop_map(|why| (Body::Session(SessionEvent::Down { why }), None)),
+    ]
+}
+
+/// A log: offsets ascend with gaps, sessions belong to one robot and have at most one start.
+fn any_log() -> impl Strategy<Value = Vec<Record>> {
+    let record = (any_body(), 1u64..4, 0u64..3, -3i64..10);
+    prop::collection::vec(record, 1..40).prop_map(|bodies| {
+        let (mut offset, mut begun) = (0, std::collections::BTreeSet::new());
+        let mut log = Vec::new();
+        for ((body, batch), gap, number, later) in bodies {
+            offset += gap;
+            let session = 10 * number + offset / 20;
+            let starts = matches!(body, Body::Session(SessionEvent::Up { .. }));
+            if starts && !begun.insert(session) {
+                continue;
+            }
+            let envelope = envelope(robot(number), session, NOW + later, body);
+            log.push(Record { offset: Offset(offset), envelope, batch });
+        }
+        log
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn any_permutation_and_repetition_of_the_records_gives_the_same_state(
+        log in any_log(),
+        swaps in prop::collection::vec((any::<Index>(), any::<Index>()), 0..60),
+        again in prop::collection::vec(any::<Index>(), 0..20),
+    ) {
+        let in_order = fold(&log);
+        let mut shuffled: Vec<&Record> = log.iter().collect();
+        shuffled.extend(again.iter().map(|index| index.get(&log)));
+        for (a, b) in swaps {
+            let (a, b) = (a.index(shuffled.len()), b.index(shuffled.len()));
+            shuffled.swap(a, b);
+        }
+        let other = fold(shuffled);
+        prop_assert!(other == in_order, "{other:#?}\n{in_order:#?}");
+        prop_assert_eq!(other.next(), in_order.next());
+    }
+
+    #[test]
+    fn a_checkpoint_and_the_tail_give_what_the_whole_log_gives(log in any_log(), cut in any::<Index>()) {
+        let whole = fold(&log);
+        let checkpoint = fold(&log[..cut.index(log.len())]).to_bytes();
+        let restored = Fleet::from_bytes(&checkpoint).unwrap();
+        prop_assert_eq!(restored.to_bytes(), checkpoint);
+        for record in &log {
+            let expected = record.offset >= fold(&log[..cut.index(log.len())]).next();
+            prop_assert_eq!(record.apply_to(&restored), expected);
+        }
+        prop_assert!(restored == whole);
+        prop_assert!(Fleet::from_bytes(&whole.to_bytes()).unwrap() == whole);
+    }
+
+    #[test]
+    fn damaged_checkpoints_do_not_panic(log in any_log(), at in any::<Index>(), byte in any::<u8>()) {
+        let mut bytes = fold(&log).to_bytes();
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        let _ = Fleet::from_bytes(&bytes);
+        let _ = Fleet::from_bytes(&bytes[..at]);
+    }
+}
+
+#[test]
+fn a_checkpoint_of_another_version_is_refused() {
+    assert_eq!(Fleet::from_bytes(&[9]).unwrap_err(), CheckpointError::Version { found: Some(9) });
+    assert_eq!(Fleet::from_bytes(&[]).unwrap_err(), CheckpointError::Version { found: None });
+}
+
+/// Reads the value and the freshness of robot 1's channel `a`.
+fn read_a(fleet: &Fleet, now: i64, live: Option<&LiveLink>) -> (Value, ChannelReading) {
+    let robot = fleet.robot(&robot(1)).unwrap();
+    let robot = robot.read().unwrap();
+    let reading = robot.read(WallTime(now), live);
+    let (_, channel) = robot.channels().find(|(name, _)| name.as_str() == "a").unwrap();
+    (channel.value().clone(), robot.read_channel(channel, WallTime(now), &reading.link))
+}
+
+#[test]
+fn one_stamp_from_the_future_does_not_freeze_a_channel() {
+    let schema = schema(&[("a", None, false)]);
+    let rows = |rows: &[(i64, i64)]| (batch(&schema, &[0], rows, clock(1, NOW)), schema.clone());
+    let future = batch_record(1, head(1, 1), NOW, rows(&[(NOW + 3600 * S, 1)]));
+    let normal = batch_record(2, head(1, 2), NOW + 6 * S, rows(&[(NOW + 6 * S, 2)]));
+    let fleet = fold([&future]);
+    let (value, reading) = read_a(&fleet, NOW + S, Some(&heard(NOW)));
+    assert_eq!((value, reading.mark, reading.age_ns), (Value::Int(1), Some(Mark::Ahead), Some(S)));
+    normal.apply_to(&fleet);
+    let (value, reading) = read_a(&fleet, NOW + 7 * S, Some(&heard(NOW)));
+    assert_eq!((value, reading.mark, reading.age_ns), (Value::Int(2), None, Some(S)));
+}
+
+#[test]
+fn a_robot_that_lives_in_1970_ages_by_acceptance() {
+    let schema = schema(&[("a", None, false)]);
+    let boot = |mono: i64| Clock { mono: MonoTime(u64::try_from(mono).unwrap()), ..clock(1, mono) };
+    let begun = Record {
+        offset: Offset(1),
+        envelope: envelope(robot(1), 1, NOW, up(Some(boot(500 * S)))),
+        batch: None,
+    };
+    let rows = (batch(&schema, &[0], &[(490 * S, 7)], boot(490 * S)), schema.clone());
+    let sample = batch_record(2, head(1, 1), NOW + S, rows);
+    let (_, reading) = read_a(&fold([&begun, &sample]), NOW + S, Some(&heard(NOW)));
+    assert_eq!(reading.mark, Some(Mark::Before2020));
+    assert_eq!((reading.age_ns, reading.freshness), (Some(11 * S), Freshness::Stale));
+    // Without the session's start nothing tells when it was accepted, and then it does not look live.
+    let (_, reading) = read_a(&fold([&sample]), NOW + S, Some(&heard(NOW)));
+    assert_eq!((reading.age_ns, reading.freshness), (None, Freshness::Stale));
+}
+
+#[test]
+fn a_killed_robot_turns_late_then_stale_then_down() {
+    let schema = schema(&[("a", None, false)]);
+    let rows: Vec<(i64, i64)> = (0..40).map(|i| (NOW + i * 100 * MS - 4 * S, i)).collect();
+    let record =
+        batch_record(1, head(1, 1), NOW, (batch(&schema, &[0], &rows, clock(1, NOW)), schema.clone()));
+    let fleet = fold([&record]);
+    let at = |after: i64| {
+        let live = heard(NOW);
+        let (_, channel) = read_a(&fleet, NOW + after, Some(&live));
+        let robot = fleet.robot(&robot(1)).unwrap();
+        let reading = robot.read().unwrap().read(WallTime(NOW + after), Some(&live));
+        (channel.freshness, reading.link.state, reading.health.level)
+    };
+    assert_eq!(at(S), (Freshness::Fresh, LinkState::Up, Level::Ok));
+    assert_eq!(at(3 * S), (Freshness::Late, LinkState::Up, Level::Ok));
+    assert_eq!(at(6 * S), (Freshness::Stale, LinkState::Up, Level::Ok));
+    assert_eq!(at(46 * S), (Freshness::Stale, LinkState::Down, Level::Stale));
+}
+
+#[test]
+fn losses_and_samples_are_counted_once() {
+    let head = head(1, 1);
+    let loss = Loss {
+        epoch: head.epoch,
+        lane: head.lane,
+        lost: vec![LostSeq { seq: Seq(4), samples: 30 }, LostSeq { seq: Seq(5), samples: 12 }],
+        unnumbered: 0,
+        t_min: None,
+        t_max: None,
+        reason: LossReason::SpoolFull,
+    };
+    let body = Body::Loss { head: Some(head), loss };
+    let record = Record { offset: Offset(3), envelope: envelope(robot(1), 1, NOW, body), batch: None };
+    let fleet = fold([&record, &record]);
+    let robot = fleet.robot(&robot(1)).unwrap();
+    let robot = robot.read().unwrap();
+    assert_eq!((robot.totals().lost_samples(), robot.totals().records), (42, 1));
+    assert_eq!(robot.read(WallTime(NOW + S), Some(&heard(NOW))).health.level, Level::Warn);
+    assert_eq!(
+        robot.read(WallTime(NOW + 2 * LOSS_NS_WARN), Some(&heard(NOW + 2 * LOSS_NS_WARN))).health.level,
+        Level::Ok
+    );
+}
+
+#[test]
+fn a_declared_interval_counts_before_the_measured_one() {
+    let schema = schema(&[("a", Some(60_000_000_000), false)]);
+    let rows: Vec<(i64, i64)> = (0..10).map(|i| (NOW + i * MS, i)).collect();
+    let record =
+        batch_record(1, head(1, 1), NOW, (batch(&schema, &[0], &rows, clock(1, NOW)), schema.clone()));
+    let (_, reading) = read_a(&fold([&record]), NOW + 100 * S, None);
+    assert_eq!(reading.freshness, Freshness::Fresh);
+}

@@ -1,0 +1,220 @@
+//! From the log to what is served: each committed group goes into the fleet's state, and both that state and the
+//! receive windows are saved now and then, so that a start reads only what came after.
+//!
+//! Order at a start: the newest whole checkpoint, then every record behind it, in the order of the log. Order at a
+//! commit: synced, folded here, answered. So what an agent was told is durable is also in the state that is served.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use bytes::Bytes;
+
+use muster_protocol::{
+    batch,
+    id::{Offset, RobotId},
+    time::MonoTime,
+};
+
+use crate::{
+    clock::Clock,
+    committer::CommittedGroup,
+    fleet::Fleet,
+    ingest::Ingest,
+    metrics::Metrics,
+    record::{Body, Envelope},
+    store::{Checkpoint, CheckpointStore, ReadError, StoreReader},
+};
+
+/// Folds committed groups. Lives on the committer's thread.
+pub struct Fold {
+    fleet: Arc<Fleet>,
+    ingest: Ingest,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+    save_every: Duration,
+    saved_at: MonoTime,
+    saver: SyncSender<Checkpoint>,
+}
+
+/// Writes checkpoints on a thread of its own: the committer does not wait for their sync.
+#[derive(Debug)]
+pub struct Saver {
+    to: SyncSender<Checkpoint>,
+    thread: JoinHandle<CheckpointStore>,
+}
+
+/// Why the state cannot be brought back.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The log cannot be read.
+    #[error("cannot read the log: {0}")]
+    Read(#[from] ReadError),
+}
+
+/// What a start brought back.
+#[derive(Debug)]
+pub struct Restored {
+    /// The fleet's state.
+    pub fleet: Fleet,
+    /// Records read behind the checkpoint.
+    pub replayed: u64,
+}
+
+const FLEET: &str = "fleet";
+const WINDOWS: &str = "windows";
+
+/// Brings back the fleet's state and the receive windows.
+pub fn restore(
+    checkpoints: &CheckpointStore,
+    reader: &StoreReader,
+    ingest: &Ingest,
+) -> Result<Restored, RestoreError> {
+    let (fleet, from) = checkpoints.latest().and_then(|saved| take(&saved, ingest)).unwrap_or_default();
+    let mut restored = Restored { fleet, replayed: 0 };
+    for record in reader.scan(from.max(reader.first())) {
+        match record {
+            Ok((offset, envelope)) => replay(&restored.fleet, reader, ingest, offset, &envelope),
+            Err(error @ (ReadError::Damaged { .. } | ReadError::Record { .. })) => {
+                tracing::error!("{error}; what it held is not in the state that is served");
+            }
+            Err(error) => return Err(error.into()),
+        }
+        restored.replayed += 1;
+    }
+    Ok(restored)
+}
+
+/// Takes a checkpoint, and says at which offset the log goes on.
+fn take(saved: &Checkpoint, ingest: &Ingest) -> Option<(Fleet, Offset)> {
+    let fleet = match Fleet::from_bytes(saved.section(FLEET)?) {
+        Ok(fleet) => fleet,
+        Err(error) => {
+            tracing::warn!("folding the whole log anew: {error}");
+            return None;
+        }
+    };
+    if let Err(error) = ingest.restore(saved.section(WINDOWS)?) {
+        tracing::warn!("folding the whole log anew: {error}");
+        return None;
+    }
+    Some((fleet, saved.at.next()))
+}
+
+fn replay(fleet: &Fleet, reader: &StoreReader, ingest: &Ingest, offset: Offset, envelope: &Envelope) {
+    replay_window(ingest, envelope);
+    let Body::Batch { info, payload, .. } = &envelope.body else {
+        fleet.apply(offset, envelope, None);
+        return;
+    };
+    let schema = reader.schema_at(offset, &envelope.robot, info.schema);
+    let batch = schema.and_then(|schema| Some((batch::decode(payload, &schema).ok()?, schema)));
+    fleet.apply(offset, envelope, batch.as_ref().map(|(batch, schema)| (batch, &**schema)));
+}
+
+fn replay_window(ingest: &Ingest, envelope: &Envelope) {
+    match &envelope.body {
+        Body::Batch { head, .. } => ingest.replay(&envelope.robot, *head, None),
+        Body::Loss { head: Some(head), loss } => ingest.replay(&envelope.robot, *head, Some(loss)),
+        Body::Loss { head: None, .. } | Body::Session(_) | Body::ClockFix(_) => {}
+    }
+}
+
+impl Fold {
+    /// Starts folding into a state that [`restore`] brought back.
+    pub fn new(fleet: Arc<Fleet>, ingest: Ingest, metrics: Arc<Metrics>, saver: &Saver, save: Save) -> Self {
+        let Save { clock, every } = save;
+        let saver = saver.to.clone();
+        Self { fleet, ingest, metrics, clock, save_every: every, saved_at: clock.mono(), saver }
+    }
+
+    /// Takes a group that was synced.
+    pub fn handle_committed(&mut self, group: &CommittedGroup<'_>) {
+        let now = self.clock.mono();
+        for (committed, envelope, decoded) in &group.records {
+            let batch = decoded.map(|decoded| (&decoded.batch, &*decoded.schema));
+            self.fleet.apply(committed.offset(), envelope, batch);
+            match &envelope.body {
+                Body::Batch { info, payload, .. } => {
+                    self.metrics.batch_committed(info.samples, payload.len(), now);
+                }
+                Body::Loss { loss, .. } => self.metrics.lost(loss.reason, loss.samples()),
+                Body::Session(_) | Body::ClockFix(_) => {}
+            }
+        }
+        self.metrics.group_committed(group.records.len(), group.took);
+        let Some((last, ..)) = group.records.last() else { return };
+        if now.since(self.saved_at) >= self.save_every {
+            self.saved_at = now;
+            // The claims of this very group are brought back only after the fold.
+            for (_, envelope, _) in &group.records {
+                replay_window(&self.ingest, envelope);
+            }
+            // The writer of checkpoints may still be at the last one: then the next group brings the next one.
+            let _ = self.saver.try_send(checkpoint(&self.fleet, &self.ingest, last.offset()));
+        }
+    }
+}
+
+/// When to save.
+#[derive(Clone, Copy, Debug)]
+pub struct Save {
+    /// The gateway's clock.
+    pub clock: Clock,
+    /// How often, while records come in.
+    pub every: Duration,
+}
+
+/// Takes the state as it is. `at` is the last record that it includes for certain; it may include more, which does
+/// not matter, because both folds skip what they have.
+fn checkpoint(fleet: &Fleet, ingest: &Ingest, at: Offset) -> Checkpoint {
+    let section = |name: &str, bytes: Vec<u8>| (name.to_owned(), Bytes::from(bytes));
+    let windows = ingest.windows();
+    Checkpoint { at, sections: vec![section(FLEET, fleet.to_bytes()), section(WINDOWS, windows)] }
+}
+
+impl Saver {
+    /// Starts the thread.
+    pub fn start(mut checkpoints: CheckpointStore) -> io::Result<Self> {
+        let (to, from): (_, Receiver<Checkpoint>) = sync_channel(1);
+        let save = move || {
+            for checkpoint in from {
+                if let Err(error) = checkpoints.write(&checkpoint) {
+                    tracing::error!("cannot save a checkpoint: {error}; the next start reads more of the log");
+                }
+            }
+            checkpoints
+        };
+        let thread = std::thread::Builder::new().name("checkpoints".to_owned()).spawn(save)?;
+        Ok(Self { to, thread })
+    }
+
+    /// Saves the final state, after the last commit, so that the next start reads nothing twice.
+    pub fn finish(self, fleet: &Fleet, ingest: &Ingest, next: Offset) {
+        let Self { to, thread } = self;
+        drop(to);
+        let Ok(mut checkpoints) = thread.join() else { return };
+        let Some(last) = next.0.checked_sub(1).filter(|last| *last > 0).map(Offset) else { return };
+        if let Err(error) = checkpoints.write(&checkpoint(fleet, ingest, last)) {
+            tracing::error!("cannot save the last checkpoint: {error}; the next start reads more of the log");
+        }
+    }
+}
+
+/// Says of each session that was open when the gateway last ended without saying so that it is over.
+pub fn end_lost_sessions(fleet: &Fleet, ingest: &Ingest) {
+    let mut lost: Vec<(RobotId, u64)> = Vec::new();
+    fleet.visit(None, |robot, state| {
+        lost.extend(state.open_session().map(|session| (robot.clone(), session)));
+        true
+    });
+    for (robot, session) in lost {
+        ingest.commit_lost_session(&robot, session);
+    }
+}

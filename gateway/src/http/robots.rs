@@ -1,0 +1,243 @@
+//! `GET /v1/fleet`, `GET /v1/robots` and `GET /v1/robots/F/R`.
+
+use std::{cmp::Reverse, fmt, str::FromStr, sync::Arc};
+
+use axum::{
+    extract::{Path, State},
+    http::Uri,
+    response::Response,
+};
+use muster_protocol::{id::RobotId, time::WallTime};
+use serde_json::{Value, json};
+
+use super::{
+    Api, Shared, blocking, json_response,
+    problem::Problem,
+    query::{Query, wrong},
+    view::{FleetCounts, Moment},
+};
+use crate::fleet::RobotState;
+
+/// Robots on a page when the request does not say.
+const PAGE_ROBOTS: usize = 100;
+
+/// Most robots on a page.
+const PAGE_ROBOTS_MAX: usize = 1000;
+
+/// Answers `GET /v1/fleet`.
+pub(super) async fn fleet(State(shared): State<Shared>, uri: Uri) -> Result<Response, Problem> {
+    let ints = Query::parse(&uri, &[])?.ints()?;
+    blocking(shared, move |api| {
+        let now = api.clock.wall();
+        let mut members = FleetCounts::of(&api.fleet, &*api.live, now).json(ints);
+        let rate = api.metrics.samples_per_s(api.clock.mono());
+        members.insert("ingest".to_owned(), json!({"samples_per_s": rate}));
+        members.insert("sessions".to_owned(), api.live.count().into());
+        let (first, next) = (ints.offset(api.log.first()), ints.offset(api.log.next()));
+        let id = api.log.log_id().to_string();
+        members.insert("log".to_owned(), json!({"id": id, "first": first, "next": next}));
+        members.insert("version".to_owned(), api.version.into());
+        members.insert("now".to_owned(), ints.time(Some(now)));
+        Ok(json_response(&Value::Object(members)))
+    })
+    .await
+}
+
+/// Answers `GET /v1/robots`.
+pub(super) async fn robots(State(shared): State<Shared>, uri: Uri) -> Result<Response, Problem> {
+    let query = Query::parse(&uri, &["where", "sort", "limit", "cursor"])?;
+    if query.text("where").is_some() {
+        let detail =
+            "`where` is not available in this version; leave it out and filter the answer".to_owned();
+        return Err(Problem::parameter("where", detail));
+    }
+    let page = Page::of(&query)?;
+    let ints = query.ints()?;
+    blocking(shared, move |api| {
+        let moment = Moment { now: api.clock.wall(), ints };
+        let (robots, next_cursor) = page.read(api, moment);
+        let now = ints.time(Some(moment.now));
+        let next_cursor = next_cursor.map(|cursor| cursor.to_string());
+        Ok(json_response(&json!({"robots": robots, "next_cursor": next_cursor, "now": now})))
+    })
+    .await
+}
+
+/// Answers `GET /v1/robots/F/R`.
+pub(super) async fn robot(
+    State(shared): State<Shared>,
+    Path((fleet, robot)): Path<(String, String)>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let ints = Query::parse(&uri, &[])?.ints()?;
+    let id = robot_id(&fleet, &robot)?;
+    blocking(shared, move |api| {
+        let state = known_robot(api, &id)?;
+        let live = api.live.live(&id);
+        let moment = Moment { now: api.clock.wall(), ints };
+        let whole = {
+            let state = state.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+            moment.whole(&id, &state, live.as_ref())
+        };
+        Ok(json_response(&whole))
+    })
+    .await
+}
+
+/// Reads a robot's id from a path.
+pub(super) fn robot_id(fleet: &str, robot: &str) -> Result<RobotId, Problem> {
+    RobotId::new(fleet, robot).map_err(|error| {
+        let (kind, title) = ("bad-robot", "Not a robot's id");
+        Problem::new(axum::http::StatusCode::NOT_FOUND, kind, title, error.to_string())
+    })
+}
+
+/// Finds a robot that the log names.
+pub(super) fn known_robot(api: &Api, id: &RobotId) -> Result<Arc<std::sync::RwLock<RobotState>>, Problem> {
+    api.fleet.robot(id).ok_or_else(|| Problem::unknown_robot(id))
+}
+
+/// Which part of the list is wanted.
+#[derive(Debug)]
+struct Page {
+    sort: Sort,
+    limit: usize,
+    after: Option<Cursor>,
+}
+
+/// A field to sort by, descending with a `-` in front. Robots with equal fields come in the order of their ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Sort {
+    field: Field,
+    descending: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Field {
+    Id,
+    Health,
+    LastHeard,
+    Link,
+    Lost,
+    OnRobot,
+    Samples,
+}
+
+const FIELDS: [(&str, Field); 7] = [
+    ("id", Field::Id),
+    ("health", Field::Health),
+    ("last_heard", Field::LastHeard),
+    ("link", Field::Link),
+    ("lost", Field::Lost),
+    ("on_robot", Field::OnRobot),
+    ("samples", Field::Samples),
+];
+
+/// The last robot of a page, with the value that it was sorted by: stable when the fleet changes between pages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Cursor {
+    key: i64,
+    id: RobotId,
+}
+
+impl Page {
+    fn of(query: &Query) -> Result<Self, Problem> {
+        let limit = query.parsed("limit")?.unwrap_or(PAGE_ROBOTS);
+        if !(1..=PAGE_ROBOTS_MAX).contains(&limit) {
+            return Err(wrong("limit", &format!("{limit} is not from 1 to {PAGE_ROBOTS_MAX}")));
+        }
+        let sort = query.parsed("sort")?.unwrap_or(Sort { field: Field::Id, descending: false });
+        Ok(Self { sort, limit, after: query.parsed("cursor")? })
+    }
+
+    /// Returns the page's robots, and the cursor of the next page if there is one.
+    fn read(&self, api: &Api, moment: Moment) -> (Vec<Value>, Option<Cursor>) {
+        let mut ids = self.ids(api, moment.now);
+        let next = (ids.len() > self.limit).then(|| ids[self.limit - 1].clone());
+        ids.truncate(self.limit);
+        let summary = |cursor: &Cursor| {
+            let state = api.fleet.robot(&cursor.id)?;
+            let state = state.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+            Some(moment.summary(&cursor.id, &state, api.live.live(&cursor.id).as_ref()))
+        };
+        (ids.iter().filter_map(summary).collect(), next)
+    }
+
+    /// Returns the ids after the cursor, at least one more than the page holds if there are more.
+    fn ids(&self, api: &Api, now: WallTime) -> Vec<Cursor> {
+        let mut found = Vec::new();
+        if self.sort == (Sort { field: Field::Id, descending: false }) {
+            api.fleet.visit(self.after.as_ref().map(|after| &after.id), |id, _| {
+                found.push(Cursor { key: 0, id: id.clone() });
+                found.len() <= self.limit
+            });
+            return found;
+        }
+        api.fleet.visit(None, |id, state| {
+            let key = self.sort.key(api, (id, state), now);
+            found.push(Cursor { key, id: id.clone() });
+            true
+        });
+        match (self.sort.field, self.sort.descending) {
+            (Field::Id, true) => self.rest(found, |cursor| Reverse(cursor.id.clone())),
+            (_, true) => self.rest(found, |cursor| (Reverse(cursor.key), cursor.id.clone())),
+            (_, false) => self.rest(found, |cursor| (cursor.key, cursor.id.clone())),
+        }
+    }
+
+    fn rest<K: Ord>(&self, mut found: Vec<Cursor>, order: impl Fn(&Cursor) -> K) -> Vec<Cursor> {
+        found.sort_by_cached_key(&order);
+        let after = self.after.as_ref().map(&order);
+        let from = after.map_or(0, |after| found.partition_point(|cursor| order(cursor) <= after));
+        found.split_off(from)
+    }
+}
+
+impl Sort {
+    fn key(self, api: &Api, (id, state): (&RobotId, &RobotState), now: WallTime) -> i64 {
+        let live = api.live.live(id);
+        let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let read = || state.read(now, live.as_ref());
+        match self.field {
+            Field::Id => 0,
+            Field::Health => read().health.level as i64,
+            Field::LastHeard => read().link.last_heard.map_or(i64::MIN, |at| at.0),
+            Field::Link => read().link.state as i64,
+            Field::Lost => count(state.totals().lost_samples()),
+            Field::OnRobot => live.and_then(|live| live.backlog()).map_or(-1, |told| count(told.samples)),
+            Field::Samples => count(state.totals().samples),
+        }
+    }
+}
+
+impl FromStr for Sort {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (descending, name) = text.strip_prefix('-').map_or((false, text), |name| (true, name));
+        let found = FIELDS.iter().find(|(known, _)| *known == name);
+        let (_, field) = found.ok_or_else(|| {
+            let known: Vec<&str> = FIELDS.iter().map(|(known, _)| *known).collect();
+            format!("{text:?} is none of {}, with a `-` in front to descend", known.join(", "))
+        })?;
+        Ok(Self { field: *field, descending })
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}:{}", self.key, self.id)
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parse = || {
+            let (key, id) = text.split_once(':')?;
+            Some(Self { key: key.parse().ok()?, id: id.parse().ok()? })
+        };
+        parse().ok_or_else(|| format!("{text:?} is not a `next_cursor` of this list"))
+    }
+}

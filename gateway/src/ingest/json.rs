@@ -1,0 +1,197 @@
+//! Plain JSON from any MQTT client: rows that parse become batches under the gateway's own numbers, refused ones a
+//! loss record. The ticket resolves when all of it is durable.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use muster_protocol::{
+    batch::{BatchBuilder, EncodedBatch},
+    id::{Lane, RobotId},
+    loss::{Loss, LossReason},
+    message::{Clock as ClockReading, NumberedHead},
+    sample::{Row, StampedBy, Value},
+    schema::{ChannelDef, Schema, SchemaBuilder},
+    time::WallTime,
+};
+
+use super::{
+    Ingest,
+    robot::{OpenSession, Robot},
+    session::unhandled,
+};
+use crate::{
+    committer::{Decoded, Entry, RejectReason, Rejected},
+    fleet::LiveLink,
+    link::port::{Ticket, TicketIssuer, Unhandled},
+    record::{Body, Envelope, SessionEvent, Transport},
+};
+
+/// One record to commit, with what the fold and the log need beside it.
+struct Numbered {
+    body: Body,
+    decoded: Option<Arc<Decoded>>,
+}
+
+/// Resolves one ticket when the last of several records is committed.
+struct Countdown {
+    left: usize,
+    result: Result<(), Unhandled>,
+    issuer: Option<TicketIssuer>,
+}
+
+pub(super) fn take(ingest: &Ingest, robot: &RobotId, payload: &[u8]) -> Ticket {
+    let shared = &ingest.0;
+    let parsed = shared.parser.lock().unwrap_or_else(PoisonError::into_inner).parse_payload(payload);
+    if let Some(error) = &parsed.first_error {
+        tracing::warn!(%robot, refused = parsed.refused, "refused plain JSON: {error}");
+    }
+    let robot = ingest.robot(robot);
+    let session = hear(ingest, &robot);
+    let records = number(ingest, &robot, parsed.rows, parsed.refused);
+    commit(ingest, &robot, session, records)
+}
+
+/// Takes a payload as a sign of life, and opens a session if none is open. Returns the session's number.
+fn hear(ingest: &Ingest, robot: &Arc<Robot>) -> u64 {
+    let shared = &ingest.0;
+    let (mono, wall) = (shared.clock.mono(), shared.clock.wall());
+    let mut state = robot.lock();
+    if let Some(session) = &mut state.session {
+        if session.outbox.is_none() {
+            session.heard = mono;
+            session.live.last_heard = wall;
+        }
+        return session.number;
+    }
+    let number = shared.next_session();
+    let live = LiveLink {
+        last_heard: wall,
+        told_at: wall,
+        backlog_samples: 0,
+        held: Vec::new(),
+        clock_skew_ns: None,
+        transport: Transport::MqttJson,
+        address: String::new(),
+    };
+    state.session = Some(OpenSession { number, instance: None, outbox: None, heard: mono, live });
+    drop(state);
+    let up = SessionEvent::Up {
+        transport: Transport::MqttJson,
+        address: String::new(),
+        version: String::new(),
+        clock: None,
+        instance: None,
+    };
+    shared.commit_event(robot, number, Body::Session(up));
+    number
+}
+
+fn number(ingest: &Ingest, robot: &Robot, rows: Vec<Row>, refused: u64) -> Vec<Numbered> {
+    let shared = &ingest.0;
+    let now = shared.clock.wall();
+    let epoch = shared.config.instance.epoch();
+    let clock = ClockReading { boot: epoch.random, mono: shared.clock.mono(), wall: now, synchronised: true };
+    let mut records = Vec::new();
+    let mut state = robot.lock();
+    for lane in Lane::ALL {
+        let of_lane = |row: &&Row| row.lane.unwrap_or(Lane::Live) == lane;
+        let rows: Vec<&Row> = rows.iter().filter(of_lane).collect();
+        for (encoded, schema) in encode(&mut state.json_channels, &rows, now, clock) {
+            let head = NumberedHead { epoch, lane, seq: state.next_json_seq(lane) };
+            let decoded = muster_protocol::batch::decode(&encoded.bytes, &schema).expect("it was just encoded");
+            let body = Body::Batch { head, info: encoded.info, payload: encoded.bytes };
+            records.push(Numbered { body, decoded: Some(Arc::new(Decoded { schema, batch: decoded })) });
+        }
+    }
+    if refused > 0 {
+        let reason = LossReason::Malformed;
+        let (lane, times) = (Lane::Live, Some(now));
+        let loss = Loss { epoch, lane, lost: Vec::new(), unnumbered: refused, t_min: times, t_max: times, reason };
+        records.push(Numbered { body: Body::Loss { head: None, loss }, decoded: None });
+    }
+    records
+}
+
+/// Encodes rows of one lane. A full table of channels is started anew; what it held so far stays valid.
+fn encode(
+    channels: &mut SchemaBuilder,
+    rows: &[&Row],
+    now: WallTime,
+    clock: ClockReading,
+) -> Vec<(EncodedBatch, Arc<Schema>)> {
+    let mut encoded = Vec::new();
+    let mut builder = BatchBuilder::new();
+    let mut close = |builder: &mut BatchBuilder, channels: &mut SchemaBuilder| {
+        if !builder.is_empty() {
+            let schema = channels.schema();
+            let batches = std::mem::replace(builder, BatchBuilder::new()).finish(&schema, clock);
+            encoded.extend(batches.into_iter().map(|batch| (batch, Arc::clone(&schema))));
+        }
+    };
+    for row in rows {
+        let fields = index(channels, row).unwrap_or_else(|| {
+            close(&mut builder, channels);
+            *channels = SchemaBuilder::new();
+            index(channels, row).expect("an empty table has room for the channels of one row")
+        });
+        let stamped_by = if row.t.is_some() { StampedBy::Input } else { StampedBy::Agent };
+        let t = row.t.unwrap_or(now);
+        if builder.is_full() || builder.push_row(t, stamped_by, &fields).is_err() {
+            close(&mut builder, channels);
+            builder.push_row(t, stamped_by, &fields).expect("the parser refuses rows that no batch can hold");
+        }
+    }
+    close(&mut builder, channels);
+    encoded
+}
+
+/// Returns the row's fields by their channels' numbers, or `None` if the table of channels is full.
+fn index(channels: &mut SchemaBuilder, row: &Row) -> Option<Vec<(u32, Value)>> {
+    let mut fields = Vec::with_capacity(row.fields.len());
+    for (name, value) in &row.fields {
+        let index = match channels.index_of(name) {
+            Some(index) => index,
+            None => {
+                channels.try_add(ChannelDef { unit: row.unit.clone(), ..ChannelDef::named(name.clone()) }).ok()?
+            }
+        };
+        fields.push((index, value.clone()));
+    }
+    Some(fields)
+}
+
+fn commit(ingest: &Ingest, robot: &Robot, session: u64, records: Vec<Numbered>) -> Ticket {
+    if records.is_empty() {
+        return Ticket::done(Ok(()));
+    }
+    let (issuer, ticket) = Ticket::new();
+    let countdown = Countdown { left: records.len(), result: Ok(()), issuer: Some(issuer) };
+    let countdown = Arc::new(Mutex::new(countdown));
+    for Numbered { body, decoded } in records {
+        let received_at = ingest.0.clock.wall();
+        let envelope = Envelope { received_at, robot: robot.id.clone(), session, body };
+        let schema = decoded.as_ref().map(|decoded| (decoded.schema.hash(), decoded.schema.encoded().clone()));
+        let done = Arc::clone(&countdown);
+        let done = Box::new(move |result: Result<_, _>| count(&done, result.map(drop).map_err(unhandled)));
+        if let Err(Rejected { why, .. }) = ingest.0.log.submit(Entry { envelope, schema, decoded, done }) {
+            let why = match why {
+                RejectReason::QueueFull => Unhandled::Busy,
+                RejectReason::DiskFull => Unhandled::DiskFull,
+                RejectReason::Closed => Unhandled::Stopping,
+            };
+            count(&countdown, Err(why));
+        }
+    }
+    ticket
+}
+
+fn count(countdown: &Mutex<Countdown>, result: Result<(), Unhandled>) {
+    let mut countdown = countdown.lock().unwrap_or_else(PoisonError::into_inner);
+    countdown.left -= 1;
+    countdown.result = countdown.result.and(result);
+    if countdown.left == 0 {
+        let result = countdown.result;
+        if let Some(issuer) = countdown.issuer.take() {
+            issuer.resolve(result);
+        }
+    }
+}

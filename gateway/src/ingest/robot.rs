@@ -1,0 +1,138 @@
+//! One robot: its receive windows, its session and the schemas that its batches refer to.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use muster_protocol::{
+    id::{Epoch, InstanceId, Lane, RobotId, SchemaHash, Seq},
+    message::NumberedHead,
+    schema::{Schema, SchemaBuilder},
+    session::receiver::{Claim, Receiver},
+    time::MonoTime,
+};
+
+use crate::{
+    fleet::LiveLink,
+    link::port::{Outbox, TicketIssuer, Unhandled},
+};
+
+/// One robot, shared by all its connections and by the committer.
+pub(super) struct Robot {
+    pub(super) id: RobotId,
+    state: Mutex<RobotState>,
+}
+
+/// What one lock guards. It is held for decisions only, never while anything waits.
+pub(super) struct RobotState {
+    pub(super) receiver: Receiver,
+    pub(super) session: Option<OpenSession>,
+    /// Copies of claimed records: they are handled when the claim is.
+    repeats: BTreeMap<NumberedHead, Vec<TicketIssuer>>,
+    /// Committed, and not yet said to the agent.
+    pub(super) unsaid: BTreeSet<(Epoch, Lane, Seq)>,
+    /// Whether the robot stands in the queue of acks.
+    pub(super) ack_queued: bool,
+    schemas: VecDeque<Arc<Schema>>,
+    /// The channels that plain JSON has named.
+    pub(super) json_channels: SchemaBuilder,
+    json_next: [Seq; 3],
+}
+
+/// The session that speaks for a robot now.
+pub(super) struct OpenSession {
+    pub(super) number: u64,
+    /// The agent's process; `None` for plain JSON.
+    pub(super) instance: Option<InstanceId>,
+    /// Where answers go; `None` for plain JSON.
+    pub(super) outbox: Option<Outbox>,
+    /// When anything was heard, for the silence rule.
+    pub(super) heard: MonoTime,
+    /// What operators see.
+    pub(super) live: LiveLink,
+}
+
+/// Most schemas kept in memory for one robot. More are found in the log.
+const SCHEMAS_MAX: usize = 32;
+
+impl Robot {
+    pub(super) fn new(id: RobotId, receiver: Receiver) -> Self {
+        let state = RobotState {
+            receiver,
+            session: None,
+            repeats: BTreeMap::new(),
+            unsaid: BTreeSet::new(),
+            ack_queued: false,
+            schemas: VecDeque::new(),
+            json_channels: SchemaBuilder::new(),
+            json_next: [Seq::FIRST; 3],
+        };
+        Self { id, state: Mutex::new(state) }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, RobotState> {
+        // Each change under the lock is whole before anything in it can panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl RobotState {
+    /// Returns the open session if it has this number.
+    pub(super) fn session(&mut self, number: u64) -> Option<&mut OpenSession> {
+        self.session.as_mut().filter(|session| session.number == number)
+    }
+
+    /// Takes the open session away if it is to end.
+    pub(super) fn end_session_if(&mut self, ends: impl FnOnce(&OpenSession) -> bool) -> Option<OpenSession> {
+        let ends = self.session.as_ref().is_some_and(ends);
+        if ends { self.session.take() } else { None }
+    }
+
+    /// Takes a schema; the ones that were used longest ago make room.
+    pub(super) fn learn_schema(&mut self, schema: Arc<Schema>) {
+        self.schemas.retain(|known| known.hash() != schema.hash());
+        self.schemas.push_back(schema);
+        if self.schemas.len() > SCHEMAS_MAX {
+            self.schemas.pop_front();
+        }
+    }
+
+    /// Returns a schema that is in memory.
+    pub(super) fn schema(&mut self, hash: SchemaHash) -> Option<Arc<Schema>> {
+        let at = self.schemas.iter().position(|known| known.hash() == hash)?;
+        let schema = self.schemas.remove(at)?;
+        self.schemas.push_back(Arc::clone(&schema));
+        Some(schema)
+    }
+
+    /// Returns the hashes of the schemas that are in memory.
+    pub(super) fn schema_hashes(&self) -> Vec<SchemaHash> {
+        self.schemas.iter().map(|schema| schema.hash()).collect()
+    }
+
+    /// Takes the ticket of a copy of a claimed record.
+    pub(super) fn await_claim(&mut self, head: NumberedHead, issuer: TicketIssuer) {
+        self.repeats.entry(head).or_default().push(issuer);
+    }
+
+    /// Takes back a claim and returns the tickets of its copies.
+    pub(super) fn settle(&mut self, claim: Claim, result: Result<(), Unhandled>) -> Vec<TicketIssuer> {
+        let head = claim.head();
+        if result.is_ok() {
+            self.unsaid.extend(claim.seqs());
+            self.receiver.handle_committed(claim);
+        } else {
+            self.receiver.handle_failed(claim);
+        }
+        self.repeats.remove(&head).unwrap_or_default()
+    }
+
+    /// Numbers a batch of plain JSON.
+    pub(super) fn next_json_seq(&mut self, lane: Lane) -> Seq {
+        let next = self.json_next.get_mut(lane.index()).expect("there is a number for each lane");
+        let seq = *next;
+        *next = seq.next();
+        seq
+    }
+}

@@ -1,0 +1,376 @@
+//! One agent's session: what each of its frames does.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use muster_protocol::{
+    batch,
+    frame::Frame,
+    id::InstanceId,
+    message::{
+        Bye, ByeReason, Heartbeat, HeartbeatReply, HeldLane, Hello, Message, NeedSchema, Numbered, NumberedHead, Refuse,
+        RefuseReason, Welcome,
+    },
+    schema::Schema,
+    session::receiver::{Claim, LossVerdict, Verdict},
+    time::WallTime,
+};
+
+use super::{
+    Ingest,
+    robot::{OpenSession, Robot},
+};
+use crate::{
+    committer::{CommitError, Decoded, Entry, RejectReason, Rejected},
+    fleet::LiveLink,
+    link::port::{self, AgentSession, Closed, Outbox, Peer, Ticket, TicketIssuer, Unhandled},
+    record::{Body, DownReason, Envelope, SessionEvent, Transport},
+};
+
+/// The gateway's end of one agent's connection.
+pub(super) struct Session {
+    ingest: Ingest,
+    peer: Peer,
+    outbox: Outbox,
+    open: Option<Open>,
+}
+
+/// After the Hello.
+#[derive(Clone)]
+struct Open {
+    robot: Arc<Robot>,
+    number: u64,
+}
+
+impl Session {
+    pub(super) fn new(ingest: Ingest, peer: Peer, outbox: Outbox) -> Self {
+        Self { ingest, peer, outbox, open: None }
+    }
+
+    fn take(&mut self, frame: &Frame) -> Result<Ticket, ByeReason> {
+        let message = Message::from_frame(frame).map_err(|error| {
+            tracing::warn!(address = %self.peer.address, "closed a session: {error}");
+            ByeReason::ProtocolError
+        })?;
+        match (message, self.open.clone()) {
+            (Message::Hello(hello), None) => self.handle_hello(&hello).map(|()| Ticket::done(Ok(()))),
+            (message, Some(open)) => self.handle_message(&open, message),
+            (_, None) => Err(ByeReason::ProtocolError),
+        }
+    }
+
+    fn handle_message(&self, open: &Open, message: Message) -> Result<Ticket, ByeReason> {
+        let now = self.ingest.0.clock;
+        match open.robot.lock().session(open.number) {
+            Some(session) => session.hear(now.mono(), now.wall()),
+            None => return Err(ByeReason::Superseded),
+        }
+        match message {
+            Message::Heartbeat(beat) => self.handle_heartbeat(open, &beat),
+            Message::Schema(schema) => return self.handle_schema(open, &schema.payload),
+            Message::Batch(batch) => return Ok(self.handle_batch(open, batch)),
+            Message::Loss(loss) => return Ok(self.handle_loss(open, &loss)),
+            Message::Bye(_) => self.end(open, DownReason::Closed),
+            _ => return Err(ByeReason::ProtocolError),
+        }
+        Ok(Ticket::done(Ok(())))
+    }
+
+    fn handle_hello(&mut self, hello: &Hello) -> Result<(), ByeReason> {
+        if let Some(bound) = self.peer.robot.as_ref().filter(|bound| **bound != hello.robot) {
+            let said = &hello.robot;
+            tracing::warn!(address = %self.peer.address, "refused a Hello for {said} on a connection of {bound}");
+            return Err(ByeReason::IdentityMismatch);
+        }
+        let shared = &self.ingest.0;
+        let robot = self.ingest.robot(&hello.robot);
+        let number = shared.next_session();
+        let now = shared.clock.wall();
+        let (welcome, old) = {
+            let mut state = robot.lock();
+            let welcome = Welcome {
+                instance: shared.config.instance.id,
+                log: shared.config.log,
+                session: number,
+                window: shared.config.window,
+                have: state.receiver.handle_hello(&hello.held),
+                schemas: state.schema_hashes(),
+                now,
+            };
+            let old = state.session.replace(self.opened(number, hello, now));
+            (welcome, old)
+        };
+        if let Some(old) = old {
+            supersede(&robot, &old, hello.instance);
+        }
+        let _ = self.outbox.send(Message::Welcome(welcome).to_frame());
+        shared.commit_event(&robot, number, Body::Session(self.up(hello)));
+        tracing::info!(robot = %robot.id, address = %self.peer.address, transport = %self.peer.transport, "session up");
+        self.open = Some(Open { robot, number });
+        Ok(())
+    }
+
+    fn opened(&self, number: u64, hello: &Hello, now: WallTime) -> OpenSession {
+        let live = LiveLink {
+            last_heard: now,
+            told_at: now,
+            backlog_samples: backlog(&hello.held),
+            held: hello.held.clone(),
+            clock_skew_ns: Some(hello.clock.wall.nanos_since(now)),
+            transport: transport(self.peer.transport),
+            address: self.peer.address.to_string(),
+        };
+        let heard = self.ingest.0.clock.mono();
+        OpenSession { number, instance: Some(hello.instance), outbox: Some(self.outbox.clone()), heard, live }
+    }
+
+    fn up(&self, hello: &Hello) -> SessionEvent {
+        SessionEvent::Up {
+            transport: transport(self.peer.transport),
+            address: self.peer.address.to_string(),
+            version: hello.version.clone(),
+            clock: Some(hello.clock),
+            instance: Some(hello.instance),
+        }
+    }
+
+    fn handle_heartbeat(&self, open: &Open, beat: &Heartbeat) {
+        let now = self.ingest.0.clock.wall();
+        if let Some(session) = open.robot.lock().session(open.number) {
+            session.live.told_at = now;
+            session.live.backlog_samples = backlog(&beat.held);
+            session.live.held.clone_from(&beat.held);
+            session.live.clock_skew_ns = Some(beat.clock.wall.nanos_since(now));
+        }
+        let reply = HeartbeatReply { echo: beat.clock.mono, now };
+        let _ = self.outbox.send(Message::HeartbeatReply(reply).to_frame());
+    }
+
+    fn handle_schema(&self, open: &Open, payload: &Bytes) -> Result<Ticket, ByeReason> {
+        let schema = Schema::decode(payload).map_err(|error| {
+            tracing::warn!(robot = %open.robot.id, "closed a session: a schema does not decode: {error}");
+            ByeReason::ProtocolError
+        })?;
+        open.robot.lock().learn_schema(Arc::new(schema));
+        Ok(Ticket::done(Ok(())))
+    }
+
+    fn handle_batch(&self, open: &Open, batch: Numbered) -> Ticket {
+        let head = batch.head;
+        let info = match batch::peek(&batch.payload) {
+            Ok(info) => info,
+            Err(error) => return self.refuse_malformed(open, head, &error),
+        };
+        let known = open.robot.lock().schema(info.schema);
+        let schema = known.or_else(|| self.ingest.0.log.schema(&open.robot.id, info.schema));
+        let Some(schema) = schema else {
+            let _ = self.outbox.send(Message::NeedSchema(NeedSchema { batch: head, hash: info.schema }).to_frame());
+            return Ticket::done(Ok(()));
+        };
+        let decoded = match batch::decode(&batch.payload, &schema) {
+            Ok(decoded) => decoded,
+            Err(error) => return self.refuse_malformed(open, head, &error),
+        };
+        let verdict = {
+            let mut state = open.robot.lock();
+            state.learn_schema(Arc::clone(&schema));
+            state.receiver.handle_batch(head)
+        };
+        let claim = match verdict {
+            Verdict::Commit(claim) => claim,
+            Verdict::Committed => return self.say_again(open, head),
+            Verdict::Claimed => return self.await_claim(open, head),
+            Verdict::Refuse(reason) => return self.refuse(open, head, reason),
+        };
+        let stored = (schema.hash(), schema.encoded().clone());
+        let decoded = Arc::new(Decoded { schema, batch: decoded });
+        let body = Body::Batch { head, info, payload: batch.payload };
+        self.submit(open, claim, body, Some((stored, decoded)))
+    }
+
+    fn handle_loss(&self, open: &Open, loss: &Numbered) -> Ticket {
+        let head = loss.head;
+        let loss = match loss.loss() {
+            Ok(loss) => loss,
+            Err(error) => return self.refuse_malformed(open, head, &error),
+        };
+        let verdict = open.robot.lock().receiver.handle_loss(head, &loss);
+        match verdict {
+            LossVerdict::Commit(claim, loss) => {
+                self.submit(open, claim, Body::Loss { head: Some(head), loss }, None)
+            }
+            LossVerdict::Committed => self.say_again(open, head),
+            LossVerdict::Claimed => self.await_claim(open, head),
+            LossVerdict::Refuse(reason) => self.refuse(open, head, reason),
+        }
+    }
+
+    fn submit(
+        &self,
+        open: &Open,
+        claim: Claim,
+        body: Body,
+        batch: Option<((muster_protocol::id::SchemaHash, Bytes), Arc<Decoded>)>,
+    ) -> Ticket {
+        let (issuer, ticket) = Ticket::new();
+        let received_at = self.ingest.0.clock.wall();
+        let envelope = Envelope { received_at, robot: open.robot.id.clone(), session: open.number, body };
+        let (schema, decoded) = batch.unzip();
+        let head = claim.head();
+        let settle = settler(self.ingest.clone(), Arc::clone(&open.robot), claim, issuer);
+        let entry = Entry { envelope, schema, decoded, done: Box::new(move |result| settle(result.map(drop))) };
+        let Err(Rejected { entry, why }) = self.ingest.0.log.submit(entry) else { return ticket };
+        (entry.done)(Err(CommitError::Failed));
+        let reason = match why {
+            RejectReason::QueueFull => RefuseReason::Busy,
+            RejectReason::DiskFull => RefuseReason::DiskFull,
+            RejectReason::Closed => return Ticket::done(Err(Unhandled::Stopping)),
+        };
+        self.refuse(open, head, reason)
+    }
+
+    /// Acknowledges what is committed already.
+    fn say_again(&self, open: &Open, head: NumberedHead) -> Ticket {
+        self.ingest.0.metrics.duplicate();
+        let mut state = open.robot.lock();
+        state.unsaid.insert((head.epoch, head.lane, head.seq));
+        self.ingest.0.acks.queue(&open.robot, &mut state);
+        Ticket::done(Ok(()))
+    }
+
+    fn await_claim(&self, open: &Open, head: NumberedHead) -> Ticket {
+        self.ingest.0.metrics.duplicate();
+        let (issuer, ticket) = Ticket::new();
+        open.robot.lock().await_claim(head, issuer);
+        ticket
+    }
+
+    fn refuse_malformed(&self, open: &Open, head: NumberedHead, error: &dyn std::error::Error) -> Ticket {
+        tracing::warn!(robot = %open.robot.id, lane = %head.lane, seq = %head.seq, "refused a batch: {error}");
+        self.refuse(open, head, RefuseReason::Malformed)
+    }
+
+    fn refuse(&self, open: &Open, head: NumberedHead, reason: RefuseReason) -> Ticket {
+        tracing::debug!(robot = %open.robot.id, lane = %head.lane, seq = %head.seq, ?reason, "refused");
+        self.ingest.0.metrics.refused(reason);
+        let retry_after_ms = match reason {
+            RefuseReason::Malformed => None,
+            RefuseReason::EpochClosed | RefuseReason::WindowFull | RefuseReason::Busy => Some(BUSY_RETRY_MS),
+            RefuseReason::DiskFull => Some(DISK_FULL_RETRY_MS),
+        };
+        let _ = self.outbox.send(Message::Refuse(Refuse { batch: head, reason, retry_after_ms }).to_frame());
+        Ticket::done(Ok(()))
+    }
+
+    fn end(&self, open: &Open, why: DownReason) {
+        let ended = open.robot.lock().end_session_if(|session| session.number == open.number);
+        if ended.is_some() {
+            tracing::info!(robot = %open.robot.id, %why, "session down");
+            self.ingest.0.commit_session_down(&open.robot, open.number, why);
+        }
+    }
+}
+
+impl AgentSession for Session {
+    fn handle_frame(&mut self, frame: Frame) -> Ticket {
+        match self.take(&frame) {
+            Ok(ticket) => ticket,
+            Err(reason) => {
+                self.outbox.close(Bye { reason, retry_after_ms: BROKEN_RETRY_MS });
+                Ticket::done(Err(Unhandled::Stopping))
+            }
+        }
+    }
+
+    fn closed(self: Box<Self>, why: Closed) {
+        let Some(open) = &self.open else { return };
+        let why = match why {
+            Closed::ByPeer => DownReason::Closed,
+            Closed::Silent => DownReason::Silent,
+            Closed::BrokeProtocol => DownReason::ProtocolError,
+            Closed::Superseded => DownReason::Superseded,
+            Closed::Shutdown => DownReason::GatewayShutdown,
+            Closed::Lost | Closed::SlowReader | Closed::BySession | Closed::NotHandled | Closed::Failed => {
+                DownReason::Lost
+            }
+        };
+        self.end(open, why);
+    }
+}
+
+impl OpenSession {
+    fn hear(&mut self, mono: muster_protocol::time::MonoTime, wall: WallTime) {
+        self.heard = mono;
+        self.live.last_heard = wall;
+    }
+}
+
+/// Makes what the committer calls once a record is synced, or never will be.
+fn settler(
+    ingest: Ingest,
+    robot: Arc<Robot>,
+    claim: Claim,
+    issuer: TicketIssuer,
+) -> impl FnOnce(Result<(), CommitError>) + Send {
+    move |committed| {
+        let result = committed.map_err(unhandled);
+        let copies = {
+            let mut state = robot.lock();
+            let copies = state.settle(claim, result);
+            ingest.0.acks.queue(&robot, &mut state);
+            copies
+        };
+        issuer.resolve(result);
+        resolve(copies, result);
+    }
+}
+
+pub(super) fn unhandled(error: CommitError) -> Unhandled {
+    match error {
+        CommitError::DiskFull => Unhandled::DiskFull,
+        CommitError::NoSchema | CommitError::Failed => Unhandled::Stopping,
+    }
+}
+
+fn resolve(issuers: Vec<TicketIssuer>, result: Result<(), Unhandled>) {
+    for issuer in issuers {
+        issuer.resolve(result);
+    }
+}
+
+/// Ends the session that a newer one replaced. Another process of the same robot has to stay away for a while, so
+/// that two of them do not push each other out without end; a reconnect of the same process may come at once.
+fn supersede(robot: &Robot, old: &OpenSession, newer: InstanceId) {
+    let conflict = old.instance.is_some_and(|instance| instance != newer);
+    if conflict {
+        tracing::warn!(robot = %robot.id, "another process speaks for this robot now; the older one has to wait");
+    }
+    let retry_after_ms = if conflict { CONFLICT_RETRY_MS } else { 0 };
+    if let Some(outbox) = &old.outbox {
+        outbox.close(Bye { reason: ByeReason::Superseded, retry_after_ms });
+    }
+}
+
+fn transport(transport: port::Transport) -> Transport {
+    match transport {
+        port::Transport::Quic => Transport::Quic,
+        port::Transport::Mqtt => Transport::Mqtt,
+    }
+}
+
+fn backlog(held: &[HeldLane]) -> u64 {
+    held.iter().map(|lane| lane.samples).fold(0, u64::saturating_add)
+}
+
+/// A queue that is full has room again within a few commits.
+const BUSY_RETRY_MS: u32 = 250;
+
+/// A full disk waits for an operator.
+const DISK_FULL_RETRY_MS: u32 = 30_000;
+
+/// An agent that broke the protocol will break it again.
+const BROKEN_RETRY_MS: u32 = 60_000;
+
+/// How long the loser of two processes with one identity stays away.
+const CONFLICT_RETRY_MS: u32 = 180_000;

@@ -1,0 +1,1 @@
+//! Tests of ingest over a fake log.

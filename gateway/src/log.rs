@@ -1,0 +1,76 @@
+//! The committed log as ingest and the API see it: records go in through the committer, and come out of the store.
+
+use std::sync::Arc;
+
+use muster_protocol::{
+    id::{LogId, Offset, RobotId, SchemaHash},
+    schema::Schema,
+    time::WallTime,
+};
+
+use crate::{
+    committer::{CommitterHandle, Entry, Rejected},
+    http, ingest,
+    metrics::Gauges,
+    store::StoreReader,
+};
+
+/// The committed log.
+#[derive(Clone, Debug)]
+pub struct CommittedLog {
+    committer: CommitterHandle,
+    reader: StoreReader,
+}
+
+impl CommittedLog {
+    /// Joins the two ends of one store.
+    pub fn new(committer: CommitterHandle, reader: StoreReader) -> Self {
+        Self { committer, reader }
+    }
+}
+
+impl ingest::Log for CommittedLog {
+    fn submit(&self, entry: Entry) -> Result<(), Rejected> {
+        self.committer.submit(entry)
+    }
+
+    fn schema(&self, robot: &RobotId, hash: SchemaHash) -> Option<Arc<Schema>> {
+        self.reader.schema(robot, hash)
+    }
+}
+
+impl http::Log for CommittedLog {
+    fn log_id(&self) -> LogId {
+        self.reader.log_id()
+    }
+
+    fn first(&self) -> Offset {
+        self.reader.first()
+    }
+
+    fn next(&self) -> Offset {
+        self.reader.next()
+    }
+
+    fn robot_records<'a>(&'a self, robot: &RobotId, times: http::TimeSpan, from: Offset) -> http::Records<'a> {
+        let (since, until) = times;
+        // No sample has the last time of all: a span without an end ends there.
+        let until = until.unwrap_or(WallTime(i64::MAX));
+        let after = from.0.checked_sub(1).map(Offset);
+        let records = self.reader.robot_records(robot, since, until, after);
+        Box::new(records.map(|record| record.map_err(Into::into)))
+    }
+
+    fn schema(&self, robot: &RobotId, hash: SchemaHash) -> Option<Arc<Schema>> {
+        self.reader.schema(robot, hash)
+    }
+
+    fn gauges(&self, gauges: &mut Gauges<u64>) {
+        let status = self.reader.status();
+        gauges.queue_bytes = self.committer.queued_bytes() as u64;
+        gauges.queue_bound_bytes = self.committer.queue_bytes_max() as u64;
+        gauges.partitions = status.partitions as u64;
+        gauges.disk_bytes = status.disk_bytes;
+        gauges.blobs_bytes = status.blobs;
+    }
+}

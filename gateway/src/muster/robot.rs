@@ -1,0 +1,226 @@
+//! `muster robot`: one robot's whole state, each value with its age, its freshness and the robot's link.
+
+use serde_json::Value;
+
+use super::{
+    answer::{age_cell, counts, number, text, text_cell, tone},
+    robots::plain,
+    table::{Cell, Look, Sheet, Tone},
+    times,
+};
+
+/// Draws the answer of `/v1/robots/F/R`: what is known of the robot, then its channels.
+pub fn render(state: &Value, look: Look) -> String {
+    let mut head = Sheet::new(&[]);
+    for (name, cell) in lines(state) {
+        head.push(vec![Cell::new(name), cell]);
+    }
+    let link = text(state, "/link/state").unwrap_or("unknown");
+    let mut channels = Sheet::new(&["channel", "value", "unit", "age", "freshness", ""]);
+    for (name, channel) in each_channel(state) {
+        channels.push(vec![
+            Cell::new(name),
+            value_cell(channel),
+            text_cell(channel, "/unit"),
+            age_cell(channel, "/age_ms"),
+            freshness_cell(channel, link),
+            mark_cell(channel),
+        ]);
+    }
+    format!("{}\n{}", head.render(look), channels.render(look))
+}
+
+/// Returns one CSV row per channel under [`CSV_HEADER`].
+pub fn csv(state: &Value) -> impl Iterator<Item = Vec<String>> {
+    each_channel(state).map(|(name, channel)| {
+        let of_robot = [plain(state.get("robot")), plain(state.pointer("/link/state")), name.to_owned()];
+        let of_channel =
+            ["/v", "/t", "/age_ms", "/freshness", "/unit"].map(|pointer| plain(channel.pointer(pointer)));
+        of_robot.into_iter().chain(of_channel).collect()
+    })
+}
+
+/// The columns of [`csv`].
+pub const CSV_HEADER: [&str; 8] = ["robot", "link", "channel", "v", "t", "age_ms", "freshness", "unit"];
+
+fn each_channel(state: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    let channels = state.get("channels").and_then(Value::as_object);
+    channels.into_iter().flatten().map(|(name, channel)| (name.as_str(), channel))
+}
+
+fn lines(state: &Value) -> Vec<(&'static str, Cell)> {
+    let link = text(state, "/link/state").unwrap_or("unknown");
+    let health = text(state, "/health/level").unwrap_or("unknown");
+    let lost = number(state, "/loss/samples").unwrap_or(0);
+    vec![
+        ("robot", text_cell(state, "/robot")),
+        ("link", Cell::toned(link_line(state, link), tone(link))),
+        ("health", Cell::toned(health_line(state, health), tone(health))),
+        ("whole", Cell::new(whole_line(state))),
+        ("lost", Cell::toned(loss_line(state, lost), if lost > 0 { Tone::Bad } else { Tone::Plain })),
+        ("clock", Cell::new(clock_line(state))),
+        ("agent", text_cell(state, "/agent/version")),
+    ]
+}
+
+fn link_line(state: &Value, link: &str) -> String {
+    let mut line = link.to_owned();
+    for (word, pointer) in [("over", "/link/transport"), ("from", "/link/address")] {
+        if let Some(told) = text(state, pointer) {
+            line = format!("{line} {word} {told}");
+        }
+    }
+    if let Some(evidence) = text(state, "/link/evidence") {
+        line = format!("{line}, {evidence}");
+    }
+    if let Some(age) = state.pointer("/link/last_heard_age_ms").and_then(Value::as_i64) {
+        line = format!("{line}, heard {}", times::age(age));
+    }
+    line
+}
+
+fn health_line(state: &Value, health: &str) -> String {
+    let reasons = state.pointer("/health/reasons").and_then(Value::as_array);
+    let reasons: Vec<_> = reasons.into_iter().flatten().filter_map(Value::as_str).collect();
+    if reasons.is_empty() { health.to_owned() } else { format!("{health}: {}", reasons.join("; ")) }
+}
+
+fn whole_line(state: &Value) -> String {
+    let up_to = match time_at(state, "/completeness/whole_up_to") {
+        Some(time) => format!("up to {time}"),
+        None => "not known up to when".to_owned(),
+    };
+    let on_robot = number(state, "/completeness/on_robot");
+    let waiting =
+        on_robot.map_or_else(String::new, |n| format!("; {} samples still on the robot", times::count(n)));
+    let age = state.pointer("/completeness/age_ms").and_then(Value::as_i64);
+    let told = age.map_or_else(String::new, |ms| format!(" (as told {})", times::age(ms)));
+    format!("{up_to}{waiting}{told}")
+}
+
+fn loss_line(state: &Value, lost: u64) -> String {
+    match lost {
+        0 => "nothing".to_owned(),
+        _ => format!("{} samples: {}", times::count(lost), counts(state, "/loss/by_reason", &[])),
+    }
+}
+
+fn clock_line(state: &Value) -> String {
+    let skew = match state.pointer("/clock/skew_ms").and_then(Value::as_i64) {
+        None => "not told".to_owned(),
+        Some(skew @ 0..) => format!("{} ahead of the gateway's", times::span(skew.unsigned_abs())),
+        Some(skew) => format!("{} behind the gateway's", times::span(skew.unsigned_abs())),
+    };
+    match state.pointer("/clock/synchronised").and_then(Value::as_bool) {
+        None => skew,
+        Some(true) => format!("{skew}, synchronised"),
+        Some(false) => format!("{skew}, not synchronised"),
+    }
+}
+
+fn time_at(state: &Value, pointer: &str) -> Option<String> {
+    let nanos = state.pointer(pointer)?.as_i64()?;
+    Some(muster_protocol::time::WallTime(nanos).to_string())
+}
+
+fn freshness_cell(channel: &Value, link: &str) -> Cell {
+    let freshness = text(channel, "/freshness").unwrap_or("unknown");
+    match link {
+        "up" => Cell::toned(freshness, tone(freshness)),
+        _ => Cell::toned(
+            format!("{freshness}, link {link}"),
+            if freshness == "never" { Tone::Dim } else { Tone::Bad },
+        ),
+    }
+}
+
+/// Says what is wrong with a value's own time, such as `before 2020`.
+fn mark_cell(channel: &Value) -> Cell {
+    let mark = text(channel, "/marked").unwrap_or_default();
+    Cell::toned(mark.replace('_', " "), Tone::Warn)
+}
+
+/// Shows a value as the API writes it; long text is cut, for the whole one there is `-o json`.
+fn value_cell(channel: &Value) -> Cell {
+    let value = match channel.get("v") {
+        None => return Cell::none(),
+        Some(Value::Null) => text(channel, "/f").or_else(|| text(channel, "/b")).unwrap_or("null").to_owned(),
+        Some(Value::String(text)) => format!("\"{text}\""),
+        Some(other) => other.to_string(),
+    };
+    let cut: String = value.chars().take(VALUE_CHARS_SHOWN).collect();
+    let cut = if cut.len() < value.len() { format!("{cut}…") } else { cut };
+    match channel.get("v") {
+        Some(Value::Number(_)) => Cell::figure(cut),
+        _ => Cell::new(cut),
+    }
+}
+
+/// Enough for any number; a wall of text would push age and freshness out of sight.
+const VALUE_CHARS_SHOWN: usize = 48;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const PIPE: Look = Look { width: None, color: false };
+
+    fn state(link: &str) -> Value {
+        json!({
+            "robot": "demo/husky",
+            "link": {"state": link, "transport": "quic", "address": "10.0.0.7:4000", "last_heard_age_ms": 1500},
+            "health": {"level": "warn", "reasons": ["clock 9 s ahead"]},
+            "channels": {
+                "battery.soc": {"v": 0.81, "t": 1, "age_ms": 420, "freshness": "fresh", "unit": "1"},
+                "mode": {"v": "auto\u{1b}[2J", "t": 1, "age_ms": 90_000, "freshness": "stale", "marked": "before_2020"},
+                "range": {"v": null, "f": "NaN", "t": 1, "age_ms": 10, "freshness": "fresh"}
+            },
+            "completeness": {"whole_up_to": 1_500_000_000_000_000_000_i64, "on_robot": 3120, "age_ms": 900},
+            "loss": {"samples": 40, "by_reason": {"spool_full": 40}},
+            "clock": {"skew_ms": -250, "synchronised": true}, "agent": {"version": "0.1.0"}
+        })
+    }
+
+    #[test]
+    fn the_head_tells_link_health_completeness_loss_and_clock() {
+        let text = render(&state("up"), PIPE);
+        for part in [
+            "up over quic from 10.0.0.7:4000, heard 1.5 s ago",
+            "warn: clock 9 s ahead",
+            "up to 2017-07-14T02:40:00Z; 3,120 samples still on the robot (as told 900 ms ago)",
+            "40 samples: 40 spool full",
+            "250 ms behind the gateway's, synchronised",
+            "stale      before 2020",
+        ] {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+    }
+
+    #[test]
+    fn each_value_stands_beside_its_age_and_freshness() {
+        let text = render(&state("up"), PIPE);
+        let row = text.lines().find(|line| line.starts_with("battery.soc")).unwrap();
+        assert_eq!(
+            row.split_whitespace().collect::<Vec<_>>(),
+            ["battery.soc", "0.81", "1", "420", "ms", "ago", "fresh"]
+        );
+        assert!(text.contains("NaN"));
+        assert!(!text.contains('\u{1b}'));
+    }
+
+    #[test]
+    fn no_value_of_a_robot_whose_link_is_down_looks_live() {
+        let text = render(&state("down"), PIPE);
+        let table = text.split_once("\n\n").unwrap().1;
+        assert!(table.lines().skip(1).all(|row| row.contains("link down")), "{table}");
+    }
+
+    #[test]
+    fn csv_has_a_row_per_channel() {
+        let rows: Vec<_> = csv(&state("up")).collect();
+        assert_eq!(rows[0], ["demo/husky", "up", "battery.soc", "0.81", "1", "420", "fresh", "1"]);
+        assert!(rows.iter().all(|row| row.len() == CSV_HEADER.len()));
+    }
+}

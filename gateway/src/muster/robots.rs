@@ -1,0 +1,151 @@
+//! `muster robots`: one line per robot.
+
+use serde_json::Value;
+
+use super::{
+    answer::{FRESHNESS, age_cell, count_cell, counts, state_cell, text, text_cell, tone, trouble_cell},
+    client::{Client, Query},
+    failure::Failure,
+    table::{Cell, Look, Sheet, Tone},
+};
+
+/// The summaries that were asked for.
+#[derive(Debug, Default)]
+pub struct Listed {
+    /// One JSON object per robot, in the API's order.
+    pub robots: Vec<Value>,
+    /// Whether the fleet has more robots than the limit.
+    pub more: bool,
+}
+
+/// Follows the pages of `/v1/robots` until there are `limit` robots or no more.
+pub fn fetch(client: &Client, sort: Option<&str>, limit: usize) -> Result<Listed, Failure> {
+    let mut listed = Listed::default();
+    let mut cursor: Option<String> = None;
+    loop {
+        let mut query = Query::new();
+        query.push(("limit", (limit - listed.robots.len()).min(PAGE_ROBOTS).to_string()));
+        query.extend(sort.map(|field| ("sort", field.to_owned())));
+        query.extend(cursor.take().map(|cursor| ("cursor", cursor)));
+        let mut page = client.json("/v1/robots", &query)?;
+        let Some(Value::Array(robots)) = page.get_mut("robots").map(Value::take) else {
+            return Err(client.not_ours("/v1/robots has no list `robots`".to_owned()));
+        };
+        let got_any = !robots.is_empty();
+        listed.robots.extend(robots.into_iter().take(limit - listed.robots.len()));
+        cursor = text(&page, "/next_cursor").map(str::to_owned);
+        if cursor.is_none() || !got_any {
+            return Ok(listed);
+        }
+        if listed.robots.len() >= limit {
+            listed.more = true;
+            return Ok(listed);
+        }
+    }
+}
+
+/// Draws the summaries.
+pub fn render(robots: &[Value], look: Look) -> String {
+    let mut sheet = Sheet::new(&[
+        "robot",
+        "link",
+        "heard",
+        "health",
+        "freshness",
+        "newest",
+        "samples",
+        "on robot",
+        "lost",
+        "agent",
+    ]);
+    for robot in robots {
+        sheet.push(vec![
+            text_cell(robot, "/robot"),
+            state_cell(robot, "/link/state"),
+            age_cell(robot, "/link/last_heard_age_ms"),
+            state_cell(robot, "/health/level"),
+            freshness_cell(robot),
+            age_cell(robot, "/newest_age_ms"),
+            count_cell(robot, "/samples"),
+            count_cell(robot, "/completeness/on_robot"),
+            trouble_cell(robot, "/loss/samples"),
+            text_cell(robot, "/agent/version"),
+        ]);
+    }
+    sheet.render(look)
+}
+
+/// Returns the CSV row of one summary under [`CSV_HEADER`].
+pub fn csv(robot: &Value) -> Vec<String> {
+    CSV_HEADER.iter().map(|(_, pointer)| plain(robot.pointer(pointer))).collect()
+}
+
+/// Writes a JSON scalar as the text of a CSV field.
+pub(super) fn plain(value: Option<&Value>) -> String {
+    match value {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    }
+}
+
+fn freshness_cell(robot: &Value) -> Cell {
+    let worst = ["stale", "late", "fresh"].into_iter().find(|state| {
+        robot.pointer(&format!("/freshness/{state}")).and_then(Value::as_u64).is_some_and(|n| n > 0)
+    });
+    Cell::toned(counts(robot, "/freshness", &FRESHNESS), worst.map_or(Tone::Dim, tone))
+}
+
+/// The columns of the CSV and where the API has them.
+pub const CSV_HEADER: [(&str, &str); 14] = [
+    ("robot", "/robot"),
+    ("link", "/link/state"),
+    ("link_since", "/link/since"),
+    ("transport", "/link/transport"),
+    ("last_heard_age_ms", "/link/last_heard_age_ms"),
+    ("health", "/health/level"),
+    ("fresh", "/freshness/fresh"),
+    ("late", "/freshness/late"),
+    ("stale", "/freshness/stale"),
+    ("never", "/freshness/never"),
+    ("newest_age_ms", "/newest_age_ms"),
+    ("samples", "/samples"),
+    ("on_robot", "/completeness/on_robot"),
+    ("lost", "/loss/samples"),
+];
+
+/// Robots asked for at once: one answer stays small and a fleet of thousands takes few.
+const PAGE_ROBOTS: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn robot() -> Value {
+        json!({
+            "robot": "demo/husky", "link": {"state": "down", "since": 5, "last_heard_age_ms": 61_000},
+            "health": {"level": "ok"}, "freshness": {"fresh": 0, "late": 1, "stale": 37}, "newest_age_ms": 61_234,
+            "samples": 226_378, "completeness": {"on_robot": 0}, "loss": {"samples": 12}, "agent": {"version": "0.1.0"}
+        })
+    }
+
+    #[test]
+    fn each_robot_shows_its_link_and_freshness() {
+        let text = render(&[robot()], Look { width: None, color: false });
+        let row = text.lines().nth(1).unwrap();
+        for part in ["demo/husky", "down", "1 min 1 s ago", "1 late, 37 stale", "226,378", "12", "0.1.0"] {
+            assert!(row.contains(part), "{part}: {row}");
+        }
+    }
+
+    #[test]
+    fn csv_keeps_numbers_as_they_came() {
+        let row = csv(&robot());
+        assert_eq!(row[0], "demo/husky");
+        assert_eq!(row[2], "5");
+        assert_eq!(row[9], "", "what is missing is empty");
+        assert_eq!(row[11], "226378");
+    }
+}

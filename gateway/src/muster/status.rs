@@ -1,0 +1,111 @@
+//! `muster status`: the fleet in a few lines.
+
+use serde_json::Value;
+
+use super::{
+    answer::{FRESHNESS, HEALTH, LINKS, counts, number, trouble_cell},
+    table::{Cell, Look, Sheet, Tone},
+    times,
+};
+
+/// Draws the answer of `/v1/fleet`.
+pub fn render(url: &str, fleet: &Value, look: Look) -> String {
+    let mut sheet = Sheet::new(&[]);
+    for (name, cell) in lines(url, fleet) {
+        sheet.push(vec![Cell::new(name), cell]);
+    }
+    sheet.render(look)
+}
+
+/// Returns the header and the one row of the answer as CSV: each figure under its path.
+pub fn csv(fleet: &Value) -> (Vec<String>, Vec<String>) {
+    let mut columns = Vec::new();
+    flatten("", fleet, &mut columns);
+    columns.into_iter().unzip()
+}
+
+fn lines(url: &str, fleet: &Value) -> Vec<(&'static str, Cell)> {
+    let down = number(fleet, "/link/down").unwrap_or(0);
+    let robots = number(fleet, "/robots").map_or_else(|| "-".to_owned(), times::count);
+    let rate = fleet.pointer("/ingest/samples_per_s").and_then(Value::as_f64);
+    let stored = number(fleet, "/samples").map_or_else(|| "-".to_owned(), times::count);
+    let rate = rate.map_or_else(String::new, |rate| format!(", {rate:.0}/s now"));
+    vec![
+        ("gateway", Cell::new(url)),
+        ("robots", Cell::new(robots)),
+        ("link", Cell::toned(counts(fleet, "/link", &LINKS), if down > 0 { Tone::Bad } else { Tone::Good })),
+        ("freshness", Cell::new(format!("{} of all channels", counts(fleet, "/freshness", &FRESHNESS)))),
+        ("health", Cell::new(counts(fleet, "/health", &HEALTH))),
+        ("samples", Cell::new(format!("{stored} stored{rate}"))),
+        ("on robots", Cell::new(number(fleet, "/on_robots").map_or_else(|| "-".to_owned(), times::count))),
+        ("lost", trouble_cell(fleet, "/loss/samples")),
+        ("log", Cell::new(log(fleet))),
+    ]
+}
+
+fn log(fleet: &Value) -> String {
+    match (number(fleet, "/log/first"), number(fleet, "/log/next")) {
+        (Some(first), Some(next)) if next > first => format!("offsets {first} to {}", next - 1),
+        (Some(_), Some(_)) => "empty".to_owned(),
+        _ => "-".to_owned(),
+    }
+}
+
+fn flatten(path: &str, value: &Value, columns: &mut Vec<(String, String)>) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                flatten(&path, member, columns);
+            }
+        }
+        Value::String(text) => columns.push((path.to_owned(), text.clone())),
+        other => columns.push((path.to_owned(), other.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const PIPE: Look = Look { width: None, color: false };
+
+    #[test]
+    fn the_fleet_is_told_in_a_few_lines() {
+        let fleet = json!({
+            "robots": 5, "link": {"up": 4, "down": 1}, "freshness": {"fresh": 80, "late": 0, "stale": 3, "never": 0},
+            "health": {"ok": 5, "warn": 0}, "samples": 1_234_567, "ingest": {"samples_per_s": 2999.6},
+            "log": {"id": "x", "first": 1, "next": 900}, "now": 1, "on_robots": 3120, "loss": {"samples": 0}
+        });
+        let text = render("http://gw", &fleet, PIPE);
+        let lines: Vec<_> =
+            text.lines().map(|line| line.split_once("  ").unwrap()).map(|(_, told)| told.trim()).collect();
+        assert_eq!(
+            lines,
+            [
+                "http://gw",
+                "5",
+                "4 up, 1 down",
+                "80 fresh, 3 stale of all channels",
+                "5 ok",
+                "1,234,567 stored, 3000/s now",
+                "3,120",
+                "0",
+                "offsets 1 to 899"
+            ]
+        );
+    }
+
+    #[test]
+    fn an_answer_without_figures_is_told_with_dashes() {
+        assert!(render("http://gw", &json!({}), PIPE).contains("robots     -"));
+    }
+
+    #[test]
+    fn csv_names_each_figure_by_its_path() {
+        let (header, row) = csv(&json!({"link": {"up": 4}, "log": {"id": "x"}}));
+        assert_eq!((header, row), (vec!["link.up".into(), "log.id".into()], vec!["4".into(), "x".into()]));
+    }
+}

@@ -1,0 +1,100 @@
+//! Session events: a robot's link going up or down, as records of the log. Link state is a fold over them like
+//! everything else.
+
+use std::fmt;
+
+use muster_protocol::{id::InstanceId, message::Clock};
+use serde::{Deserialize, Serialize};
+
+/// A robot's session went up or down.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SessionEvent {
+    /// The robot said Hello and was welcomed, or a plain MQTT client published for it.
+    Up {
+        /// How it is connected.
+        transport: Transport,
+        /// The remote address as text, for people.
+        address: String,
+        /// The agent's version; empty without an agent.
+        version: String,
+        /// The robot's clocks, if it said them.
+        clock: Option<Clock>,
+        /// The agent's process, if it is one.
+        instance: Option<InstanceId>,
+    },
+    /// The session ended.
+    Down {
+        /// Why.
+        why: DownReason,
+    },
+}
+
+/// How a robot is connected. The number is on disk: new ones are appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Transport {
+    /// An agent over QUIC.
+    Quic,
+    /// An agent over MQTT.
+    Mqtt,
+    /// Any MQTT client that publishes plain JSON.
+    MqttJson,
+}
+
+/// Why a session ended. The number is on disk: new ones are appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DownReason {
+    /// The robot closed it in order.
+    Closed,
+    /// The connection broke.
+    Lost,
+    /// Nothing was heard for longer than a live link stays silent.
+    Silent,
+    /// A newer process of the same robot took over.
+    Superseded,
+    /// The robot broke the protocol.
+    ProtocolError,
+    /// The gateway shut down in order.
+    GatewayShutdown,
+    /// The gateway ended without saying so; written at its next start.
+    GatewayLost,
+}
+
+impl Transport {
+    /// Returns the transport's name as in the API and in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Quic => "quic",
+            Self::Mqtt => "mqtt",
+            Self::MqttJson => "mqtt_json",
+        }
+    }
+}
+
+impl DownReason {
+    /// Returns the reason's name as in the API and in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Lost => "lost",
+            Self::Silent => "silent",
+            Self::Superseded => "superseded",
+            Self::ProtocolError => "protocol_error",
+            Self::GatewayShutdown => "gateway_shutdown",
+            Self::GatewayLost => "gateway_lost",
+        }
+    }
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for DownReason {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,251 @@
+//! The store's folder: which files it has, whose it is, and which program may open it.
+//!
+//! ```text
+//! DATA/store.version      "muster store 1" and the log's id; a later version is refused and nothing is touched
+//! DATA/store.lock         locked while a gateway runs
+//! DATA/store.reserved     no offset at or above this number was ever given
+//! DATA/store.ballast      room that is given up so that a full disk can still be opened
+//! DATA/log/<offset>/      a partition, named by the offset of its first record, 20 digits
+//! DATA/checkpoints/       see [`checkpoint`](super::checkpoint)
+//! ```
+//!
+//! A folder under `log/` that ends in `.new` or `.dropped` is one that a crash left half made or half removed.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+};
+
+use muster_protocol::id::{LogId, Offset};
+
+use super::disk::{Disk, read_if_there, replace};
+
+/// The version of the folder that this program writes; it opens all versions up to this one.
+pub const STORE_VERSION: u32 = 1;
+
+/// Why a data folder is not opened. Nothing was changed in it.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The folder cannot be made or written.
+    #[error("the data folder {} cannot be written: {source}; make it writable for this user or choose another with --data-dir", folder.display())]
+    NotWritable {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Another gateway runs on it.
+    #[error("the data folder {} is in use by another gateway; stop that one or choose another with --data-dir", folder.display())]
+    InUse {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A later program wrote it.
+    #[error("the data folder {} has store version {found}, but this program reads up to {STORE_VERSION}; update the gateway", folder.display())]
+    NewerVersion {
+        /// The folder.
+        folder: PathBuf,
+        /// The version found.
+        found: u32,
+    },
+    /// Its version file is not one.
+    #[error("{} does not say which store this is; restore it from a backup", file.display())]
+    NotAStore {
+        /// The version file.
+        file: PathBuf,
+    },
+    /// The file system refuses.
+    #[error("{action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file or folder.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// A data folder that this process holds the lock of.
+#[derive(Debug)]
+pub(super) struct Folder {
+    pub(super) root: PathBuf,
+    pub(super) log_id: LogId,
+    _lock: File,
+}
+
+impl Folder {
+    /// Opens a folder, or makes it with `new_id` as the id of its log.
+    pub(super) fn open(disk: &dyn Disk, root: &Path, new_id: LogId) -> Result<Self, OpenError> {
+        let known = read_version(root)?;
+        let not_writable = |source| OpenError::NotWritable { folder: root.to_owned(), source };
+        fs::create_dir_all(root).map_err(not_writable)?;
+        let lock = File::options().create(true).append(true).open(root.join("store.lock"));
+        let lock = lock.map_err(not_writable)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { folder: root.to_owned() }),
+            Err(TryLockError::Error(source)) => return Err(not_writable(source)),
+        }
+        let log_id = match known {
+            Some(id) => id,
+            None => make(disk, root, new_id).map_err(not_writable)?,
+        };
+        Ok(Self { root: root.to_owned(), log_id, _lock: lock })
+    }
+
+    pub(super) fn log(&self) -> PathBuf {
+        self.root.join("log")
+    }
+
+    pub(super) fn partition(&self, first: Offset) -> PathBuf {
+        self.log().join(partition_name(first))
+    }
+
+    pub(super) fn checkpoints(&self) -> PathBuf {
+        self.root.join("checkpoints")
+    }
+
+    pub(super) fn ballast(&self) -> PathBuf {
+        self.root.join("store.ballast")
+    }
+
+    /// Returns the number below which all offsets are that were ever given.
+    pub(super) fn reserved(&self) -> Option<Offset> {
+        let text = fs::read_to_string(self.root.join("store.reserved")).ok()?;
+        text.trim().parse().ok().map(Offset)
+    }
+
+    /// Makes durable that offsets below `end` may be given.
+    pub(super) fn reserve(&self, disk: &dyn Disk, end: Offset) -> io::Result<()> {
+        replace(disk, &self.root.join("store.reserved"), format!("{end}\n").as_bytes())
+    }
+
+    /// Finishes what a crash left half done, and returns the first offsets of the partitions, ascending.
+    pub(super) fn partitions(&self) -> io::Result<Vec<Offset>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(self.log())? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.ends_with(".new") || name.ends_with(".dropped") {
+                fs::remove_dir_all(entry.path())?;
+            } else if let Some(first) = parse_partition_name(&name) {
+                found.push(first);
+            }
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+}
+
+/// Returns a partition's folder name.
+pub(super) fn partition_name(first: Offset) -> String {
+    format!("{:020}", first.0)
+}
+
+fn parse_partition_name(name: &str) -> Option<Offset> {
+    let first = Offset(name.parse().ok()?);
+    (partition_name(first) == name).then_some(first)
+}
+
+fn read_version(root: &Path) -> Result<Option<LogId>, OpenError> {
+    let file = root.join("store.version");
+    let read = read_if_there(&file);
+    let read = read.map_err(|source| OpenError::Io { action: "read", path: file.clone(), source })?;
+    let Some(bytes) = read else { return Ok(None) };
+    let text = String::from_utf8_lossy(&bytes);
+    let mut lines = text.lines();
+    let version = lines.next().and_then(|line| line.strip_prefix("muster store ")?.parse().ok());
+    match version {
+        Some(found) if found > STORE_VERSION => {
+            Err(OpenError::NewerVersion { folder: root.to_owned(), found })
+        }
+        Some(_) => match lines.next().and_then(|line| parse_log_id(line.strip_prefix("log ")?)) {
+            Some(id) => Ok(Some(id)),
+            None => Err(OpenError::NotAStore { file }),
+        },
+        None => Err(OpenError::NotAStore { file }),
+    }
+}
+
+fn parse_log_id(hex: &str) -> Option<LogId> {
+    let valid = hex.len() == 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+    valid.then(|| u128::from_str_radix(hex, 16).ok().map(|id| LogId(id.to_be_bytes())))?
+}
+
+fn make(disk: &dyn Disk, root: &Path, id: LogId) -> io::Result<LogId> {
+    for folder in ["log", "checkpoints"] {
+        fs::create_dir_all(root.join(folder))?;
+    }
+    replace(
+        disk,
+        &root.join("store.version"),
+        format!("muster store {STORE_VERSION}\nlog {id}\n").as_bytes(),
+    )?;
+    if let Some(parent) = root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        disk.sync_folder(parent)?;
+    }
+    Ok(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::disk::OsDisk;
+
+    const ID: LogId = LogId([0xab; 16]);
+
+    #[test]
+    fn the_log_keeps_its_id() {
+        let temp = tempfile::tempdir().unwrap();
+        drop(Folder::open(&OsDisk, temp.path(), ID).unwrap());
+        let again = Folder::open(&OsDisk, temp.path(), LogId([1; 16])).unwrap();
+        assert_eq!(again.log_id, ID);
+    }
+
+    #[test]
+    fn a_second_gateway_is_refused_and_the_folder_named() {
+        let temp = tempfile::tempdir().unwrap();
+        let _first = Folder::open(&OsDisk, temp.path(), ID).unwrap();
+        let error = Folder::open(&OsDisk, temp.path(), ID).unwrap_err();
+        assert!(matches!(error, OpenError::InUse { .. }));
+        assert!(error.to_string().contains(&temp.path().display().to_string()));
+    }
+
+    #[test]
+    fn a_newer_folder_is_refused_untouched() {
+        let temp = tempfile::tempdir().unwrap();
+        fs::write(temp.path().join("store.version"), "muster store 2\nshape unknown\n").unwrap();
+        let error = Folder::open(&OsDisk, temp.path(), ID).unwrap_err();
+        assert!(matches!(error, OpenError::NewerVersion { found: 2, .. }));
+        let names: Vec<_> =
+            fs::read_dir(temp.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["store.version"]);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_is_named() {
+        let temp = tempfile::tempdir().unwrap();
+        let file = temp.path().join("file");
+        fs::write(&file, "not a folder").unwrap();
+        let error = Folder::open(&OsDisk, &file.join("data"), ID).unwrap_err();
+        assert!(error.to_string().contains("data"), "{error}");
+        fs::write(temp.path().join("store.version"), "something else").unwrap();
+        assert!(matches!(Folder::open(&OsDisk, temp.path(), ID), Err(OpenError::NotAStore { .. })));
+    }
+
+    #[test]
+    fn half_made_and_half_removed_partitions_are_cleared() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = Folder::open(&OsDisk, temp.path(), ID).unwrap();
+        for name in
+            ["00000000000000000007", "00000000000000000001.dropped", "00000000000000000009.new", "other"]
+        {
+            fs::create_dir_all(folder.log().join(name).join("blobs")).unwrap();
+        }
+        assert_eq!(folder.partitions().unwrap(), [Offset(7)]);
+        assert_eq!(fs::read_dir(folder.log()).unwrap().count(), 2);
+    }
+}

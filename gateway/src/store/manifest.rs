@@ -1,0 +1,172 @@
+//! The manifest of a sealed partition: what it holds, so that it need not be opened to be listed, and so that exact
+//! loss records can be made of it should its database ever be damaged.
+//!
+//! ```text
+//!  0 MSTM | version u8 | 3 x 0 | body bytes u32 | CRC32C of the first 12 bytes and the body
+//! 16 body: postcard
+//! ```
+
+use std::path::Path;
+
+use bytes::{Buf, BufMut};
+use muster_protocol::{
+    id::{Epoch, Lane, Offset, RobotId, SchemaHash},
+    loss::LostSeq,
+    time::WallTime,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{disk::read_if_there, tally::Tally};
+
+const VERSION: u8 = 1;
+const MAGIC: [u8; 4] = *b"MSTM";
+const HEADER_BYTES: usize = 16;
+const CRC_AT: usize = 12;
+
+/// What a partition holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The offset of its first record.
+    pub first: Offset,
+    /// The offset after its last record.
+    pub end: Offset,
+    /// Bytes of its records, as encoded.
+    pub record_bytes: u64,
+    /// Each robot that it holds something of, by name.
+    pub robots: Vec<RobotManifest>,
+}
+
+/// What a partition holds of one robot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RobotManifest {
+    /// Whose.
+    pub robot: RobotId,
+    /// Records of any kind.
+    pub records: u64,
+    /// Samples in its batches.
+    pub samples: u64,
+    /// Samples that its loss records count.
+    pub lost: u64,
+    /// The earliest time in a record.
+    pub t_min: WallTime,
+    /// The latest time in a record.
+    pub t_max: WallTime,
+    /// The schemas of its batches.
+    pub schemas: Vec<SchemaHash>,
+    /// Its batches, by epoch and lane.
+    pub lanes: Vec<LaneManifest>,
+}
+
+/// The batches of one robot, epoch and lane in one partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneManifest {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The lane.
+    pub lane: Lane,
+    /// Each batch's seq and samples, ascending. As it stands this is the list of a loss record.
+    pub batches: Vec<LostSeq>,
+}
+
+/// Returns the manifest of a tally.
+pub(super) fn of(first: Offset, end: Offset, record_bytes: u64, tally: &Tally) -> Manifest {
+    let mut robots: Vec<RobotManifest> = tally
+        .robots
+        .iter()
+        .filter(|(_, robot)| !robot.entries.is_empty())
+        .map(|(id, robot)| RobotManifest {
+            robot: id.clone(),
+            records: robot.entries.len() as u64,
+            samples: robot.samples,
+            lost: robot.lost,
+            t_min: robot.entries.iter().map(|entry| entry.t_min).min().unwrap_or_default(),
+            t_max: robot.entries.iter().map(|entry| entry.t_max).max().unwrap_or_default(),
+            schemas: robot.schemas.iter().copied().collect(),
+            lanes: robot.batches.iter().map(lane).collect(),
+        })
+        .collect();
+    robots.sort_by(|a, b| a.robot.cmp(&b.robot));
+    Manifest { first, end, record_bytes, robots }
+}
+
+fn lane((&(epoch, lane), batches): (&(Epoch, Lane), &Vec<LostSeq>)) -> LaneManifest {
+    let mut batches = batches.clone();
+    batches.sort_by_key(|batch| batch.seq);
+    LaneManifest { epoch, lane, batches }
+}
+
+impl Manifest {
+    /// Returns how many samples the partition's batches hold.
+    pub fn samples(&self) -> u64 {
+        self.robots.iter().map(|robot| robot.samples).sum()
+    }
+
+    /// Returns whether the partition holds a schema of a robot.
+    pub(super) fn has_schema(&self, robot: &RobotId, hash: SchemaHash) -> bool {
+        let found = self.robots.binary_search_by(|entry| entry.robot.cmp(robot));
+        found.is_ok_and(|at| self.robots[at].schemas.contains(&hash))
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let body = postcard::to_stdvec(self).expect("a manifest has only known lengths");
+        let mut out = Vec::with_capacity(HEADER_BYTES + body.len());
+        out.put_slice(&MAGIC);
+        out.put_slice(&[VERSION, 0, 0, 0]);
+        out.put_u32_le(u32::try_from(body.len()).expect("a manifest is far below 4 GiB"));
+        out.put_u32_le(crc32c::crc32c_append(crc32c::crc32c(&out), &body));
+        out.put_slice(&body);
+        out
+    }
+
+    /// Reads a manifest; `None` where there is none that is whole, so that the partition has to be looked at.
+    pub(super) fn read(path: &Path) -> Option<Self> {
+        Self::decode(&read_if_there(path).ok()??)
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (header, body) = bytes.split_at_checked(HEADER_BYTES)?;
+        let (covered, mut saved) = header.split_at(CRC_AT);
+        let crc = crc32c::crc32c_append(crc32c::crc32c(covered), body);
+        let known = covered.starts_with(&MAGIC) && covered.get(4) == Some(&VERSION);
+        if !known || saved.get_u32_le() != crc {
+            return None;
+        }
+        let (manifest, rest) = postcard::take_from_bytes(body).ok()?;
+        rest.is_empty().then_some(manifest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use muster_protocol::id::Seq;
+
+    #[test]
+    fn a_manifest_round_trips_and_any_flipped_bit_is_found() {
+        let lane = LaneManifest {
+            epoch: Epoch { start: 1, random: 2 },
+            lane: Lane::Live,
+            batches: vec![LostSeq { seq: Seq(3), samples: 4 }],
+        };
+        let robot = RobotManifest {
+            robot: "yard/r1".parse().unwrap(),
+            records: 1,
+            samples: 4,
+            lost: 0,
+            t_min: WallTime(5),
+            t_max: WallTime(6),
+            schemas: vec![SchemaHash([7; 16])],
+            lanes: vec![lane],
+        };
+        let manifest = Manifest { first: Offset(8), end: Offset(9), record_bytes: 10, robots: vec![robot] };
+        let bytes = manifest.encode();
+        assert_eq!(Manifest::decode(&bytes), Some(manifest.clone()));
+        assert!(manifest.has_schema(&"yard/r1".parse().unwrap(), SchemaHash([7; 16])));
+        assert!(!manifest.has_schema(&"yard/r2".parse().unwrap(), SchemaHash([7; 16])));
+        for bit in 0..bytes.len() * 8 {
+            let mut bad = bytes.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Manifest::decode(&bad), None, "bit {bit}");
+        }
+    }
+}

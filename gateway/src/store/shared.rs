@@ -1,0 +1,199 @@
+//! What the writer, the readers, the checkpoints and the housekeeping of one store share: its partitions, and how far
+//! the log is committed.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use muster_protocol::id::{Offset, RobotId, SchemaHash};
+
+use super::{
+    StoreConfig,
+    database::{Database, DatabaseError},
+    disk::{Disk, bytes_of, replace},
+    folder::Folder,
+    handles::Handles,
+    manifest::Manifest,
+    partition::{Partition, QUARANTINED_FILE, Quarantine, State},
+    schemas::SchemaCache,
+};
+
+/// One open store.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) folder: Folder,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) config: StoreConfig,
+    pub(super) handles: Handles,
+    /// Whether nothing is taken because there is no room.
+    pub(super) refusing: AtomicBool,
+    partitions: RwLock<BTreeMap<Offset, Arc<Partition>>>,
+    /// The offset after the last committed record. Everything below is synced.
+    next: AtomicU64,
+    /// Every kept checkpoint covers the offsets up to here.
+    floor: AtomicU64,
+    schemas: Mutex<SchemaCache>,
+    retaining: Mutex<()>,
+}
+
+/// A partition, and where it ends.
+pub(super) struct Located {
+    pub(super) partition: Arc<Partition>,
+    /// The offset after its last committed record.
+    pub(super) end: Offset,
+    /// Where the log goes on: `end`, unless what stood between is lost.
+    pub(super) resume: Offset,
+}
+
+impl Shared {
+    pub(super) fn new(folder: Folder, disk: Arc<dyn Disk>, config: StoreConfig) -> Self {
+        Self {
+            folder,
+            disk,
+            handles: Handles::new(config.sealed_open_max),
+            config,
+            refusing: AtomicBool::new(false),
+            partitions: RwLock::default(),
+            next: AtomicU64::new(Offset::FIRST.0),
+            floor: AtomicU64::new(0),
+            schemas: Mutex::default(),
+            retaining: Mutex::default(),
+        }
+    }
+
+    /// Returns the offset that the next record gets; every offset below is committed.
+    pub(super) fn next(&self) -> Offset {
+        Offset(self.next.load(Ordering::Acquire))
+    }
+
+    /// Shows readers everything below `next`. It is synced.
+    pub(super) fn publish(&self, next: Offset) {
+        self.next.store(next.0, Ordering::Release);
+    }
+
+    /// Returns the first offset that is held.
+    pub(super) fn first(&self) -> Offset {
+        let partitions = self.partitions.read().unwrap_or_else(PoisonError::into_inner);
+        partitions.keys().next().copied().unwrap_or_else(|| self.next())
+    }
+
+    pub(super) fn set_floor(&self, floor: Offset) {
+        self.floor.store(floor.0, Ordering::Release);
+    }
+
+    pub(super) fn add(&self, partition: Arc<Partition>) {
+        let mut partitions = self.partitions.write().unwrap_or_else(PoisonError::into_inner);
+        partitions.insert(partition.first, partition);
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Partition>> {
+        self.partitions.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Returns the partition that holds, or would hold, an offset; `None` below the first.
+    pub(super) fn locate(&self, at: Offset) -> Option<Located> {
+        let partitions = self.partitions.read().unwrap_or_else(PoisonError::into_inner);
+        let (_, partition) = partitions.range(..=at).next_back()?;
+        let next = self.next();
+        let resume = partitions.range(at.next()..).next().map_or(next, |(first, _)| *first);
+        let end = match partition.state() {
+            State::Open(open) => open.end().unwrap_or(next),
+            State::Sealed(sealed) => sealed.end,
+            State::Quarantined(_) => partition.first,
+        };
+        Some(Located { partition: Arc::clone(partition), end, resume })
+    }
+
+    /// Opens a sealed partition's database, or returns the open one. `None` if it was dropped or set aside meanwhile.
+    pub(super) fn database(&self, partition: &Partition) -> Result<Option<Arc<Database>>, DatabaseError> {
+        let cache = self.config.read_cache_bytes;
+        let opened = partition.database(|folder| Database::open(folder, cache, Arc::clone(&self.disk)));
+        match opened {
+            Err(_) => Ok(None),
+            Ok(database) => {
+                let database = database?;
+                if matches!(partition.state(), State::Sealed(_)) {
+                    self.handles.keep(partition.first, &database);
+                }
+                Ok(Some(database))
+            }
+        }
+    }
+
+    /// Sets a damaged partition aside, durably: it stays where it is, marked, until retention drops it.
+    pub(super) fn quarantine(&self, partition: &Partition, why: &str) {
+        tracing::error!(partition = %partition.folder.display(), why, "set a damaged partition aside");
+        self.handles.forget(partition.first);
+        let quarantine = Quarantine { why: why.to_owned(), disk_bytes: bytes_of(&partition.folder) };
+        partition.set_state(State::Quarantined(Arc::new(quarantine)));
+        partition.slot.close_for_good();
+        if let Err(error) = replace(&*self.disk, &partition.folder.join(QUARANTINED_FILE), why.as_bytes()) {
+            tracing::error!(%error, "the mark was not written; the next start will find the damage again");
+        }
+    }
+
+    /// Returns a robot's encoded schema from the partition of `near`, else from the newest that has it.
+    pub(super) fn encoded_schema(
+        &self,
+        robot: &RobotId,
+        hash: SchemaHash,
+        near: Option<Offset>,
+    ) -> Option<Bytes> {
+        let near = near.and_then(|at| self.locate(at)).map(|located| located.partition);
+        near.into_iter().chain(self.all().into_iter().rev()).find_map(|partition| {
+            if matches!(partition.state(), State::Sealed(_)) {
+                Manifest::read(&partition.manifest_file())?.has_schema(robot, hash).then_some(())?;
+            }
+            let database = self.database(&partition).ok()??;
+            database.schema(robot, hash).ok()?.map(Bytes::from)
+        })
+    }
+
+    pub(super) fn schema_cache(&self) -> MutexGuard<'_, SchemaCache> {
+        self.schemas.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns what all partitions occupy on the disk.
+    pub(super) fn disk_bytes(&self) -> u64 {
+        self.all().iter().map(|partition| partition.disk_bytes()).sum()
+    }
+
+    /// Drops the oldest partitions, whole, while the log is larger than its retention allows and every checkpoint
+    /// covers them. The one that is written is never dropped.
+    pub(super) fn retain(&self) -> io::Result<()> {
+        let _one_at_a_time = self.retaining.lock().unwrap_or_else(PoisonError::into_inner);
+        while self.disk_bytes() > self.config.retention_bytes {
+            let Some(oldest) = self.droppable() else { break };
+            self.drop_partition(&oldest)?;
+        }
+        Ok(())
+    }
+
+    fn droppable(&self) -> Option<Arc<Partition>> {
+        let partitions = self.partitions.read().unwrap_or_else(PoisonError::into_inner);
+        let mut oldest = partitions.values();
+        let (first, second) = (oldest.next()?, oldest.next()?);
+        let covered = second.first.0 <= self.floor.load(Ordering::Acquire).saturating_add(1);
+        let frozen = !matches!(first.state(), State::Open(_));
+        (covered && frozen).then(|| Arc::clone(first))
+    }
+
+    fn drop_partition(&self, partition: &Partition) -> io::Result<()> {
+        tracing::info!(partition = %partition.folder.display(), "drop the oldest partition");
+        let mut partitions = self.partitions.write().unwrap_or_else(PoisonError::into_inner);
+        partitions.remove(&partition.first);
+        drop(partitions);
+        partition.slot.close_for_good();
+        self.handles.forget(partition.first);
+        let doomed = partition.folder.with_extension("dropped");
+        std::fs::rename(&partition.folder, &doomed)?;
+        self.disk.sync_folder(&self.folder.log())?;
+        std::fs::remove_dir_all(&doomed)
+    }
+}
