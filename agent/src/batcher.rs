@@ -183,14 +183,15 @@ impl<O: Clone + PartialEq> Batcher<O> {
         let book = book_of(lane, manner);
         let at = self.page_for(book, &stamped.row)?;
         let linger = self.linger(lane);
-        let page = self.books[book].get_mut(at).expect("page_for returns a page of the book");
+        let page = self.page(book, at);
         let bytes_before = page.open().raw_bytes();
         page.push(stamped, origin)?;
         if page.open().rows() == 1 {
             page.close_at = now + linger;
         }
-        self.open_bytes += page.open().raw_bytes() - bytes_before;
-        if page.open().is_full() {
+        let (bytes, is_full) = (page.open().raw_bytes() - bytes_before, page.open().is_full());
+        self.open_bytes += bytes;
+        if is_full {
             self.close(book, at);
         } else if self.open_bytes > OPEN_BYTES_MAX {
             self.close_all();
@@ -213,7 +214,9 @@ impl<O: Clone + PartialEq> Batcher<O> {
             .filter(|(_, _, page)| page.close_at <= now)
             .map(|(book, at, _)| (book, at))
             .collect();
-        due.into_iter().for_each(|(book, at)| self.close(book, at));
+        for (book, at) in due {
+            self.close(book, at);
+        }
         while self.encoded.is_empty() {
             let (book, full) = self.full.pop_front()?;
             self.encode(book, full, clock);
@@ -224,7 +227,9 @@ impl<O: Clone + PartialEq> Batcher<O> {
     /// Closes every open batch, whatever its linger. Then poll for batches.
     pub fn close_all(&mut self) {
         let open: Vec<_> = self.open_pages().map(|(book, at, _)| (book, at)).collect();
-        open.into_iter().for_each(|(book, at)| self.close(book, at));
+        for (book, at) in open {
+            self.close(book, at);
+        }
     }
 
     fn linger(&self, lane: Lane) -> Duration {
@@ -269,11 +274,17 @@ impl<O: Clone + PartialEq> Batcher<O> {
     }
 
     fn close(&mut self, book: usize, at: usize) {
-        let page = self.books[book].get_mut(at).expect("only pages of the book are closed");
+        let page = self.page(book, at);
         if !page.open().is_empty() {
-            self.open_bytes -= page.open().raw_bytes();
-            self.full.push_back((book, page.close()));
+            let bytes = page.open().raw_bytes();
+            let full = page.close();
+            self.open_bytes -= bytes;
+            self.full.push_back((book, full));
         }
+    }
+
+    fn page(&mut self, book: usize, at: usize) -> &mut Page<O> {
+        self.books[book].get_mut(at).expect("pages are named by their place in the book")
     }
 
     fn encode(&mut self, book: usize, full: Full<O>, clock: Clock) {

@@ -22,7 +22,7 @@ pub mod stop;
 pub mod udp;
 pub mod unix;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use muster_protocol::ndjson::ParserLimits;
 use tokio::{sync::watch, task::JoinSet};
@@ -120,7 +120,7 @@ impl Inputs {
 
     /// Returns the inputs that ended so far, in that order.
     pub fn summaries(&self) -> Vec<Summary> {
-        self.summaries.lock().expect(UNPOISONED).clone()
+        lock(&self.summaries).clone()
     }
 }
 
@@ -131,7 +131,9 @@ impl Summary {
     }
 }
 
-const UNPOISONED: &str = "nothing panics while it holds the summaries";
+fn lock(summaries: &Mutex<Vec<Summary>>) -> MutexGuard<'_, Vec<Summary>> {
+    summaries.lock().expect("nothing panics while it holds the summaries")
+}
 
 #[cfg(test)]
 mod tests;

@@ -21,6 +21,7 @@
 use std::{path::Path, time::Duration};
 
 use muster_protocol::{
+    glob::Glob,
     id::ChannelName,
     sample::{Row, Value},
 };
@@ -78,7 +79,7 @@ pub fn declarations() -> Vec<Declaration> {
         ("host.battery.soc", "1"),
         ("host.uptime", "s"),
     ];
-    let of = |channels: &str| Declaration::of(channels.parse().expect("the table above has patterns"));
+    let of = |channels: &str| Declaration::of(pattern(channels));
     let declare =
         |(channels, unit): (&str, &str)| Declaration { unit: Some(unit.to_owned()), ..of(channels) };
     let every =
@@ -86,6 +87,10 @@ pub fn declarations() -> Vec<Declaration> {
     let intervals =
         [every("host.disk[*", DISKS_EVERY * INTERVAL.as_secs()), every("host.*", INTERVAL.as_secs())];
     UNITS.into_iter().map(declare).chain(intervals).collect()
+}
+
+fn pattern(text: &str) -> Glob {
+    text.parse().expect("the patterns of this file are patterns")
 }
 
 /// Records the machine's figures until it is stopped.
@@ -101,9 +106,9 @@ pub(super) fn run(source: &Source, clock: Clock, stop: &ThreadStop) -> End {
         line += 1;
         let row = host.sample(now.since(last));
         last = now;
-        match source.push(Stamped::new(row, clock.wall()), Shown { line, text: b"the machine's figures" }) {
-            Err(Refused::Closed) => break,
-            Ok(()) | Err(_) => {}
+        let shown = Shown { line, text: b"the machine's figures" };
+        if source.push(Stamped::new(row, clock.wall()), shown) == Err(Refused::Closed) {
+            break;
         }
     }
     End::Stopped

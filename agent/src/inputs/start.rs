@@ -11,9 +11,9 @@ use crate::{
 };
 
 use super::{
-    End, InputError, Inputs, Setting, Summary, UNPOISONED,
+    End, InputError, Inputs, Setting, Summary,
     feed::{Feeder, Syncs},
-    file, host,
+    file, host, lock,
     reader::LineReader,
     replay::{Replay, ReplayConfig},
     stdin,
@@ -120,5 +120,5 @@ fn note_end(summaries: &Mutex<Vec<Summary>>, summary: Summary) {
         End::Whole => tracing::info!("input {} was read to its end", summary.input),
         End::Stopped => tracing::debug!("input {} stopped", summary.input),
     }
-    summaries.lock().expect(UNPOISONED).push(summary);
+    lock(summaries).push(summary);
 }

@@ -1,6 +1,10 @@
 //! The recorder's end of the queue.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, MutexGuard},
+    time::Duration,
+};
 
 use super::{Inner, Item, Origin, Shared, Shown, Why};
 
@@ -55,10 +59,7 @@ impl Outlet {
                 self.seen = state;
                 return state;
             }
-            inner = match patience {
-                None => self.shared.work.wait(inner).expect(UNPOISONED),
-                Some(span) => self.shared.work.wait_timeout(inner, span).expect(UNPOISONED).0,
-            };
+            inner = self.shared.wait_for_work(inner, patience);
         }
         self.seen
     }
@@ -76,11 +77,23 @@ impl Outlet {
     }
 }
 
+impl Shared {
+    fn wait_for_work<'a>(
+        &self,
+        inner: MutexGuard<'a, Inner>,
+        patience: Option<Duration>,
+    ) -> MutexGuard<'a, Inner> {
+        const UNPOISONED: &str = "nothing panics while it holds the queue";
+        match patience {
+            None => self.work.wait(inner).expect(UNPOISONED),
+            Some(span) => self.work.wait_timeout(inner, span).expect(UNPOISONED).0,
+        }
+    }
+}
+
 impl Inner {
     fn state(&self) -> State {
         let empty = self.live.is_empty() && self.wait.is_empty();
         State { drained: self.sealed && self.sources == 0 && empty, closed: self.closed && empty }
     }
 }
-
-const UNPOISONED: &str = "nothing panics while it holds the queue";

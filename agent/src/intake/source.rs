@@ -74,7 +74,11 @@ impl Source {
     /// refusal is counted and shown before it is returned.
     pub fn push(&self, row: Stamped, shown: Shown<'_>) -> Result<(), Refused> {
         let result = check_row(&row.row).map_err(Refused::from).and_then(|()| self.enqueue(row, shown.line));
-        if let Err(refused) = result {
+        // A file that is not read to its end has not been refused anything: its rows are still in it.
+        let left = result == Err(Refused::Closed) && self.origin.0.manner == Manner::Wait;
+        if let Err(refused) = result
+            && !left
+        {
             self.note(Why { reason: refused.kind(), lane: refused.lane(), sentence: &refused }, shown);
         }
         result

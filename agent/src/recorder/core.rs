@@ -279,10 +279,11 @@ impl Core {
         self.urgent_unsynced = false;
         // Rows may still be in a batch that is open, or parked. Those that are parked set a time when they move on.
         let (open, parked) = (self.batcher.poll_timeout().is_some(), !self.parked.is_empty());
-        let covered = |request: &SyncRequest| !open && !(parked && request.origin().manner() == Manner::Wait);
-        let (answered, waiting) = std::mem::take(&mut self.requests).into_iter().partition(covered);
+        let held_back = |request: &SyncRequest| open || parked && request.origin().manner() == Manner::Wait;
+        let requests = std::mem::take(&mut self.requests);
+        let (waiting, covered): (Vec<_>, Vec<_>) = requests.into_iter().partition(held_back);
         self.requests = waiting;
-        Vec::into_iter(answered).for_each(SyncRequest::answer);
+        covered.into_iter().for_each(SyncRequest::answer);
         if self.drained == Drained::Due && !open && !parked {
             self.drained = Drained::Said;
             self.events.push(RecorderEvent::InputsDrained);
