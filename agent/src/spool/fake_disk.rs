@@ -167,13 +167,15 @@ impl FakeDisk {
         self.world().names.iter().map(|(path, node)| (path.clone(), lock(node).seen.clone())).collect()
     }
 
-    /// Returns what any power cut would leave: each file with the bytes that are durable.
-    pub fn durable(&self) -> BTreeMap<String, Vec<u8>> {
-        self.world()
-            .durable_names
-            .iter()
-            .map(|(path, node)| (path.clone(), lock(node).durable.clone()))
-            .collect()
+    /// Returns the files of which a power cut could lose the name or a byte.
+    pub fn volatile(&self) -> Vec<String> {
+        let world = self.world();
+        let durable = |path: &str, node: &Node| {
+            let content = lock(node);
+            world.durable_names.get(path).is_some_and(|named| Arc::ptr_eq(named, node))
+                && content.seen == content.durable
+        };
+        world.names.iter().filter(|(path, node)| !durable(path, node)).map(|(path, _)| path.clone()).collect()
     }
 
     /// Returns what was done so far.
@@ -386,7 +388,8 @@ impl DiskFile for FakeFile {
         let mut world = self.alive()?;
         world.allow_sync()?;
         let mut content = lock(&self.node);
-        content.durable = content.seen.clone();
+        let Content { seen, durable } = &mut *content;
+        durable.clone_from(seen);
         world.log.push(Operation::SyncData(self.path.clone()));
         Ok(())
     }

@@ -169,7 +169,11 @@ impl World {
 
     fn sync(&mut self, lane: Lane) {
         let Ok(spooled) = self.spool.sync_lane(lane) else { return };
-        let durable = self.disk.durable();
+        let volatile = self.disk.volatile();
+        assert!(
+            !volatile.iter().any(|path| path.starts_with(lane.as_str())),
+            "tokens before the sync: {volatile:?}"
+        );
         for token in spooled {
             let head = token.head();
             let key = (head.lane, head.epoch, head.seq);
@@ -177,11 +181,6 @@ impl World {
             if let Some(known) = self.known.get_mut(&key) {
                 let stored = stored.expect("accepted, so readable");
                 assert_eq!((&stored.payload, token.samples()), (&known.payload, known.samples));
-                let held = |bytes: &Vec<u8>| {
-                    bytes.windows(known.payload.len()).any(|window| window == known.payload)
-                };
-                let segments = durable.iter().filter(|(path, _)| path.starts_with(head.lane.as_str()));
-                assert!(segments.map(|(_, bytes)| bytes).any(held), "a token before the sync");
                 known.standing = Standing::Accepted;
             } else if let Some(stored) = stored {
                 assert_eq!(stored.kind, StoredKind::Loss);
@@ -334,7 +333,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
     fn what_was_accepted_is_kept_or_told_as_lost_through_any_power_cut(steps in prop::collection::vec(step(), 1..60)) {
