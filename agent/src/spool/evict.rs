@@ -66,9 +66,8 @@ impl Spool {
         let entry = match shared.locate(head) {
             Ok(Some(found)) => found.entry,
             Ok(None) => return Ok(None),
-            Err(source) => {
-                return Err(self.latch(WriteFailure { action: format!("read {}", name.path()), source }));
-            }
+            // Which records the segment holds cannot be read either: all of it goes, counted by its sum.
+            Err(_) => return self.evict(name, reason).map(Some),
         };
         let losses = losses_of(lane, epoch, &[(seq, entry)], reason);
         self.record(&losses)?;

@@ -82,12 +82,12 @@ impl World {
     fn run(&mut self, step: &Step) {
         match step {
             Step::Append { lane, count, bytes, schema } => {
-                (0..*count).for_each(|_| self.append(*lane, *bytes, *schema))
+                (0..*count).for_each(|_| self.append(*lane, *bytes, *schema));
             }
-            Step::Sync => Lane::ALL.into_iter().for_each(|lane| self.sync(lane)),
+            Step::Sync => self.sync_all(),
             Step::SyncLane(lane) => self.sync(*lane),
             Step::Release { lane, part } => self.release(*lane, *part),
-            Step::ReportLost { lane, pick } => self.report_lost(*lane, pick),
+            Step::ReportLost { lane, pick } => self.report_lost(*lane, *pick),
             Step::DropReleased => drop(self.spool.drop_released()),
             Step::FailIn(changes) => {
                 self.disk.set_faults(Faults { changes_left: Some(*changes), ..Faults::default() });
@@ -143,7 +143,7 @@ impl World {
     }
 
     fn make_room(&mut self, lane: Lane, bytes: u64) {
-        Lane::ALL.into_iter().for_each(|lane| self.sync(lane));
+        self.sync_all();
         match self.spool.make_room(lane, bytes) {
             Ok(evicted) => evicted.iter().for_each(|gone| self.lose(gone.lane(), gone.epoch(), gone.range())),
             Err(_) => self.endanger(),
@@ -164,6 +164,12 @@ impl World {
         for (_, known) in lost.filter(|(_, known)| known.standing != Standing::Released) {
             assert_ne!(known.standing, Standing::Appended, "evicted before it was accepted");
             known.standing = Standing::Lost;
+        }
+    }
+
+    fn sync_all(&mut self) {
+        for lane in Lane::ALL {
+            self.sync(lane);
         }
     }
 
@@ -204,7 +210,7 @@ impl World {
         let _ = self.spool.release_ranges(lane, epoch, &ranges);
     }
 
-    fn report_lost(&mut self, lane: Lane, pick: &prop::sample::Index) {
+    fn report_lost(&mut self, lane: Lane, pick: prop::sample::Index) {
         let accepted: Vec<Key> = self
             .known
             .iter()
