@@ -426,3 +426,45 @@ fn a_real_folder_is_filled_closed_and_read_again() {
     let in_use = Spool::open(disk, config(), 3).map(|_| ()).unwrap_err();
     assert!(in_use.to_string().contains("deep/spool"), "{in_use}");
 }
+
+/// Written by version 1: a first run that was closed, with one bulk batch given up, and a second one that was killed
+/// while it wrote.
+const VERSION_1: [(&str, &[u8]); 5] = [
+    ("SPOOL", include_bytes!("../../fixtures/spool-v1/SPOOL")),
+    (
+        "live/1-0123456789abcdef-1.seg",
+        include_bytes!("../../fixtures/spool-v1/live/1-0123456789abcdef-1.seg"),
+    ),
+    (
+        "live/2-fedcba9876543210-1.seg",
+        include_bytes!("../../fixtures/spool-v1/live/2-fedcba9876543210-1.seg"),
+    ),
+    (
+        "urgent/1-0123456789abcdef-1.seg",
+        include_bytes!("../../fixtures/spool-v1/urgent/1-0123456789abcdef-1.seg"),
+    ),
+    (
+        "urgent/2-fedcba9876543210-1.seg",
+        include_bytes!("../../fixtures/spool-v1/urgent/2-fedcba9876543210-1.seg"),
+    ),
+];
+
+#[test]
+fn a_folder_of_version_1_stays_readable() {
+    let disk = FakeDisk::new();
+    for (path, bytes) in VERSION_1 {
+        disk.put(path, bytes);
+    }
+    let (spool, recovered) = open(&disk);
+    assert_eq!((spool.epoch().start, recovered.samples, recovered.torn_bytes), (3, 7 + 3 + 9, 50));
+    let (read, corrupt, losses) = read_all(&spool);
+    assert_eq!((read, corrupt), (7 + 3 + 9, vec![]));
+    let [loss] = &losses[..] else { panic!("{losses:?}") };
+    assert_eq!((loss.lane, loss.samples(), loss.reason), (Lane::Bulk, 50, LossReason::Refused));
+    let first = head(Lane::Live, Epoch { start: 1, random: 0x0123_4567_89ab_cdef }, 1);
+    let stored = spool.reader().read(first).unwrap().unwrap();
+    assert_eq!(stored.payload, vec![1; 40]);
+    let StoredKind::Batch { schema } = stored.kind else { panic!("a batch") };
+    let encoded = spool.reader().schema(first, schema).unwrap().unwrap();
+    assert_eq!(Schema::decode(&encoded).unwrap().channels()[0].name.as_str(), "a.channel");
+}
