@@ -105,7 +105,7 @@ impl Driver {
         parts.delivery.handle_held(held);
         for span in spans {
             let range = SeqRange { first: span.first, end: span.next };
-            parts.delivery.sender().handle_recovered(span.lane, span.epoch, span.segment.number(), range);
+            parts.delivery.sender().handle_recovered(span.lane, span.epoch, span.segment.0, range);
         }
         let DriverParts { delivery, clock, urls, identity, recording, events, reader, figures, once } = parts;
         Self {
@@ -194,7 +194,7 @@ impl Driver {
         }
     }
 
-    async fn command(&self, command: RecorderCommand) {
+    async fn command(&mut self, command: RecorderCommand) {
         if self.recording.command(command).await.is_err() {
             debug!("the recorder has stopped");
         }
@@ -204,7 +204,7 @@ impl Driver {
         match event {
             RecorderEvent::Spooled(spooled) => {
                 for one in spooled {
-                    self.delivery.sender().handle_spooled(one.head(), one.segment().number());
+                    self.delivery.sender().handle_spooled(one.head(), one.segment().0);
                 }
             }
             RecorderEvent::Evicted(evicted) => {

@@ -34,7 +34,7 @@ use crate::{
     intake::{Intake, IntakeConfig},
     link::Identity,
     recorder::{self, Clocks, RecorderConfig, Recording},
-    spool::{RealDisk, Recovered, Spool, SpoolConfig},
+    spool::{Recovered, Spool, SpoolConfig, disk::RealDisk},
 };
 
 /// How a run ended.

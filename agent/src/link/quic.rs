@@ -115,8 +115,11 @@ async fn read_frames(mut stream: RecvStream, events: &mpsc::Sender<LinkEvent>) -
         }
         loop {
             match decoder.poll_frame() {
-                Ok(Some(frame)) if events.send(LinkEvent::Frame(frame)).await.is_err() => return "closed".to_owned(),
-                Ok(Some(_)) => {}
+                Ok(Some(frame)) => {
+                    if events.send(LinkEvent::Frame(frame)).await.is_err() {
+                        return "closed".to_owned();
+                    }
+                }
                 Ok(None) => break,
                 Err(error) => return error.to_string(),
             }
