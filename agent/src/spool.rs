@@ -217,7 +217,7 @@ impl Spool {
         if bytes > BATCH_BYTES_MAX {
             return Err(AppendError::TooLarge { bytes, max: BATCH_BYTES_MAX });
         }
-        let needed_bytes = self.lanes[lane.index()].needed_bytes(&self.site, record);
+        let needed_bytes = record.bytes_max();
         let free_bytes = self.free_bytes();
         if needed_bytes > free_bytes {
             return Err(AppendError::Full { needed_bytes, free_bytes });
