@@ -61,13 +61,14 @@ use muster_protocol::{
 
 use self::{
     catalog::Shared,
-    disk::{Disk, DiskLock},
+    disk::DiskLock,
     index::Standing,
     marker::Marker,
     recovery::{Recovery, Survey},
     writer::{LaneWriter, NewRecord, Site, WriteFailure},
 };
 pub use self::{
+    disk::{Disk, RealDisk},
     error::{AppendError, MakeRoomError, OpenError, SpoolFault},
     reader::{ReadError, SpoolReader, Stored, StoredKind},
     segment::SegmentId,
