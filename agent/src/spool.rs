@@ -21,7 +21,7 @@
 //! ```
 //!
 //! One thread owns the [`Spool`]; any number read through a [`SpoolReader`], also while it waits for the disk. The
-//! bytes on disk are specified in [`format`].
+//! bytes on disk are specified in [`format`](mod@format).
 
 pub mod disk;
 pub mod fake_disk;
