@@ -21,7 +21,7 @@
 //! ```
 //!
 //! One thread owns the [`Spool`]; any number read through a [`SpoolReader`], also while it waits for the disk. The
-//! bytes on disk are specified in [`format`].
+//! bytes on disk are specified in [`format`](mod@format).
 
 pub mod disk;
 pub mod fake_disk;
@@ -61,13 +61,14 @@ use muster_protocol::{
 
 use self::{
     catalog::Shared,
-    disk::{Disk, DiskLock},
+    disk::DiskLock,
     index::Standing,
     marker::Marker,
     recovery::{Recovery, Survey},
     writer::{LaneWriter, NewRecord, Site, WriteFailure},
 };
 pub use self::{
+    disk::{Disk, RealDisk},
     error::{AppendError, MakeRoomError, OpenError, SpoolFault},
     reader::{ReadError, SpoolReader, Stored, StoredKind},
     segment::SegmentId,
@@ -217,7 +218,7 @@ impl Spool {
         if bytes > BATCH_BYTES_MAX {
             return Err(AppendError::TooLarge { bytes, max: BATCH_BYTES_MAX });
         }
-        let needed_bytes = self.lanes[lane.index()].needed_bytes(&self.site, record);
+        let needed_bytes = record.bytes_max();
         let free_bytes = self.free_bytes();
         if needed_bytes > free_bytes {
             return Err(AppendError::Full { needed_bytes, free_bytes });

@@ -87,7 +87,7 @@ pub enum AppendError {
     /// The size limit is reached. The caller waits for releases, or makes room for `needed_bytes`.
     #[error("the spool is full: {needed_bytes} bytes needed, {free_bytes} free")]
     Full {
-        /// What the entry needs.
+        /// What the entry needs at most, schema and segment header included.
         needed_bytes: u64,
         /// What is left below the limit.
         free_bytes: u64,

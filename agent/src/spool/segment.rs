@@ -22,7 +22,14 @@ use super::{
 
 /// One segment of this run of the agent, numbered as they were found and made: a later one has a greater id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SegmentId(pub u64);
+pub struct SegmentId(pub(super) u64);
+
+impl SegmentId {
+    /// Returns the number, for a sender that knows segments only as an order.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
 
 /// What stays in memory of a segment.
 pub(super) struct Segment {

@@ -72,6 +72,14 @@ pub(super) struct WriteFailure {
     pub(super) source: io::Error,
 }
 
+impl NewRecord<'_> {
+    /// Returns the most bytes by which a lane's files may grow: with a schema, and the header of a new segment. What the
+    /// active segment has already does not count, because making room may seal it.
+    pub(super) fn bytes_max(&self) -> u64 {
+        SEGMENT_HEADER_BYTES as u64 + whole_bytes(self)
+    }
+}
+
 impl LaneWriter {
     pub(super) fn new(lane: Lane) -> Self {
         Self { lane, next: Seq::FIRST, synced: Seq::FIRST, running: 0, active: None, pending: Vec::new() }
@@ -85,14 +93,6 @@ impl LaneWriter {
     /// Says whether something is written that is not synced.
     pub(super) fn is_dirty(&self) -> bool {
         self.synced < self.next
-    }
-
-    /// Returns the bytes by which the lane's files would grow, seals of segments aside.
-    pub(super) fn needed_bytes(&self, site: &Site, record: &NewRecord<'_>) -> u64 {
-        match &self.active {
-            Some(active) if active.has_room(site, record) => active.record_bytes(record),
-            _ => (SEGMENT_HEADER_BYTES as u64) + whole_bytes(record),
-        }
     }
 
     /// Writes a record. It is not accepted before [`LaneWriter::sync`] returned.
