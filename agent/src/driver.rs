@@ -4,7 +4,7 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::watch,
     task::{JoinHandle, spawn_blocking},
     time::sleep,
 };
@@ -21,7 +21,7 @@ use crate::{
     config::GatewayUrl,
     delivery::{Action, Delivery, Figures, Loaded},
     link::{ConnectError, Identity, Link, LinkEvent, Stream},
-    recorder::{RecorderCommand, RecorderEvent, RecorderHandle},
+    recorder::{RecorderCommand, RecorderEvent, RecorderEvents, Recording},
     spool::{ReadError, Span, SpoolReader, StoredKind},
 };
 
@@ -31,13 +31,14 @@ pub struct Driver {
     clock: Clock,
     urls: Vec<GatewayUrl>,
     identity: Identity,
-    recorder: RecorderHandle,
-    events: mpsc::Receiver<RecorderEvent>,
+    recording: Arc<Recording>,
+    events: RecorderEvents,
     reader: SpoolReader,
     figures: Arc<watch::Sender<Figures>>,
     /// Stop once the inputs have ended and everything is acknowledged.
     once: bool,
     inputs_ended: bool,
+    lost: bool,
     link: Option<Link>,
     connecting: Option<Pin<Box<dyn Future<Output = Result<Link, ConnectError>> + Send>>>,
     loading: Option<JoinHandle<Vec<Read>>>,
@@ -54,9 +55,9 @@ pub struct DriverParts {
     /// Who connects.
     pub identity: Identity,
     /// The thread that owns the spool.
-    pub recorder: RecorderHandle,
+    pub recording: Arc<Recording>,
     /// What that thread says.
-    pub events: mpsc::Receiver<RecorderEvent>,
+    pub events: RecorderEvents,
     /// Reads the spool from here.
     pub reader: SpoolReader,
     /// Where the figures are published.
@@ -65,9 +66,18 @@ pub struct DriverParts {
     pub once: bool,
 }
 
+/// How the driver ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Why.
+    pub why: Why,
+    /// Whether accepted samples were lost. Loss records say which.
+    pub lost: bool,
+}
+
 /// Why the driver ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum Why {
     /// It was asked to.
     Stopped,
     /// The inputs ended and everything is acknowledged.
@@ -81,7 +91,7 @@ type Read = (NumberedHead, Result<Option<Loaded>, ReadError>);
 
 /// What happened, as the select saw it.
 enum Happened {
-    Recorder(Option<RecorderEvent>),
+    Recorder(Option<Vec<RecorderEvent>>),
     Link(LinkEvent),
     Connected(Result<Link, ConnectError>),
     Loaded(Vec<Read>),
@@ -95,20 +105,21 @@ impl Driver {
         parts.delivery.handle_held(held);
         for span in spans {
             let range = SeqRange { first: span.first, end: span.next };
-            parts.delivery.sender().handle_recovered(span.lane, span.epoch, span.segment.0, range);
+            parts.delivery.sender().handle_recovered(span.lane, span.epoch, span.segment.number(), range);
         }
-        let DriverParts { delivery, clock, urls, identity, recorder, events, reader, figures, once } = parts;
+        let DriverParts { delivery, clock, urls, identity, recording, events, reader, figures, once } = parts;
         Self {
             delivery,
             clock,
             urls,
             identity,
-            recorder,
+            recording,
             events,
             reader,
             figures,
             once,
             inputs_ended: false,
+            lost: false,
             link: None,
             connecting: None,
             loading: None,
@@ -119,23 +130,23 @@ impl Driver {
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Ended {
         loop {
             while let Some(action) = self.delivery.poll_action(self.clock.mono()) {
-                self.act(action);
+                self.act(action).await;
             }
             self.figures.send_replace(self.delivery.figures());
             if self.once && self.inputs_ended && self.delivery.is_drained() {
                 self.leave().await;
-                return Ended::Delivered;
+                return self.ended(Why::Delivered);
             }
             match self.happens(&mut stop).await {
-                Happened::Recorder(Some(event)) => self.handle_recorder(event),
-                Happened::Recorder(None) => return Ended::RecorderGone,
+                Happened::Recorder(Some(events)) => events.into_iter().for_each(|event| self.handle_recorder(event)),
+                Happened::Recorder(None) => return self.ended(Why::RecorderGone),
                 Happened::Link(event) => self.handle_link(event),
                 Happened::Connected(result) => self.handle_connected(result),
-                Happened::Loaded(reads) => self.handle_loaded(reads),
+                Happened::Loaded(reads) => self.handle_loaded(reads).await,
                 Happened::Due => self.delivery.handle_timeout(self.clock.reading(), self.clock.mono()),
                 Happened::Stop => {
                     self.leave().await;
-                    return Ended::Stopped;
+                    return self.ended(Why::Stopped);
                 }
             }
         }
@@ -146,7 +157,7 @@ impl Driver {
         let due = self.delivery.poll_timeout();
         let now = self.clock.mono();
         tokio::select! {
-            event = self.events.recv() => Happened::Recorder(event),
+            events = self.events.next() => Happened::Recorder(events),
             event = link_event(&mut self.link) => Happened::Link(event),
             result = pending_or(&mut self.connecting) => Happened::Connected(result),
             reads = loaded(&mut self.loading) => Happened::Loaded(reads),
@@ -155,7 +166,7 @@ impl Driver {
         }
     }
 
-    fn act(&mut self, action: Action) {
+    async fn act(&mut self, action: Action) {
         match action {
             Action::Connect(url) => {
                 let url = self.urls.get(url).cloned().expect("delivery counts within the given URLs");
@@ -173,18 +184,18 @@ impl Driver {
                 let reader = self.reader.clone();
                 self.loading = Some(spawn_blocking(move || read(&reader, heads)));
             }
-            Action::Release(released) => self.command(RecorderCommand::Release(released)),
+            Action::Release(released) => self.command(RecorderCommand::Release(released)).await,
             Action::GiveUp(gave_up) => {
                 let head = gave_up.head;
                 warn!(lane = %head.lane, seq = %head.seq, reason = ?gave_up.reason, "the gateway refused a batch for good");
-                self.command(RecorderCommand::ReportLost(head, LossReason::Refused));
+                self.command(RecorderCommand::GiveUp(head, LossReason::Refused)).await;
             }
             Action::Disconnect => self.link = None,
         }
     }
 
-    fn command(&self, command: RecorderCommand) {
-        if self.recorder.command(command).is_err() {
+    async fn command(&self, command: RecorderCommand) {
+        if self.recording.command(command).await.is_err() {
             debug!("the recorder has stopped");
         }
     }
@@ -193,10 +204,11 @@ impl Driver {
         match event {
             RecorderEvent::Spooled(spooled) => {
                 for one in spooled {
-                    self.delivery.sender().handle_spooled(one.head(), one.segment().0);
+                    self.delivery.sender().handle_spooled(one.head(), one.segment().number());
                 }
             }
             RecorderEvent::Evicted(evicted) => {
+                self.lost = true;
                 for one in evicted {
                     self.delivery.sender().handle_evicted(one.lane(), one.epoch(), one.range());
                 }
@@ -240,20 +252,27 @@ impl Driver {
         }
     }
 
-    fn handle_loaded(&mut self, reads: Vec<Read>) {
+    async fn handle_loaded(&mut self, reads: Vec<Read>) {
         self.loading = None;
         let mut loaded = Vec::with_capacity(reads.len());
         for (head, read) in reads {
-            let found = read.unwrap_or_else(|error| {
-                warn!("{error}");
-                if matches!(error, ReadError::Corrupt { .. }) {
-                    self.command(RecorderCommand::ReportLost(head, LossReason::Corrupt));
+            let found = match read {
+                Ok(found) => found,
+                Err(error) => {
+                    warn!("{error}");
+                    if matches!(error, ReadError::Corrupt { .. }) {
+                        self.command(RecorderCommand::GiveUp(head, LossReason::Corrupt)).await;
+                    }
+                    None
                 }
-                None
-            });
+            };
             loaded.push((head, found));
         }
         self.delivery.handle_loaded(loaded, self.clock.mono());
+    }
+
+    fn ended(&self, why: Why) -> Ended {
+        Ended { why, lost: self.lost }
     }
 
     /// Says goodbye and closes the link.
@@ -261,7 +280,7 @@ impl Driver {
         self.delivery.handle_stop();
         while let Some(action) = self.delivery.poll_action(self.clock.mono()) {
             if !matches!(action, Action::Load(_)) {
-                self.act(action);
+                self.act(action).await;
             }
         }
         if let Some(link) = self.link.take() {

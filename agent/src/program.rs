@@ -1,18 +1,220 @@
-//! Not written yet.
+//! The agent, put together: what is opened in which order, what runs, and how it ends.
+//!
+//! ```text
+//!   start:  spool and lock -> recorder's thread -> inputs -> driver
+//!   end:    inputs -> driver (says goodbye) -> recorder (syncs, closes the spool)
+//! ```
+//!
+//! It starts, records and spools whether or not a gateway can be reached.
 
-use crate::config::Config;
+mod progress;
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::{
+    runtime,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinHandle,
+};
+
+use muster_protocol::{
+    id::InstanceId,
+    session::sender::{Sender, SenderConfig},
+};
+
+use crate::{
+    backoff::Backoff,
+    clock::Clock,
+    config::Config,
+    delivery::{Delivery, Figures, Who},
+    driver::{Driver, DriverParts, Ended, Why},
+    inputs::{self, Inputs, Setting},
+    intake::{Intake, IntakeConfig},
+    link::Identity,
+    recorder::{self, Clocks, RecorderConfig, Recording},
+    spool::{RealDisk, Recovered, Spool, SpoolConfig},
+};
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Everything was delivered.
+    /// Everything was delivered, or it was stopped in order.
     Done,
-    /// Data was lost.
+    /// Accepted samples were lost; loss records say which.
     DoneWithLoss,
 }
 
-/// Runs.
+/// A running agent. Within a tokio runtime, which it needs to the end.
+#[derive(Debug)]
+pub struct Running {
+    intake: Intake,
+    inputs: Inputs,
+    recording: Arc<Recording>,
+    driver: JoinHandle<Ended>,
+    stop: watch::Sender<bool>,
+    figures: watch::Receiver<Figures>,
+    lost_before: bool,
+}
+
+/// Runs an agent until SIGTERM or SIGINT, or, if that is wanted, until everything is delivered.
 #[expect(clippy::needless_pass_by_value, reason = "a run owns what it was told")]
 pub fn run(config: Config) -> anyhow::Result<Outcome> {
-    anyhow::bail!("not written yet: {config:?}")
+    // One thread for everything that waits; the recorder and the readers of files have their own.
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .build()
+        .context("start the runtime")?;
+    let outcome = runtime.block_on(async {
+        let mut running = Running::start(&config)?;
+        running.seal();
+        let bar = config.once.then(|| progress::show(running.figures(), running.intake().clone()));
+        tokio::select! {
+            () = running.done() => {}
+            name = asked_to_stop() => tracing::info!("{name}: shutting down"),
+        }
+        drop(bar);
+        running.finish().await
+    });
+    // A thread that reads a pipe may stand there for ever.
+    runtime.shutdown_background();
+    outcome
 }
+
+impl Running {
+    /// Starts an agent: spool, recorder, inputs, driver.
+    pub fn start(config: &Config) -> anyhow::Result<Self> {
+        let clock = Clock::new();
+        let [instance, instance_more, random, jitter] = random_words()?;
+        let (spool, recovered) = open_spool(config, random)?;
+        let (held, spans, reader) = (spool.held(), recovered.spans, spool.reader());
+
+        let declarations = Arc::new(inputs::declarations(&config.channel));
+        let intake_config = IntakeConfig { declarations: declarations.clone(), ..IntakeConfig::default() };
+        let (intake, outlet) = Intake::new(&intake_config);
+        let clocks = Clocks { mono: clock, read: Arc::new(move || clock.reading()) };
+        let recorder_config = RecorderConfig::new(config, declarations);
+        let (recording, events) =
+            recorder::start(spool, (intake.clone(), outlet), recorder_config, clocks).context("start the recorder")?;
+        let recording = Arc::new(recording);
+        let setting = Setting { intake: intake.clone(), clock, limits: inputs::parser_limits(config) };
+        let inputs = Inputs::start(&config.input, &setting)?;
+
+        let (figures_in, figures) = watch::channel(Figures::default());
+        let parts = DriverParts {
+            delivery: delivery(config, [instance, instance_more], jitter),
+            clock,
+            urls: config.gateway.clone(),
+            identity: Identity { robot: config.robot.clone(), ca: config.ca.clone() },
+            recording: recording.clone(),
+            events,
+            reader,
+            figures: Arc::new(figures_in),
+            once: config.once,
+        };
+        let (stop, stopped) = watch::channel(false);
+        let driver = tokio::spawn(Driver::new(parts, held, &spans).run(stopped));
+        let lost_before = !recovered.losses.is_empty();
+        Ok(Self { intake, inputs, recording, driver, stop, figures, lost_before })
+    }
+
+    /// Returns where further samples may be put in.
+    pub fn intake(&self) -> &Intake {
+        &self.intake
+    }
+
+    /// Says that no further sources will be registered: with `once`, the agent ends when those that are have ended.
+    pub fn seal(&self) {
+        self.intake.seal();
+    }
+
+    /// Returns what the driver says of itself, live.
+    pub fn figures(&self) -> watch::Receiver<Figures> {
+        self.figures.clone()
+    }
+
+    /// Waits until the driver ends by itself. Cancel-safe.
+    pub async fn done(&mut self) {
+        let mut figures = self.figures.clone();
+        // The sender is dropped when the driver ends, and not before.
+        while figures.changed().await.is_ok() {}
+    }
+
+    /// Ends in order: inputs first, disks last.
+    pub async fn finish(self) -> anyhow::Result<Outcome> {
+        let Self { intake: _, mut inputs, recording, driver, stop, lost_before, .. } = self;
+        inputs.stop();
+        stop.send_replace(true);
+        let ended = driver.await.context("deliver to the gateway")?;
+        if let Ok(recording) = Arc::try_unwrap(recording) {
+            tokio::task::spawn_blocking(move || recording.finish()).await.context("close the spool")?;
+        }
+        inputs.ended().await;
+        anyhow::ensure!(ended.why != Why::RecorderGone, "the spool's thread ended; its reason is in the log above");
+        Ok(if ended.lost || lost_before { Outcome::DoneWithLoss } else { Outcome::Done })
+    }
+}
+
+fn open_spool(config: &Config, random: u64) -> anyhow::Result<(Spool, Recovered)> {
+    let spool_config = SpoolConfig {
+        limit_bytes: config.spool.limit.bytes(),
+        segment_bytes: config.spool.segment_size.bytes(),
+        robot: config.robot.clone(),
+    };
+    let (spool, recovered) = Spool::open(Arc::new(RealDisk::new(&config.spool.dir)), spool_config, random)?;
+    tracing::info!(
+        robot = %config.robot,
+        spool = %config.spool.dir.display(),
+        epoch = %spool.epoch(),
+        samples = recovered.samples,
+        "spool open"
+    );
+    for loss in &recovered.losses {
+        tracing::error!(lane = %loss.lane, epoch = %loss.epoch, samples = loss.samples(), reason = %loss.reason, "samples in the spool are lost");
+    }
+    for segment in &recovered.unreadable {
+        tracing::error!(%segment, "the disk refuses to read a segment of the spool; it is left as it is");
+    }
+    Ok((spool, recovered))
+}
+
+fn delivery(config: &Config, instance: [u64; 2], jitter: u64) -> Delivery {
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&instance[0].to_le_bytes());
+    id[8..].copy_from_slice(&instance[1].to_le_bytes());
+    let who =
+        Who { robot: config.robot.clone(), instance: InstanceId(id), version: env!("CARGO_PKG_VERSION") };
+    let ack_timeout_min = config.link.ack_timeout.duration();
+    let sender_config = SenderConfig {
+        ack_timeout_min,
+        ack_timeout_max: SenderConfig::DEFAULT.ack_timeout_max.max(ack_timeout_min),
+        queue_time: None,
+    };
+    let backoff = Backoff::new(config.link.backoff_min.duration(), config.link.backoff_max.duration(), jitter);
+    let heartbeat_every = config.link.heartbeat_every.duration();
+    Delivery::new(who, Sender::new(sender_config), backoff, config.gateway.len(), heartbeat_every)
+}
+
+fn random_words<const N: usize>() -> anyhow::Result<[u64; N]> {
+    let mut words = [0; N];
+    for word in &mut words {
+        *word = getrandom::u64().map_err(|error| anyhow::anyhow!("the system gives no random bytes: {error}"))?;
+    }
+    Ok(words)
+}
+
+async fn asked_to_stop() -> &'static str {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    }
+}
+
+/// Threads for reading the spool, resolving names and reading the CA.
+const BLOCKING_THREADS_MAX: usize = 4;

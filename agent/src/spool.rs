@@ -10,7 +10,7 @@
 //!
 //! # What it never does
 //! It never retries on a file after a failed write or sync: the first failure latches ([`Spool::fault`]), and the
-//! caller goes on elsewhere. It never deletes what it cannot read. It keeps no payload in memory.
+//! caller goes on elsewhere. It keeps no payload in memory.
 //!
 //! # How a batch goes through
 //!
@@ -36,6 +36,7 @@ mod marker;
 mod reader;
 mod recovery;
 mod scan;
+mod seal;
 mod segment;
 mod token;
 mod view;
@@ -188,7 +189,8 @@ impl Spool {
         Ok(Recovered { spans: self.spans(), samples: self.samples_held(), losses, torn_bytes, unreadable })
     }
 
-    /// Writes an entry and returns its seq. It is not accepted, and not readable, before [`Spool::sync`].
+    /// Writes an entry and returns its seq. It is not accepted, and not readable, before [`Spool::sync`]. Now and then,
+    /// when a segment is full, this waits for the disk.
     pub fn append(&mut self, lane: Lane, entry: &Entry) -> Result<Seq, AppendError> {
         self.check_fault()?;
         match entry {

@@ -238,7 +238,7 @@ impl Worker {
     }
 
     fn commit(&mut self, group: Vec<Entry>, queue: &Queue) -> Result<(), StoreError> {
-        let (mut group, mut encoded) = self.encode(group);
+        let (group, mut encoded) = self.encode(group);
         let start = self.clock.mono();
         let outcome = self.store.append(&encoded);
         let took = self.clock.mono().since(start);
@@ -253,7 +253,9 @@ impl Worker {
                     queue.set_refusing(matches!(error, StoreError::DiskFull { .. }));
                 }
                 let why = if full { CommitError::DiskFull } else { CommitError::Failed };
-                group.drain(..).for_each(|entry| (entry.done)(Err(why)));
+                for entry in group {
+                    (entry.done)(Err(why));
+                }
                 return if full { Ok(()) } else { Err(error) };
             }
         };

@@ -96,16 +96,19 @@ impl Fleet {
         self.len() == 0
     }
 
-    /// Calls `visit` for each robot in the order of their ids, those after `after` only if it is given, until it
-    /// returns false. Robots are locked one by one, so that other robots' records do not wait.
-    pub fn visit(&self, after: Option<&RobotId>, mut visit: impl FnMut(&RobotId, &RobotState) -> bool) {
+    /// Returns the robots in the order of their ids, those after `after` only if it is given. Lock one at a time, so
+    /// that the records of the others do not wait, and ask [`LiveLinks`] before, never under the lock.
+    pub fn robots(&self, after: Option<&RobotId>) -> Vec<(RobotId, Arc<RwLock<RobotState>>)> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let robots: Vec<_> = {
-            let robots = self.robots.read().unwrap_or_else(PoisonError::into_inner);
-            let range = robots.range::<RobotId, _>((from, Bound::Unbounded));
-            range.map(|(id, robot)| (id.clone(), robot.clone())).collect()
-        };
-        for (id, robot) in robots {
+        let robots = self.robots.read().unwrap_or_else(PoisonError::into_inner);
+        let range = robots.range::<RobotId, _>((from, Bound::Unbounded));
+        range.map(|(id, robot)| (id.clone(), robot.clone())).collect()
+    }
+
+    /// Calls `visit` for each robot as [`Fleet::robots`] returns them, until it returns false. It runs under the robot's
+    /// lock: it must not wait for anything that commits.
+    pub fn visit(&self, after: Option<&RobotId>, mut visit: impl FnMut(&RobotId, &RobotState) -> bool) {
+        for (id, robot) in self.robots(after) {
             if !visit(&id, &robot.read().unwrap_or_else(PoisonError::into_inner)) {
                 break;
             }

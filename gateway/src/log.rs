@@ -52,17 +52,20 @@ impl http::Log for CommittedLog {
         self.reader.next()
     }
 
-    fn robot_records<'a>(&'a self, robot: &RobotId, times: http::TimeSpan, from: Offset) -> http::Records<'a> {
+    fn robot_records<'a>(
+        &'a self,
+        robot: &RobotId,
+        times: http::TimeSpan,
+        after: Option<Offset>,
+    ) -> http::Records<'a> {
         let (since, until) = times;
         // No sample has the last time of all: a span without an end ends there.
         let until = until.unwrap_or(WallTime(i64::MAX));
-        let after = from.0.checked_sub(1).map(Offset);
-        let records = self.reader.robot_records(robot, since, until, after);
-        Box::new(records.map(|record| record.map_err(Into::into)))
+        Box::new(self.reader.robot_records(robot, since, until, after))
     }
 
-    fn schema(&self, robot: &RobotId, hash: SchemaHash) -> Option<Arc<Schema>> {
-        self.reader.schema(robot, hash)
+    fn schema(&self, offset: Offset, robot: &RobotId, hash: SchemaHash) -> Option<Arc<Schema>> {
+        self.reader.schema_at(offset, robot, hash)
     }
 
     fn gauges(&self, gauges: &mut Gauges<u64>) {
@@ -71,6 +74,9 @@ impl http::Log for CommittedLog {
         gauges.queue_bound_bytes = self.committer.queue_bytes_max() as u64;
         gauges.partitions = status.partitions as u64;
         gauges.disk_bytes = status.disk_bytes;
-        gauges.blobs_bytes = status.blobs;
+        gauges.record_bytes = status.record_bytes;
+        gauges.blob_files = status.blobs;
+        gauges.damaged_ranges = status.damaged.len() as u64;
+        gauges.refusing = u64::from(status.refusing);
     }
 }

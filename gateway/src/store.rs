@@ -49,6 +49,8 @@ mod shared;
 mod status;
 mod tail;
 mod tally;
+#[cfg(test)]
+mod tests;
 
 pub use checkpoint::{Checkpoint, CheckpointError, CheckpointStore};
 pub use disk::{Disk, OsDisk, Step};
@@ -186,12 +188,6 @@ impl Committed {
     pub fn offset(self) -> Offset {
         self.offset
     }
-
-    /// Makes a promise that nobody keeps, for tests of what follows a commit.
-    #[cfg(test)]
-    pub(crate) fn for_test(offset: Offset) -> Self {
-        Self { offset }
-    }
 }
 
 impl Encoded {
@@ -226,7 +222,7 @@ impl Store {
             return Ok(Vec::new());
         }
         if self.failed {
-            return Err(self.error("write to", &self.partition.folder, &"an earlier write or sync failed"));
+            return Err(failed("write to", &self.partition.folder, &"an earlier write or sync failed"));
         }
         self.check_room()?;
         if self.open.record_bytes.load(Ordering::Relaxed) >= self.shared.config.partition_bytes {
@@ -278,7 +274,7 @@ impl Store {
         let next = self.shared.next();
         let (partition, open, tail) = begin(&self.shared, next).map_err(|why| {
             self.failed = true;
-            self.error("begin partition", &self.shared.folder.partition(next), &why)
+            failed("begin partition", &self.shared.folder.partition(next), &why)
         })?;
         self.open.freeze(next);
         let frozen = std::mem::replace(&mut self.partition, partition);
@@ -321,7 +317,7 @@ impl Store {
         let reserved = Offset(end.0.saturating_add(RESERVE));
         self.shared.folder.reserve(&*self.shared.disk, reserved).map_err(|error| {
             self.failed = true;
-            self.error("reserve offsets in", &self.shared.folder.root, &error)
+            failed("reserve offsets in", &self.shared.folder.root, &error)
         })?;
         self.reserved = reserved;
         Ok(())
@@ -336,7 +332,7 @@ impl Store {
             {
                 self.shared.refusing.store(true, Ordering::Relaxed);
             }
-            self.error("commit to", &self.partition.folder, &error)
+            failed("commit to", &self.partition.folder, &error)
         })
     }
 
@@ -353,10 +349,10 @@ impl Store {
         let bytes: usize = records.iter().map(Encoded::len).sum();
         self.open.record_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
+}
 
-    fn error(&self, action: &'static str, path: &Path, why: &dyn ToString) -> StoreError {
-        StoreError::Failed { action, path: path.to_owned(), why: why.to_string() }
-    }
+fn failed(action: &'static str, path: &Path, why: &dyn ToString) -> StoreError {
+    StoreError::Failed { action, path: path.to_owned(), why: why.to_string() }
 }
 
 fn split_all(schemas: &[(RobotId, SchemaHash, Bytes)]) -> Vec<(Vec<u8>, Vec<u8>)> {

@@ -172,3 +172,6 @@ pub(crate) fn decode_bools(reader: &mut Reader<'_>, rows: usize) -> Result<Vec<b
 
 const CODEC_BITS: u8 = 5;
 const CODEC_MASK: u8 = (1 << CODEC_BITS) - 1;
+
+#[cfg(test)]
+mod tests;

@@ -224,3 +224,6 @@ fn hash(encoded: &[u8]) -> SchemaHash {
     let (first, _) = digest.as_chunks();
     SchemaHash(first.first().copied().unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,13 +42,14 @@ impl Spool {
         let mut evicted = Vec::new();
         while self.free_bytes() < bytes {
             let victim = self.pick_victim(lane, bytes).ok_or(MakeRoomError::Unsynced)?;
-            evicted.push(self.evict(victim)?);
+            evicted.push(self.evict(victim, LossReason::SpoolFull)?);
         }
         Ok(evicted)
     }
 
     /// Gives one accepted record up: damaged ([`ReadError::Corrupt`](super::ReadError::Corrupt)), or refused by the
-    /// gateway for good. Returns `None` if it is not held any more.
+    /// gateway for good. Returns `None` if it is not held any more. If the disk refuses to read even the index of its
+    /// segment, the whole segment is given up, as the token then says.
     pub fn report_lost(
         &mut self,
         head: NumberedHead,
@@ -65,9 +66,8 @@ impl Spool {
         let entry = match shared.locate(head) {
             Ok(Some(found)) => found.entry,
             Ok(None) => return Ok(None),
-            Err(source) => {
-                return Err(self.latch(WriteFailure { action: format!("read {}", name.path()), source }));
-            }
+            // Which records the segment holds cannot be read either: all of it goes, counted by its sum.
+            Err(_) => return self.evict(name, reason).map(Some),
         };
         let losses = losses_of(lane, epoch, &[(seq, entry)], reason);
         self.record(&losses)?;
@@ -213,20 +213,20 @@ impl Spool {
         [Lane::Bulk, Lane::Live, Lane::Urgent].into_iter().filter(over_share).find_map(oldest)
     }
 
-    fn evict(&mut self, name: SegmentName) -> Result<Evicted, SpoolFault> {
+    fn evict(&mut self, name: SegmentName, reason: LossReason) -> Result<Evicted, SpoolFault> {
         let writer = &mut self.lanes[name.lane.index()];
         if writer.active().is_some_and(|(active, _)| active == name) {
             // Its loss record must not be written into what is about to be removed.
             writer.seal(&self.site).map_err(|failure| self.latch(failure))?;
         }
-        let victim = self.write_off(name);
+        let victim = self.write_off(name, reason);
         self.record(&victim.losses)?;
         self.remove(&[victim.name]).map_err(|failure| self.latch(failure))?;
         Ok(Evicted::mint(victim.gone))
     }
 
     /// Works out what is lost with a segment: its batches, and what loss records in it say of others.
-    fn write_off(&self, name: SegmentName) -> Victim {
+    fn write_off(&self, name: SegmentName, reason: LossReason) -> Victim {
         let shared = &self.site.shared;
         let loaded = shared.loaded(name).ok();
         let catalog = shared.catalog();
@@ -245,7 +245,7 @@ impl Spool {
         // Beyond half a segment of nothing but losses, carrying each of them on would free nothing.
         let exact_bytes_max = usize::try_from(self.site.segment_bytes / 2).unwrap_or(usize::MAX);
         drop(catalog);
-        let mut losses = losses_of(lane, epoch, &lost, LossReason::SpoolFull);
+        let mut losses = losses_of(lane, epoch, &lost, reason);
         let told =
             lost.iter().filter(|(_, entry)| entry.standing == Standing::Loss).filter_map(|(seq, entry)| {
                 let (_, payload) = read_entry(loaded.as_ref()?.file.as_ref(), name, *seq, entry).ok()??;

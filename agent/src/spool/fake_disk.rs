@@ -167,13 +167,15 @@ impl FakeDisk {
         self.world().names.iter().map(|(path, node)| (path.clone(), lock(node).seen.clone())).collect()
     }
 
-    /// Returns what any power cut would leave: each file with the bytes that are durable.
-    pub fn durable(&self) -> BTreeMap<String, Vec<u8>> {
-        self.world()
-            .durable_names
-            .iter()
-            .map(|(path, node)| (path.clone(), lock(node).durable.clone()))
-            .collect()
+    /// Returns the files of which a power cut could lose the name or a byte.
+    pub fn volatile(&self) -> Vec<String> {
+        let world = self.world();
+        let durable = |path: &str, node: &Node| {
+            let content = lock(node);
+            world.durable_names.get(path).is_some_and(|named| Arc::ptr_eq(named, node))
+                && content.seen == content.durable
+        };
+        world.names.iter().filter(|(path, node)| !durable(path, node)).map(|(path, _)| path.clone()).collect()
     }
 
     /// Returns what was done so far.
@@ -248,8 +250,8 @@ impl Content {
     /// Returns what a power cut leaves: what is durable, and of the rest any blocks, the lost ones as zeros.
     fn after_power_cut(&self, dice: &mut Dice) -> Vec<u8> {
         const BLOCK_BYTES: usize = 512;
-        let same = self.seen.iter().zip(&self.durable).take_while(|(seen, durable)| seen == durable).count();
-        if same < self.durable.len() {
+        let same = self.durable.len();
+        if !self.seen.starts_with(&self.durable) {
             // Cut back and perhaps written again: one state or the other.
             return if dice.up_to(1) == 0 { self.durable.clone() } else { self.seen.clone() };
         }
@@ -386,7 +388,8 @@ impl DiskFile for FakeFile {
         let mut world = self.alive()?;
         world.allow_sync()?;
         let mut content = lock(&self.node);
-        content.durable = content.seen.clone();
+        let Content { seen, durable } = &mut *content;
+        durable.clone_from(seen);
         world.log.push(Operation::SyncData(self.path.clone()));
         Ok(())
     }

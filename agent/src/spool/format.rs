@@ -57,7 +57,7 @@
 //! body of a schema is the encoded schema.
 //!
 //! Index record: the header has kind 4, seq = the seq after the segment's last, samples = samples in its batches that
-//! are not lost, running = how many of its entries are lost, t_min and t_max of the whole. The body has 32 bytes per
+//! are not lost, running = how many of its entries are lost, and the earliest and latest time of the whole. The body has 32 bytes per
 //! seq in order, then 24 per schema:
 //!
 //! ```text
@@ -72,14 +72,12 @@
 //!
 //! A *lost* entry was found damaged before the segment was sealed, and a loss record that lists it is synced.
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::{Buf, BufMut};
 use muster_protocol::{
     id::{Epoch, Lane, RobotId, SchemaHash, Seq},
     limits::BATCH_BYTES_MAX,
     time::WallTime,
 };
-
-use super::index::{Index, IndexEntry, SchemaEntry, Standing};
 
 /// The version of the folder that this program writes; it reads every released version up to it.
 pub const SPOOL_VERSION: u16 = 1;
@@ -96,12 +94,11 @@ pub(super) const SEGMENT_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 pub(super) const SEGMENT_HEADER_BYTES: usize = 192;
 pub(super) const RECORD_HEADER_BYTES: usize = 96;
 pub(super) const TRAILER_BYTES: usize = 16;
+pub(super) const ENTRY_BYTES: usize = 32;
+pub(super) const SCHEMA_ENTRY_BYTES: usize = 24;
 pub(super) const RECORD_MAGIC: [u8; 4] = *b"MREC";
 
 const SEGMENT_MAGIC: [u8; 4] = *b"MSPL";
-const TRAILER_MAGIC: [u8; 4] = *b"MEND";
-const ENTRY_BYTES: usize = 32;
-const SCHEMA_ENTRY_BYTES: usize = 24;
 const ROBOT_BYTES: usize = 127;
 const INDEX_BODY_BYTES_MAX: usize =
     SEGMENT_RECORDS_MAX * ENTRY_BYTES + SEGMENT_SCHEMAS_MAX * SCHEMA_ENTRY_BYTES;
@@ -319,80 +316,100 @@ impl RecordKind {
     }
 }
 
-/// Writes the index record and the trailer that seal a segment of `at` bytes.
-pub(super) fn encode_seal(name: SegmentName, index: &Index, at: u64) -> Vec<u8> {
-    let mut body = Vec::new();
-    for entry in &index.entries {
-        body.put_u32_le(entry.at);
-        body.put_u32_le(entry.body_bytes);
-        body.put_u32_le(entry.samples);
-        body.put_u8(entry.standing as u8);
-        body.put_bytes(0, 3);
-        body.put_i64_le(entry.t_min.0);
-        body.put_i64_le(entry.t_max.0);
-    }
-    for schema in &index.schemas {
-        body.put_slice(&schema.hash.0);
-        body.put_u32_le(schema.at);
-        body.put_u32_le(schema.body_bytes);
-    }
-    let (t_min, t_max) = index.span().unwrap_or_default();
-    let header = RecordHeader {
-        kind: RecordKind::Index,
-        seq: index.next(),
-        samples: u32::try_from(index.samples()).unwrap_or(u32::MAX),
-        running: index.lost() as u64,
-        synced: index.first,
-        t_min,
-        t_max,
-        schema: SchemaHash([0; 16]),
-        body_bytes: 0,
-        body_crc: 0,
-    };
-    let mut out = Vec::with_capacity(RECORD_HEADER_BYTES + body.len() + TRAILER_BYTES);
-    put_record(&mut out, name, &header, &body);
-    let mut trailer = Vec::with_capacity(TRAILER_BYTES);
-    trailer.put_slice(&TRAILER_MAGIC);
-    trailer.put_u32_le(u32::try_from(at).expect("segments are a few MiB"));
-    trailer.put_u32_le(0);
-    put_crc(&mut trailer);
-    out.extend_from_slice(&trailer);
-    out
-}
-
-/// Returns where the index record starts, from the last bytes of a sealed segment.
-pub(super) fn decode_trailer(bytes: &[u8]) -> Option<u64> {
-    let mut at = without_crc(bytes.get(..TRAILER_BYTES)?)?;
-    let mut magic = [0; 4];
-    at.copy_to_slice(&mut magic);
-    (magic == TRAILER_MAGIC).then(|| u64::from(at.get_u32_le()))
-}
-
-/// Reads the body of an index record; `None` if it does not fit its header.
-pub(super) fn decode_index(first: Seq, header: &RecordHeader, body: &[u8]) -> Option<Index> {
-    let records = usize::try_from(header.seq.0.checked_sub(first.0)?).ok()?;
-    if header.kind != RecordKind::Index || records > SEGMENT_RECORDS_MAX {
-        return None;
-    }
-    let mut body = Bytes::copy_from_slice(checked_body(header, body)?);
-    let schema_bytes = body.len().checked_sub(records * ENTRY_BYTES)?;
-    (schema_bytes % SCHEMA_ENTRY_BYTES == 0).then_some(())?;
-    let mut index = Index::new(first);
-    for _ in 0..records {
-        let (at, body_bytes, samples) = (body.get_u32_le(), body.get_u32_le(), body.get_u32_le());
-        let standing = Standing::from_number(body.get_u8())?;
-        body.advance(3);
-        let (t_min, t_max) = (WallTime(body.get_i64_le()), WallTime(body.get_i64_le()));
-        index.entries.push(IndexEntry { at, body_bytes, samples, standing, t_min, t_max });
-    }
-    while body.has_remaining() {
-        let mut hash = SchemaHash([0; 16]);
-        body.copy_to_slice(&mut hash.0);
-        index.schemas.push(SchemaEntry { hash, at: body.get_u32_le(), body_bytes: body.get_u32_le() });
-    }
-    Some(index)
-}
-
 fn lane_number(lane: Lane) -> u8 {
     u8::try_from(lane.index()).expect("there are three lanes")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn name() -> SegmentName {
+        SegmentName { lane: Lane::Bulk, epoch: Epoch { start: 3, random: 0xabcd }, first: Seq(10) }
+    }
+
+    fn header() -> RecordHeader {
+        RecordHeader {
+            kind: RecordKind::Batch,
+            seq: Seq(11),
+            samples: 5,
+            running: 7,
+            synced: Seq(10),
+            t_min: WallTime(-1),
+            t_max: WallTime(2),
+            schema: SchemaHash([9; 16]),
+            body_bytes: 4,
+            body_crc: crc32c::crc32c(b"body"),
+        }
+    }
+
+    fn record() -> Vec<u8> {
+        let mut out = Vec::new();
+        put_record(&mut out, name(), &header(), b"body");
+        out
+    }
+
+    #[test]
+    fn golden_bytes_of_a_segment_header() {
+        let robot = "warehouse/r17".parse().unwrap();
+        let bytes = encode_segment_header(name(), 300, &robot);
+        assert_eq!(bytes.len(), SEGMENT_HEADER_BYTES);
+        assert_eq!(bytes[..16], *b"MSPL\x01\x00\xfe\xff\x02\0\0\0\0\0\0\0");
+        assert_eq!(bytes[16..32], *b"\x03\0\0\0\0\0\0\0\xcd\xab\0\0\0\0\0\0");
+        assert_eq!(bytes[32..48], *b"\x0a\0\0\0\0\0\0\0\x2c\x01\0\0\0\0\0\0");
+        assert_eq!(bytes[48..64], *b"\x0dwarehouse/r17\0\0");
+        assert!(bytes[64..188].iter().all(|byte| *byte == 0));
+        assert_eq!(bytes[188..], crc32c::crc32c(&bytes[..188]).to_le_bytes());
+        assert_eq!(decode_segment_header(&bytes, name()), Some(300));
+    }
+
+    #[test]
+    fn golden_bytes_of_a_record() {
+        let bytes = record();
+        assert_eq!(bytes[..16], *b"MREC\x01\x02\0\0\x04\0\0\0\x05\0\0\0");
+        assert_eq!(bytes[16..32], *b"\x03\0\0\0\0\0\0\0\xcd\xab\0\0\0\0\0\0");
+        assert_eq!(bytes[32..56], *b"\x0b\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\x0a\0\0\0\0\0\0\0");
+        assert_eq!(bytes[56..72], *b"\xff\xff\xff\xff\xff\xff\xff\xff\x02\0\0\0\0\0\0\0");
+        assert_eq!(bytes[72..88], [9; 16]);
+        assert_eq!(bytes[88..92], crc32c::crc32c(b"body").to_le_bytes());
+        assert_eq!(bytes[92..96], crc32c::crc32c(&bytes[..92]).to_le_bytes());
+        assert_eq!(bytes[96..], *b"body");
+        assert_eq!(decode_record_header(&bytes, name()), Some(header()));
+    }
+
+    #[test]
+    fn a_record_of_another_segment_is_none_of_ours() {
+        let elsewhere = SegmentName { lane: Lane::Live, ..name() };
+        assert_eq!(decode_record_header(&record(), elsewhere), None);
+        let later = SegmentName { first: Seq(12), ..name() };
+        assert_eq!(decode_record_header(&record(), later), None);
+    }
+
+    #[test]
+    fn file_names_are_read_back_and_others_are_not_ours() {
+        assert_eq!(name().path(), "bulk/3-000000000000abcd-10.seg");
+        assert_eq!(SegmentName::parse(Lane::Bulk, "3-000000000000abcd-10.seg"), Some(name()));
+        for other in [
+            "3-abcd-10.seg",
+            "3-000000000000abcd-0.seg",
+            "3-000000000000abcd-10.seg.bak",
+            "notes.txt",
+            ".seg",
+        ] {
+            assert_eq!(SegmentName::parse(Lane::Bulk, other), None, "{other}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_bit_flip_is_found(bit in any::<prop::sample::Index>()) {
+            let mut bytes = record();
+            let bit = bit.index(bytes.len() * 8);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let read = decode_record_header(&bytes, name());
+            prop_assert!(read.is_none_or(|read| checked_body(&read, &bytes[RECORD_HEADER_BYTES..]).is_none()));
+        }
+    }
 }

@@ -18,12 +18,12 @@ use super::{
     disk::{Disk, DiskFile},
     error::OpenError,
     format::{
-        SEGMENT_FILE_BYTES_MAX, SEGMENT_HEADER_BYTES, SPOOL_VERSION, SegmentName, Version, encode_seal,
-        segment_version,
+        SEGMENT_FILE_BYTES_MAX, SEGMENT_HEADER_BYTES, SPOOL_VERSION, SegmentName, Version, segment_version,
     },
     index::{Index, IndexEntry, Standing},
     losses::losses_of,
     marker::{self, MARKER_PATH, MarkerRead},
+    seal::encode_seal,
     segment::{Loaded, Seal, Segment, read_seal, scan_file},
 };
 

@@ -13,22 +13,16 @@ use super::{
     disk::{Disk, DiskFile},
     format::{
         RECORD_HEADER_BYTES, RecordHeader, RecordKind, SEGMENT_FILE_BYTES_MAX, SegmentName, TRAILER_BYTES,
-        checked_body, decode_index, decode_record_header, decode_trailer,
+        checked_body, decode_record_header,
     },
     index::{Index, IndexEntry, SchemaEntry},
     scan::{Scan, SealedTotals, scan},
+    seal::{decode_index, decode_trailer},
 };
 
 /// One segment of this run of the agent, numbered as they were found and made: a later one has a greater id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SegmentId(pub(super) u64);
-
-impl SegmentId {
-    /// Returns the number, for a sender that knows segments only as an order.
-    pub fn number(self) -> u64 {
-        self.0
-    }
-}
+pub struct SegmentId(pub u64);
 
 /// What stays in memory of a segment.
 pub(super) struct Segment {

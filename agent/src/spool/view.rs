@@ -8,7 +8,12 @@ use muster_protocol::{
     message::HeldLane,
 };
 
-use super::{Spool, catalog::Catalog, segment::SegmentId};
+use super::{
+    Spool,
+    catalog::Catalog,
+    segment::{Segment, SegmentId},
+    writer::LaneWriter,
+};
 
 /// Consecutive accepted seqs in one segment, at least one of which is still to be delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,13 +59,13 @@ impl Spool {
 
     /// Returns how many accepted samples are held and not released.
     pub fn samples_held(&self) -> u64 {
-        self.site.shared.catalog().segments.values().map(|segment| segment.samples_held()).sum()
+        self.site.shared.catalog().segments.values().map(Segment::samples_held).sum()
     }
 
     /// Says whether nothing is held that is still to be delivered, and nothing waits for a sync.
     pub fn is_drained(&self) -> bool {
-        let dirty = self.lanes.iter().any(|lane| lane.is_dirty());
-        !dirty && self.site.shared.catalog().segments.values().all(|segment| segment.is_released())
+        let dirty = self.lanes.iter().any(LaneWriter::is_dirty);
+        !dirty && self.site.shared.catalog().segments.values().all(Segment::is_released)
     }
 
     /// Returns the size of all segments in bytes.

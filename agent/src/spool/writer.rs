@@ -16,9 +16,10 @@ use super::{
     disk::DiskFile,
     format::{
         RECORD_HEADER_BYTES, RecordHeader, RecordKind, SEGMENT_HEADER_BYTES, SEGMENT_RECORDS_MAX,
-        SEGMENT_SCHEMAS_MAX, SegmentName, encode_seal, encode_segment_header, put_record,
+        SEGMENT_SCHEMAS_MAX, SegmentName, encode_segment_header, put_record,
     },
     index::{Index, IndexEntry, SchemaEntry, Standing},
+    seal::encode_seal,
     segment::{Loaded, Segment, SegmentId},
     token::{Pending, Spooled},
 };
@@ -197,6 +198,7 @@ impl LaneWriter {
 }
 
 /// Where the lane stands when a record is written.
+#[derive(Clone, Copy)]
 struct Position {
     seq: Seq,
     running: u64,

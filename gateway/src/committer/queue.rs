@@ -112,7 +112,9 @@ impl Queue {
         let failed = std::mem::take(&mut state.entries);
         state.bytes = 0;
         drop(state);
-        failed.into_iter().for_each(|entry| (entry.done)(Err(CommitError::Failed)));
+        for entry in failed {
+            (entry.done)(Err(CommitError::Failed));
+        }
     }
 
     pub(super) fn bytes(&self) -> usize {

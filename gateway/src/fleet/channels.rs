@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use muster_protocol::{
     batch::{DecodedBatch, Group},
@@ -18,8 +18,8 @@ use super::{
 };
 
 /// The channels that a robot ever sent a value of, at most [`CHANNELS_MAX`].
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(from = "Stored", into = "Stored")]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(from = "Stored")]
 pub(super) struct Channels {
     slots: Vec<Channel>,
     by_name: BTreeMap<ChannelName, usize>,
@@ -29,10 +29,17 @@ pub(super) struct Channels {
     untracked: u64,
 }
 
-/// What a checkpoint holds.
-#[derive(Serialize, Deserialize)]
+/// What a checkpoint holds, as it is read.
+#[derive(Deserialize)]
 struct Stored {
     channels: BTreeMap<ChannelName, Channel>,
+    untracked: u64,
+}
+
+/// The same, as it is written: nothing is copied, because the committer waits.
+#[derive(Serialize)]
+struct Storing<'a> {
+    channels: BTreeMap<&'a ChannelName, &'a Channel>,
     untracked: u64,
 }
 
@@ -142,10 +149,8 @@ impl From<Stored> for Channels {
     }
 }
 
-impl From<Channels> for Stored {
-    fn from(channels: Channels) -> Self {
-        let slots = channels.slots;
-        let named = channels.by_name.into_iter().map(|(name, slot)| (name, slots[slot].clone())).collect();
-        Self { channels: named, untracked: channels.untracked }
+impl Serialize for Channels {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Storing { channels: self.iter().collect(), untracked: self.untracked }.serialize(serializer)
     }
 }

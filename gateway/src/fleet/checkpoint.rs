@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use muster_protocol::id::RobotId;
 
@@ -31,16 +31,27 @@ pub enum CheckpointError {
     },
 }
 
-#[derive(PartialEq, Serialize, Deserialize)]
+/// What a checkpoint holds, as it is read.
+#[derive(Deserialize)]
 struct Image {
     applied: Applied,
     robots: BTreeMap<RobotId, RobotState>,
 }
 
+/// A robot as it is written: locked only while it is.
+struct Locked(Arc<RwLock<RobotState>>);
+
+/// The same as [`Image`], as it is written: nothing is copied, because the committer waits.
+#[derive(Serialize)]
+struct Imaging {
+    applied: Applied,
+    robots: BTreeMap<RobotId, Locked>,
+}
+
 impl Fleet {
     /// Returns the state as bytes. Call it on the thread that applies, so that all robots are at the same offset.
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.image().encode()
+        self.imaging().encode()
     }
 
     /// Reads what [`Fleet::to_bytes`] returned.
@@ -59,24 +70,27 @@ impl Fleet {
         Ok(Self { robots: RwLock::new(robots.collect()), applied: Mutex::new(image.applied) })
     }
 
-    fn image(&self) -> Image {
-        let mut robots = BTreeMap::new();
-        self.visit(None, |id, state| {
-            robots.insert(id.clone(), state.clone());
-            true
-        });
-        Image { applied: self.applied.lock().unwrap_or_else(PoisonError::into_inner).clone(), robots }
+    fn imaging(&self) -> Imaging {
+        let robots = self.robots(None).into_iter().map(|(id, robot)| (id, Locked(robot))).collect();
+        Imaging { applied: self.applied.lock().unwrap_or_else(PoisonError::into_inner).clone(), robots }
     }
 }
 
-impl Image {
+impl Imaging {
     fn encode(&self) -> Vec<u8> {
         postcard::to_extend(self, vec![VERSION]).expect("the state has only lengths that postcard knows")
     }
 }
 
+impl Serialize for Locked {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).serialize(serializer)
+    }
+}
+
 impl PartialEq for Fleet {
+    /// Compares what is known of each robot, and which offsets it comes from.
     fn eq(&self, other: &Self) -> bool {
-        self.image() == other.image()
+        self.to_bytes() == other.to_bytes()
     }
 }

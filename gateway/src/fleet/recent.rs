@@ -1,11 +1,11 @@
 //! How often a channel speaks: the median gap between its last distinct times.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// The newest distinct times of a channel, newest first, at most [`TIMES_MAX`]. Which times those are does not depend
 /// on the order in which they came.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Packed", into = "Packed")]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "Packed")]
 pub(super) struct RecentTimes {
     times: Vec<i64>,
     median_gap: Option<u64>,
@@ -97,10 +97,10 @@ impl From<Packed> for RecentTimes {
     }
 }
 
-impl From<RecentTimes> for Packed {
-    fn from(recent: RecentTimes) -> Self {
-        let gaps = recent.times.windows(2).map(|pair| pair[0].abs_diff(pair[1])).collect();
-        Self { newest: recent.times.first().copied(), gaps }
+impl Serialize for RecentTimes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let gaps = self.times.windows(2).map(|pair| pair[0].abs_diff(pair[1])).collect();
+        Packed { newest: self.times.first().copied(), gaps }.serialize(serializer)
     }
 }
 

@@ -1,6 +1,11 @@
 //! `GET /v1/fleet`, `GET /v1/robots` and `GET /v1/robots/F/R`.
 
-use std::{cmp::Reverse, fmt, str::FromStr, sync::Arc};
+use std::{
+    cmp::Reverse,
+    fmt,
+    str::FromStr,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use axum::{
     extract::{Path, State},
@@ -16,7 +21,7 @@ use super::{
     query::{Query, wrong},
     view::{FleetCounts, Moment},
 };
-use crate::fleet::RobotState;
+use crate::fleet::{LiveLink, RobotState};
 
 /// Robots on a page when the request does not say.
 const PAGE_ROBOTS: usize = 100;
@@ -76,7 +81,7 @@ pub(super) async fn robot(
         let live = api.live.live(&id);
         let moment = Moment { now: api.clock.wall(), ints };
         let whole = {
-            let state = state.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let state = state.read().unwrap_or_else(PoisonError::into_inner);
             moment.whole(&id, &state, live.as_ref())
         };
         Ok(json_response(&whole))
@@ -93,7 +98,7 @@ pub(super) fn robot_id(fleet: &str, robot: &str) -> Result<RobotId, Problem> {
 }
 
 /// Finds a robot that the log names.
-pub(super) fn known_robot(api: &Api, id: &RobotId) -> Result<Arc<std::sync::RwLock<RobotState>>, Problem> {
+pub(super) fn known_robot(api: &Api, id: &RobotId) -> Result<Arc<RwLock<RobotState>>, Problem> {
     api.fleet.robot(id).ok_or_else(|| Problem::unknown_robot(id))
 }
 
@@ -156,28 +161,27 @@ impl Page {
         let next = (ids.len() > self.limit).then(|| ids[self.limit - 1].clone());
         ids.truncate(self.limit);
         let summary = |cursor: &Cursor| {
+            let live = api.live.live(&cursor.id);
             let state = api.fleet.robot(&cursor.id)?;
-            let state = state.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-            Some(moment.summary(&cursor.id, &state, api.live.live(&cursor.id).as_ref()))
+            let state = state.read().unwrap_or_else(PoisonError::into_inner);
+            Some(moment.summary(&cursor.id, &state, live.as_ref()))
         };
         (ids.iter().filter_map(summary).collect(), next)
     }
 
     /// Returns the ids after the cursor, at least one more than the page holds if there are more.
     fn ids(&self, api: &Api, now: WallTime) -> Vec<Cursor> {
-        let mut found = Vec::new();
         if self.sort == (Sort { field: Field::Id, descending: false }) {
-            api.fleet.visit(self.after.as_ref().map(|after| &after.id), |id, _| {
-                found.push(Cursor { key: 0, id: id.clone() });
-                found.len() <= self.limit
-            });
-            return found;
+            let after = self.after.as_ref().map(|after| &after.id);
+            let robots = api.fleet.robots(after).into_iter().take(self.limit + 1);
+            return robots.map(|(id, _)| Cursor { key: 0, id }).collect();
         }
-        api.fleet.visit(None, |id, state| {
-            let key = self.sort.key(api, (id, state), now);
-            found.push(Cursor { key, id: id.clone() });
-            true
-        });
+        let cursor = |(id, robot): (RobotId, Arc<RwLock<RobotState>>)| {
+            let live = api.live.live(&id);
+            let state = robot.read().unwrap_or_else(PoisonError::into_inner);
+            Cursor { key: self.sort.key(&state, live.as_ref(), now), id }
+        };
+        let found: Vec<Cursor> = api.fleet.robots(None).into_iter().map(cursor).collect();
         match (self.sort.field, self.sort.descending) {
             (Field::Id, true) => self.rest(found, |cursor| Reverse(cursor.id.clone())),
             (_, true) => self.rest(found, |cursor| (Reverse(cursor.key), cursor.id.clone())),
@@ -194,17 +198,16 @@ impl Page {
 }
 
 impl Sort {
-    fn key(self, api: &Api, (id, state): (&RobotId, &RobotState), now: WallTime) -> i64 {
-        let live = api.live.live(id);
+    fn key(self, state: &RobotState, live: Option<&LiveLink>, now: WallTime) -> i64 {
         let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-        let read = || state.read(now, live.as_ref());
+        let read = || state.read(now, live);
         match self.field {
             Field::Id => 0,
             Field::Health => read().health.level as i64,
             Field::LastHeard => read().link.last_heard.map_or(i64::MIN, |at| at.0),
             Field::Link => read().link.state as i64,
             Field::Lost => count(state.totals().lost_samples()),
-            Field::OnRobot => live.and_then(|live| live.backlog()).map_or(-1, |told| count(told.samples)),
+            Field::OnRobot => live.and_then(LiveLink::backlog).map_or(-1, |told| count(told.samples)),
             Field::Samples => count(state.totals().samples),
         }
     }

@@ -29,6 +29,7 @@ use crate::{
 };
 
 mod answers;
+mod stored;
 mod streams;
 
 const S: i64 = 1_000_000_000;
@@ -141,7 +142,6 @@ struct World {
 /// A server on a thread of its own; it ends when this is dropped.
 struct Server {
     address: SocketAddr,
-    api: Arc<Api>,
     _stop: tokio::sync::oneshot::Sender<()>,
 }
 
@@ -191,6 +191,10 @@ impl World {
     }
 
     fn serve(self) -> Server {
+        Server::start(Arc::new(self.api()))
+    }
+
+    fn api(self) -> Api {
         let fleet = Arc::new(Fleet::default());
         for (offset, envelope) in &self.log.records {
             let batch = match &envelope.body {
@@ -203,7 +207,7 @@ impl World {
             fleet.apply(*offset, envelope, batch.as_ref().map(|(batch, schema)| (batch, &**schema)));
         }
         let not_ready = self.not_ready;
-        let api = Arc::new(Api {
+        Api {
             fleet,
             log: Arc::new(self.log),
             live: Arc::new(self.live),
@@ -211,8 +215,7 @@ impl World {
             clock: Clock::new(),
             ready: Arc::new(move || not_ready.clone().map_or(Ok(()), Err)),
             version: "0.1.0",
-        });
-        Server::start(api)
+        }
     }
 }
 
@@ -222,7 +225,7 @@ impl Server {
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let service = router(api.clone());
+        let service = router(api);
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
@@ -234,7 +237,7 @@ impl Server {
             });
             runtime.shutdown_background();
         });
-        Self { address, api, _stop: stop }
+        Self { address, _stop: stop }
     }
 
     fn url(&self, path: &str) -> String {

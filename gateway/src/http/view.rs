@@ -1,5 +1,7 @@
 //! The state of the fleet and of its robots as JSON.
 
+use std::sync::PoisonError;
+
 use muster_protocol::{id::RobotId, sample::StampedBy, time::WallTime};
 use serde_json::{Map, Value, json};
 
@@ -36,8 +38,10 @@ impl FleetCounts {
     /// Counts all robots at `now`.
     pub(super) fn of(fleet: &Fleet, live: &dyn LiveLinks, now: WallTime) -> Self {
         let mut counts = Self::default();
-        fleet.visit(None, |id, state| {
-            let reading = state.read(now, live.live(id).as_ref());
+        for (id, robot) in fleet.robots(None) {
+            let live = live.live(&id);
+            let state = robot.read().unwrap_or_else(PoisonError::into_inner);
+            let reading = state.read(now, live.as_ref());
             counts.robots += 1;
             counts.up += u64::from(reading.link.state == LinkState::Up);
             counts.freshness += reading.freshness;
@@ -45,8 +49,7 @@ impl FleetCounts {
             counts.samples += state.totals().samples;
             counts.lost += state.totals().lost_samples();
             counts.on_robots += reading.backlog.map_or(0, |told| told.samples);
-            true
-        });
+        }
         counts
     }
 

@@ -2,7 +2,7 @@
 //! means durable.
 //!
 //! Frames of the agent and plain JSON of any client come in on the topics of CONTRACT.md. A PUBACK goes out when the
-//! gateway says that its message is handled durably, in the order of the PUBLISHes; a PINGRESP goes out at once. There
+//! gateway says that its message is handled durably, in the order of the `PUBLISHes`; a PINGRESP goes out at once. There
 //! are no retained messages, no kept sessions and no delivery between clients: this is no broker.
 //!
 //! ```text
@@ -16,6 +16,7 @@
 //! It never confirms what is not durable, never reads more from a client than the gateway can take, and never decides
 //! anything about the data.
 
+mod agent;
 mod alarm;
 mod connection;
 mod conversation;
@@ -52,10 +53,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use self::{
-    connection::{Connection, House},
-    seats::Seats,
-};
+use self::connection::{Connection, House};
 use super::port::Intake;
 
 /// Bounds and deadlines of the listener. [`Settings::default`] is what the gateway runs with.
@@ -63,7 +61,7 @@ use super::port::Intake;
 pub struct Settings {
     /// Most connections at once; more are closed at once.
     pub connections_max: usize,
-    /// Most PUBLISHes at QoS 1 of one connection that wait for their PUBACK; MQTT 5 clients are told.
+    /// Most `PUBLISHes` at `QoS` 1 of one connection that wait for their PUBACK; MQTT 5 clients are told.
     pub receive_max: u16,
     /// Largest packet in bytes; MQTT 5 clients are told.
     pub packet_bytes_max: u32,
@@ -124,12 +122,6 @@ pub struct Listener {
     numbers: AtomicU64,
 }
 
-impl Counters {
-    fn add(&self, counter: &AtomicU64) {
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
 impl Listener {
     /// Makes a listener that hands everything to `intake`.
     pub fn new(intake: Arc<dyn Intake>, settings: Settings) -> Self {
@@ -148,7 +140,12 @@ impl Listener {
 
     /// Serves a socket until `shutdown` resolves; then takes no more connections, confirms what is still being handled
     /// (up to [`Settings::drain_max`]), says goodbye and returns when every connection is closed.
-    pub async fn run(&self, socket: TcpListener, tls: Option<TlsAcceptor>, shutdown: impl Future<Output = ()>) {
+    pub async fn run(
+        &self,
+        socket: TcpListener,
+        tls: Option<TlsAcceptor>,
+        shutdown: impl Future<Output = ()>,
+    ) {
         let mut shutdown = pin!(shutdown);
         let (stop, stopped) = watch::channel(());
         let mut tasks = JoinSet::new();
@@ -176,7 +173,7 @@ impl Listener {
     fn admit(&self, address: SocketAddr) -> Option<OwnedSemaphorePermit> {
         let counters = &self.house.counters;
         if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
-            counters.add(&counters.connections);
+            count(&counters.connections);
             return Some(permit);
         }
         let refused = counters.too_many.fetch_add(1, Ordering::Relaxed) + 1;
@@ -205,13 +202,15 @@ impl Listener {
                 None => converse(stream, address, number, house, stopped).await,
                 Some(tls) => match shake_hands(&tls, stream, house.settings.connect_max).await {
                     Ok(stream) => converse(stream, address, number, house, stopped).await,
-                    Err(error) => tracing::warn!(peer = %address, "mqtt closed: TLS handshake failed: {error}"),
+                    Err(error) => {
+                        tracing::warn!(peer = %address, "mqtt closed: TLS handshake failed: {error}");
+                    }
                 },
             }
         };
         AssertUnwindSafe(life).catch_unwind().map(move |ended| {
             if ended.is_err() {
-                counters.add(&counters.panics);
+                count(&counters.panics);
                 tracing::error!(peer = %address, "mqtt closed: this connection hit a bug in the gateway; please report it");
             }
         })
@@ -237,6 +236,11 @@ async fn shake_hands(
         Ok(result) => result,
         Err(_) => Err(io::ErrorKind::TimedOut.into()),
     }
+}
+
+/// Counts one more. A figure for people: nothing is decided by it.
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
 }
 
 /// Pause after a failed accept, such as when there are no file descriptors left: it does not spin.

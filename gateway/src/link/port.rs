@@ -374,7 +374,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_does_not_read_is_dropped_at_either_bound() {
-        for (frames, body) in [(OUTBOX_FRAMES_MAX, 1), (OUTBOX_BYTES_MAX / 1024, 1024)] {
+        for (frames, body) in [(OUTBOX_FRAMES_MAX, 1), (OUTBOX_BYTES_MAX / 8192, 8192)] {
             let (outbox, mut outlet) = outbox();
             for _ in 0..frames {
                 outbox.send(ack(body)).unwrap();

@@ -31,7 +31,7 @@ pub fn count_cell(answer: &Value, pointer: &str) -> Cell {
 pub fn trouble_cell(answer: &Value, pointer: &str) -> Cell {
     match number(answer, pointer) {
         Some(0) | None => count_cell(answer, pointer),
-        Some(count) => Cell::toned(times::count(count), Tone::Bad),
+        Some(count) => Cell::figure(times::count(count)).with_tone(Tone::Bad),
     }
 }
 

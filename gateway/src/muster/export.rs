@@ -98,7 +98,9 @@ pub fn run(client: &Client, order: &Order, log: LogFormat) -> Result<Outcome, Fa
     if let Target::File(file, _) = &order.target {
         log.say(Level::Info, &format!("{} samples in {}", count(samples), file.display()));
     }
-    Ok(outcome(&state, &query, log))
+    let Some(loss) = known_loss(&state, &query) else { return Ok(Outcome::Done) };
+    log.say(Level::Warn, &loss);
+    Ok(Outcome::DoneWithLoss)
 }
 
 impl Target {
@@ -160,18 +162,10 @@ fn part_of(file: &Path) -> PathBuf {
 }
 
 /// Says what the gateway knows to be lost: the export is whole, the robot's record is not.
-fn outcome(state: &Value, query: &Query, log: LogFormat) -> Outcome {
-    let lost = number(state, "/loss/samples").unwrap_or(0);
-    if lost == 0 || is_before(state, query) {
-        return Outcome::Done;
-    }
-    let reasons = counts(state, "/loss/by_reason", &[]);
-    let lost = count(lost);
-    log.say(
-        Level::Warn,
-        &format!("{lost} samples of this robot were lost before they were stored ({reasons})"),
-    );
-    Outcome::DoneWithLoss
+fn known_loss(state: &Value, query: &Query) -> Option<String> {
+    let lost = number(state, "/loss/samples").filter(|lost| *lost > 0 && !is_before(state, query))?;
+    let (lost, reasons) = (count(lost), counts(state, "/loss/by_reason", &[]));
+    Some(format!("{lost} samples of this robot were lost before they were stored ({reasons})"))
 }
 
 /// Tells whether every loss was reported before the time that the export starts at.
@@ -203,13 +197,13 @@ mod tests {
     fn a_loss_before_the_export_is_not_its_loss() {
         let state =
             serde_json::json!({"loss": {"samples": 5, "last_at": 100, "by_reason": {"spool_full": 5}}});
-        let outcome = |from: Option<&str>| {
+        let known = |from: Option<&str>| {
             let query = from.map(|from| ("from", from.to_owned())).into_iter().collect();
-            outcome(&state, &query, LogFormat::Human)
+            known_loss(&state, &query)
         };
-        assert_eq!(outcome(None), Outcome::DoneWithLoss);
-        assert_eq!(outcome(Some("100")), Outcome::DoneWithLoss);
-        assert_eq!(outcome(Some("101")), Outcome::Done);
+        assert!(known(None).is_some_and(|told| told.contains("5 samples") && told.contains("spool full")));
+        assert!(known(Some("100")).is_some());
+        assert_eq!(known(Some("101")), None);
     }
 
     #[test]

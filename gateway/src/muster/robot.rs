@@ -66,7 +66,7 @@ fn lines(state: &Value) -> Vec<(&'static str, Cell)> {
 fn link_line(state: &Value, link: &str) -> String {
     let mut line = link.to_owned();
     for (word, pointer) in [("over", "/link/transport"), ("from", "/link/address")] {
-        if let Some(told) = text(state, pointer) {
+        if let Some(told) = text(state, pointer).filter(|told| !told.is_empty()) {
             line = format!("{line} {word} {told}");
         }
     }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    answer::{FRESHNESS, HEALTH, LINKS, counts, number, trouble_cell},
+    answer::{FRESHNESS, HEALTH, LINKS, counts, number},
     table::{Cell, Look, Sheet, Tone},
     times,
 };
@@ -34,13 +34,21 @@ fn lines(url: &str, fleet: &Value) -> Vec<(&'static str, Cell)> {
         ("gateway", Cell::new(url)),
         ("robots", Cell::new(robots)),
         ("link", Cell::toned(counts(fleet, "/link", &LINKS), if down > 0 { Tone::Bad } else { Tone::Good })),
-        ("freshness", Cell::new(format!("{} of all channels", counts(fleet, "/freshness", &FRESHNESS)))),
+        ("channels", Cell::new(counts(fleet, "/freshness", &FRESHNESS))),
         ("health", Cell::new(counts(fleet, "/health", &HEALTH))),
         ("samples", Cell::new(format!("{stored} stored{rate}"))),
         ("on robots", Cell::new(number(fleet, "/on_robots").map_or_else(|| "-".to_owned(), times::count))),
-        ("lost", trouble_cell(fleet, "/loss/samples")),
+        ("lost", lost(fleet)),
         ("log", Cell::new(log(fleet))),
     ]
+}
+
+fn lost(fleet: &Value) -> Cell {
+    match number(fleet, "/loss/samples") {
+        None => Cell::none(),
+        Some(0) => Cell::new("nothing"),
+        Some(lost) => Cell::toned(format!("{} samples", times::count(lost)), Tone::Bad),
+    }
 }
 
 fn log(fleet: &Value) -> String {
@@ -88,11 +96,11 @@ mod tests {
                 "http://gw",
                 "5",
                 "4 up, 1 down",
-                "80 fresh, 3 stale of all channels",
+                "80 fresh, 3 stale",
                 "5 ok",
                 "1,234,567 stored, 3000/s now",
                 "3,120",
-                "0",
+                "nothing",
                 "offsets 1 to 899"
             ]
         );

@@ -69,6 +69,12 @@ impl Cell {
         Self { align: CellAlignment::Right, ..Self::new(text) }
     }
 
+    /// Gives the cell a tone.
+    #[must_use]
+    pub fn with_tone(self, tone: Tone) -> Self {
+        Self { tone, ..self }
+    }
+
     /// Makes the cell for what is not known.
     pub fn none() -> Self {
         Self::toned("-", Tone::Dim)

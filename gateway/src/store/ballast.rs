@@ -55,7 +55,7 @@ impl Ballast {
 
     fn write(&self, disk: &dyn Disk) -> io::Result<()> {
         let mut file = File::create(&self.path)?;
-        let chunk = [0x5a; CHUNK_BYTES]; // not zeros: some file systems store those without room
+        let chunk = vec![0x5a; CHUNK_BYTES]; // not zeros: some file systems store those without room
         let mut left = self.bytes;
         while left > 0 {
             let now = usize::try_from(left).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);

@@ -58,7 +58,9 @@ pub(super) fn encode(tally: &Tally) -> Vec<u8> {
         let mut sorted = robot.entries.clone();
         sorted.sort_unstable();
         let start = sections.len();
-        sorted.iter().for_each(|entry| put(&mut sections, entry));
+        for entry in &sorted {
+            put(&mut sections, entry);
+        }
         let longest = sorted.iter().map(|entry| entry.t_max.0.abs_diff(entry.t_min.0)).max().unwrap_or(0);
         let entries = u32::try_from(sorted.len()).expect("a partition has fewer records");
         let crc = crc32c::crc32c(&sections[start..]);

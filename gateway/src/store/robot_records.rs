@@ -43,10 +43,7 @@ impl RobotRecords {
     /// Looks up more offsets in the index of the next partition; `false` at the end of what is committed.
     fn look_up(&mut self) -> Result<bool, ReadError> {
         let at = self.looked_to.next();
-        let located = match self.locate(at)? {
-            Some(located) => located,
-            None => return Ok(false),
-        };
+        let Some(located) = self.locate(at)? else { return Ok(false) };
         let (found, looked_to) = match located.partition.state() {
             _ if at >= located.end => (Vec::new(), None),
             State::Open(open) => {

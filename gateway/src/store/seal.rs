@@ -33,6 +33,8 @@ pub(super) struct Housekeeping {
 enum Job {
     Seal(Arc<Partition>),
     Retain,
+    #[cfg(test)]
+    Answer(SyncSender<()>),
 }
 
 /// Most jobs that wait. A committer that rolls faster than partitions are sealed waits for the oldest.
@@ -58,6 +60,14 @@ impl Housekeeping {
         }
     }
 
+    /// Waits until everything that was handed over is done.
+    #[cfg(test)]
+    pub(super) fn settle(&self) {
+        let (answer, answered) = sync_channel(1);
+        self.hand_over(Job::Answer(answer));
+        answered.recv().unwrap();
+    }
+
     fn hand_over(&self, job: Job) {
         if self.jobs.as_ref().is_none_or(|jobs| jobs.send(job).is_err()) {
             tracing::error!(
@@ -81,6 +91,11 @@ fn run(shared: &Shared, jobs: &Receiver<Job>) {
         let done = match job {
             Job::Seal(partition) => seal(shared, &partition).and_then(|()| shared.retain()),
             Job::Retain => shared.retain(),
+            #[cfg(test)]
+            Job::Answer(answer) => {
+                answer.send(()).unwrap();
+                Ok(())
+            }
         };
         if let Err(error) = done {
             tracing::error!(%error, "the store's housekeeping failed; the next start repeats it");

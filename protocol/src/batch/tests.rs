@@ -323,6 +323,40 @@ fn rows_that_no_batch_may_hold_are_refused_and_change_nothing() {
     assert!(builder.finish(&schema(1), CLOCK).is_empty());
 }
 
+/// A batch of constants that claims much in a few bytes: this many rows in one group of this many fields.
+fn claim(rows: u32, samples: u32, fields: usize) -> Result<DecodedBatch, BatchError> {
+    use crate::column::reader::{put_count, put_signed_varint};
+    let schema = schema(1);
+    let (t_min, t_max) = (WallTime(0), WallTime(0));
+    let info = BatchInfo { schema: schema.hash(), rows, samples, t_min, t_max, clock: CLOCK };
+    let constant_int = [0x21, 1, 0];
+    let mut body = vec![1];
+    body.extend(constant_int);
+    put_count(&mut body, fields);
+    (0..fields).for_each(|field| put_signed_varint(&mut body, if field == 0 { 0 } else { -1 }));
+    body.extend(constant_int);
+    body.extend([0x01, 1, 0]);
+    (0..fields).for_each(|_| body.extend(constant_int));
+    let mut bytes = Vec::new();
+    head::encode(&info, &mut bytes);
+    packed::pack(&body, &mut bytes);
+    decode(&bytes, &schema)
+}
+
+#[test]
+fn a_few_bytes_make_no_more_samples_than_the_limit() {
+    assert_eq!(claim(32_768, 131_072, 4).unwrap().samples().count(), BATCH_SAMPLES_MAX);
+    let too_many = |what, found, max| ReadError::TooMany { what, found, max };
+    let refused = |result: Result<DecodedBatch, BatchError>, why| {
+        assert_eq!(result.unwrap_err(), BatchError::Read(why));
+    };
+    refused(claim(32_768, 131_072, 5), too_many("fields of a group", 5, 4));
+    refused(claim(32_769, 131_072, 3), too_many("rows", 32_769, BATCH_ROWS_MAX));
+    refused(claim(32_768, 131_073, 4), too_many("samples", 131_073, BATCH_SAMPLES_MAX));
+    assert_eq!(claim(10, 40, 3).unwrap_err(), BatchError::WrongSamples { announced: 40 });
+    assert_eq!(claim(10, 9, 1).unwrap_err(), BatchError::NoSamples { rows: 10, samples: 9 });
+}
+
 #[test]
 fn a_batch_of_another_schema_is_refused() {
     let rows = [(WallTime(0), StampedBy::Agent, vec![(0, Value::Int(1))])];

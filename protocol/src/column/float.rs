@@ -10,14 +10,15 @@ pub(super) fn encode(values: &[f64], out: &mut Vec<u8>) -> Codec {
         return Codec::Constant;
     }
     let plain = 8 * 8 * values.len();
+    let worth_it = plain - plain / WORTH_PART;
     let xor = xor::cost(values);
-    let decimals = decimal::Decimals::find(values).filter(|found| found.cost() < xor.min(plain));
+    let decimals = decimal::Decimals::find(values).filter(|found| found.cost() < xor.min(worth_it));
     match decimals {
         Some(found) => {
             found.encode(out);
             Codec::Decimal
         }
-        None if xor < plain => {
+        None if xor < worth_it => {
             xor::encode(values, out);
             Codec::Xor
         }
@@ -45,3 +46,6 @@ pub(super) fn decode(
     };
     Ok(Some(values))
 }
+
+/// What a codec has to save before it is worth its time. Noise has a zero byte here and there.
+const WORTH_PART: usize = 32;

@@ -217,6 +217,14 @@ fn a_refusal_names_the_place_and_the_remedy() {
 }
 
 #[test]
+fn nesting_below_an_unknown_key_is_skipped_without_recursion() {
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    assert_eq!(fields(&format!(r#"{{"x":{deep},"ch":"c","v":1}}"#)), [field("c", Value::Int(1))]);
+    assert_eq!(kind(&format!(r#"{{"sync":{deep}}}"#)), "bad_sync");
+    assert_eq!(kind(&format!(r#"{{"t":{deep},"ch":"c","v":1}}"#)), "bad_t");
+}
+
+#[test]
 fn a_refused_line_leaves_nothing_behind() {
     let mut parser = Parser::default();
     assert!(parser.parse_line(br#"{"v":{"a":1,"b":[1,2,}"#).is_err());

@@ -1,15 +1,7 @@
 //! One connection: the bytes and the waiting around a [`Conversation`]. [`Connection::next`] picks what happened,
 //! [`Connection::apply`] says what follows.
 
-use std::{
-    future::pending,
-    io,
-    net::SocketAddr,
-    ops::ControlFlow,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-    time::Duration,
-};
+use std::{future::pending, io, net::SocketAddr, ops::ControlFlow, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use futures_util::FutureExt;
@@ -20,16 +12,16 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use muster_protocol::{frame::Frame, id::RobotId, message};
+use muster_protocol::{id::RobotId, message};
 
-use crate::link::port::{
-    AgentSession, Closed, Intake, Outgoing, Outlet, Peer, Ticket, Transport, Unhandled, outbox,
-};
+use crate::link::port::{Closed, Intake, Outgoing, Peer, Ticket, Transport, Unhandled, outbox};
 
 use super::{
     Counters, Settings,
+    agent::{Agent, outgoing},
     alarm::Alarm,
-    conversation::{Bounds, Conversation, Delivery, Heard, Message, OUTPUT_BYTES_MAX},
+    conversation::{Conversation, Delivery, Heard, Message, OUTPUT_BYTES_MAX},
+    count,
     ending::{Ending, Refused},
     promises::{Promise, Promises, Puback},
     seats::{Seat, Seats},
@@ -73,12 +65,6 @@ struct Alarms {
     connected: bool,
 }
 
-/// The agent's session, and what it wants sent.
-struct Agent {
-    session: Option<Box<dyn AgentSession>>,
-    outlet: Outlet,
-}
-
 enum Happened {
     Read(io::Result<usize>),
     Wrote(io::Result<()>),
@@ -92,14 +78,15 @@ enum Happened {
 }
 
 impl<S: AsyncRead + AsyncWrite> Connection<S> {
-    pub(super) fn new(stream: S, address: SocketAddr, number: u64, house: Arc<House>, shutdown: watch::Receiver<()>) -> Self {
+    pub(super) fn new(
+        stream: S,
+        address: SocketAddr,
+        number: u64,
+        house: Arc<House>,
+        shutdown: watch::Receiver<()>,
+    ) -> Self {
         let (reader, writer) = tokio::io::split(stream);
         let settings = &house.settings;
-        let bounds = Bounds {
-            receive_max: settings.receive_max,
-            packet_bytes_max: settings.packet_bytes_max,
-            silence_max: settings.silence_max,
-        };
         let alarms = Alarms {
             silence: Alarm::new(settings.connect_max),
             stall: Alarm::new(settings.stall_max),
@@ -113,7 +100,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
             writer,
             unflushed: false,
             input: BytesMut::new(),
-            conversation: Conversation::new(bounds, number),
+            conversation: Conversation::new(house.settings, number),
             promises: Promises::default(),
             agent: None,
             seat: None,
@@ -140,7 +127,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
             }
         }
         self.log(&ending);
-        if let Some(agent) = &mut self.agent {
+        if let Some(mut agent) = self.agent.take() {
             agent.close(ending.closed());
         }
         if let Ending::NotHandled(Unhandled::Busy | Unhandled::DiskFull) = ending {
@@ -178,11 +165,15 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
 
     fn apply(&mut self, happened: Happened) -> ControlFlow<Ending> {
         match happened {
-            Happened::Read(Ok(0)) => return ControlFlow::Break(Ending::Lost(io::ErrorKind::UnexpectedEof.into())),
+            Happened::Read(Ok(0)) => {
+                return ControlFlow::Break(Ending::Lost(io::ErrorKind::UnexpectedEof.into()));
+            }
             Happened::Read(Ok(_)) if self.alarms.connected => self.alarms.silence.restart(),
             Happened::Read(Ok(_)) => {}
-            Happened::Wrote(Ok(_)) => self.alarms.stall.restart(),
-            Happened::Read(Err(error)) | Happened::Wrote(Err(error)) => return ControlFlow::Break(Ending::Lost(error)),
+            Happened::Wrote(Ok(())) => self.alarms.stall.restart(),
+            Happened::Read(Err(error)) | Happened::Wrote(Err(error)) => {
+                return ControlFlow::Break(Ending::Lost(error));
+            }
             Happened::Handled(puback, result) => self.all_handled(puback, result)?,
             Happened::Outgoing(outgoing) => self.send_all(outgoing)?,
             Happened::Silent => return ControlFlow::Break(self.silent()),
@@ -213,7 +204,8 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
                     self.sit_down();
                     let bytes = message.bytes();
                     let ticket = self.take(message);
-                    let puback = packet_id.map(|packet_id| Puback { packet_id, reason: PubackReasonCode::Success });
+                    let puback =
+                        packet_id.map(|packet_id| Puback { packet_id, reason: PubackReasonCode::Success });
                     self.promises.push(Promise { ticket, puback, bytes });
                 }
                 Heard::Refused(refused, packet_id) => self.refuse(&refused, packet_id),
@@ -235,12 +227,12 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         let counters = &self.house.counters;
         match (message, &mut self.agent) {
             (Message::Json(payload), _) => {
-                counters.add(&counters.json);
+                count(&counters.json);
                 let robot = self.conversation.robot().expect("a message is heard on a robot's topic only");
                 self.house.intake.json(robot, payload)
             }
             (Message::Hello(frame), agent) => {
-                counters.add(&counters.frames);
+                count(&counters.frames);
                 let peer = Peer {
                     transport: Transport::Mqtt,
                     address: self.address,
@@ -248,10 +240,10 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
                 };
                 let (outbox, outlet) = outbox();
                 let session = self.house.intake.open(peer, outbox);
-                agent.insert(Agent { session: Some(session), outlet }).handle(frame)
+                agent.insert(Agent::new(session, outlet)).handle(frame)
             }
             (Message::Frame(frame), Some(agent)) => {
-                counters.add(&counters.frames);
+                count(&counters.frames);
                 agent.handle(frame)
             }
             (Message::Frame(_), None) => unreachable!("the conversation lets no frame pass before a Hello"),
@@ -263,7 +255,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
             Refused::NotAuthorized { .. } => PubackReasonCode::NotAuthorized,
             Refused::NoSuchTopic { .. } => PubackReasonCode::TopicNameInvalid,
         };
-        self.house.counters.add(&self.house.counters.refused_topics);
+        count(&self.house.counters.refused_topics);
         if self.refusals == 0 {
             // One line for a client that repeats it with every message.
             tracing::warn!(peer = %self.address, client = self.conversation.client_id(), "mqtt refused: {refused}");
@@ -297,7 +289,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
     fn send_all(&mut self, outgoing: Outgoing) -> ControlFlow<Ending> {
         self.send(outgoing)?;
         while self.conversation.delivery() == Delivery::Open
-            && let Some(outgoing) = self.agent.as_mut().and_then(|agent| agent.outlet.poll_next())
+            && let Some(outgoing) = self.agent.as_mut().and_then(Agent::poll_next)
         {
             self.send(outgoing)?;
         }
@@ -321,7 +313,11 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
 
     fn silent(&self) -> Ending {
         let after = self.alarms.silence.after();
-        if self.alarms.connected { Ending::Silent { silence: after } } else { Ending::NoConnect { within: after } }
+        if self.alarms.connected {
+            Ending::Silent { silence: after }
+        } else {
+            Ending::NoConnect { within: after }
+        }
     }
 
     /// Confirms what was heard before the end, in order, as it is handled, and sends what the session still has.
@@ -334,7 +330,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
             self.write_out().await.map_err(Ending::Lost)?;
         }
         while self.conversation.delivery() == Delivery::Open
-            && let Some(Outgoing::Frame(frame)) = self.agent.as_mut().and_then(|agent| agent.outlet.poll_next())
+            && let Some(Outgoing::Frame(frame)) = self.agent.as_mut().and_then(Agent::poll_next)
         {
             self.conversation.deliver(&frame)?;
         }
@@ -351,7 +347,18 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         self.conversation.end(ending);
         let goodbye = async {
             self.writer.write_all_buf(self.conversation.output()).await?;
-            self.writer.shutdown().await
+            self.writer.shutdown().await?;
+            if ending.closed() == Closed::ByPeer {
+                return Ok(());
+            }
+            // Closing over unread input would reset the connection, and the client would lose the goodbye.
+            loop {
+                self.input.clear();
+                self.input.reserve(READ_BYTES);
+                if self.reader.read_buf(&mut self.input).await? == 0 {
+                    return io::Result::Ok(());
+                }
+            }
         };
         // The connection is over either way; a client that does not read its last bytes loses them.
         let _ = timeout(PART_MAX, goodbye).await;
@@ -361,36 +368,10 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         let robot = self.conversation.robot().map_or("", RobotId::as_str);
         let client = self.conversation.client_id();
         if ending.is_fault() {
-            self.house.counters.add(&self.house.counters.faults);
+            count(&self.house.counters.faults);
             tracing::warn!(peer = %self.address, client, robot, "mqtt closed: {ending}");
         } else {
             tracing::info!(peer = %self.address, client, robot, "mqtt closed: {ending}");
-        }
-    }
-}
-
-impl Agent {
-    fn handle(&mut self, frame: Frame) -> Ticket {
-        match &mut self.session {
-            Some(session) => session.handle_frame(frame),
-            None => Ticket::done(Err(Unhandled::Stopping)),
-        }
-    }
-
-    fn close(&mut self, why: Closed) {
-        if let Some(session) = self.session.take() {
-            session.closed(why);
-        }
-    }
-}
-
-impl Drop for Agent {
-    /// Reached with a session only when the connection's task panicked or was cancelled.
-    fn drop(&mut self) {
-        // A second panic here would end the process.
-        let closed = catch_unwind(AssertUnwindSafe(|| self.close(Closed::Failed)));
-        if closed.is_err() {
-            tracing::error!("a session panicked while it was closed after a panic; its robot may still show as connected");
         }
     }
 }
@@ -405,7 +386,11 @@ impl Message {
 }
 
 /// Writes what there is, and flushes when there is no more. Cancel-safe.
-async fn write(writer: &mut (impl AsyncWrite + Unpin), output: &mut BytesMut, unflushed: &mut bool) -> io::Result<()> {
+async fn write(
+    writer: &mut (impl AsyncWrite + Unpin),
+    output: &mut BytesMut,
+    unflushed: &mut bool,
+) -> io::Result<()> {
     if output.is_empty() {
         writer.flush().await?;
         *unflushed = false;
@@ -418,15 +403,6 @@ async fn write(writer: &mut (impl AsyncWrite + Unpin), output: &mut BytesMut, un
     Ok(())
 }
 
-/// Waits for what the agent's session wants, as far as the client can take it.
-async fn outgoing(agent: Option<&mut Agent>, delivery: Delivery) -> Outgoing {
-    match (agent, delivery) {
-        (None, _) => pending().await,
-        (Some(agent), Delivery::Open) => agent.outlet.next().await,
-        (Some(agent), Delivery::NotSubscribed | Delivery::Full) => agent.outlet.ended().await,
-    }
-}
-
 async fn evicted(seat: Option<&Seat>) {
     match seat {
         Some(seat) => seat.evicted().await,
@@ -437,5 +413,5 @@ async fn evicted(seat: Option<&Seat>) {
 /// Read at once: a few packets of samples, and little memory for a quiet connection.
 const READ_BYTES: usize = 8 * 1024;
 
-/// Longest wait for the client to take the last bytes.
+/// Longest wait for the client to take the last bytes and to close.
 const PART_MAX: Duration = Duration::from_secs(2);

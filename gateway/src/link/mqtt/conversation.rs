@@ -25,6 +25,7 @@ use muster_protocol::{
 };
 
 use super::{
+    Settings,
     ending::{CLIENT_ID_BYTES_MAX, Ending, Refused},
     incoming::{Connect, Incoming, Publish},
     packets::{self, Welcome},
@@ -32,21 +33,10 @@ use super::{
     topics::{self, Leaf, TopicError},
 };
 
-/// What a connection may use, as the client of MQTT 5 is told.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
-    /// Most PUBLISHes at QoS 1 that may wait for their PUBACK, in either direction.
-    pub(super) receive_max: u16,
-    /// Largest packet.
-    pub(super) packet_bytes_max: u32,
-    /// Longest silence of a client that wants no keep-alive.
-    pub(super) silence_max: Duration,
-}
-
 /// The state machine of one connection.
 pub(super) struct Conversation {
     mqtt: Connection<Server>,
-    bounds: Bounds,
+    settings: Settings,
     stage: Stage,
     /// Names a client that brought no name.
     number: u64,
@@ -59,7 +49,10 @@ pub(super) struct Conversation {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    AwaitsConnect,
+    /// Nothing has come.
+    Silent,
+    /// A CONNECT has begun.
+    Connecting,
     /// Connected; before the agent's Hello, if one speaks here at all.
     Connected,
     /// Connected, and an agent has said Hello.
@@ -80,7 +73,7 @@ pub(super) enum Heard {
     },
     /// The client confirmed a frame.
     Confirmed,
-    /// A message to handle; at QoS 1 its packet id has to be confirmed.
+    /// A message to handle; at `QoS` 1 its packet id has to be confirmed.
     Message(Message, Option<u16>),
     /// A message that was refused; its packet id has to be confirmed with the reason, in its turn.
     Refused(Refused, u16),
@@ -112,15 +105,15 @@ pub(super) enum Delivery {
 
 impl Conversation {
     /// Starts with nothing heard. `number` is unique among the connections of the process.
-    pub(super) fn new(bounds: Bounds, number: u64) -> Self {
-        let options = ConnectionOptions::new().maximum_packet_size_recv(bounds.packet_bytes_max);
+    pub(super) fn new(settings: Settings, number: u64) -> Self {
+        let options = ConnectionOptions::new().maximum_packet_size_recv(settings.packet_bytes_max);
         let mut mqtt = Connection::with_options(Version::Undetermined, options);
         mqtt.set_auto_pub_response(false);
         mqtt.set_auto_ping_response(true);
         Self {
             mqtt,
-            bounds,
-            stage: Stage::AwaitsConnect,
+            settings,
+            stage: Stage::Silent,
             number,
             client_id: String::new(),
             robot: None,
@@ -152,6 +145,13 @@ impl Conversation {
 
     /// Takes at most one packet off the input. Takes at least one byte if there is any.
     pub(super) fn handle_input(&mut self, input: &mut BytesMut) -> Heard {
+        if let (Stage::Silent, Some(&first)) = (self.stage, input.first()) {
+            if first != CONNECT {
+                input.clear();
+                return Heard::Ended(Ending::NotMqtt { first });
+            }
+            self.stage = Stage::Connecting;
+        }
         let mut cursor = Cursor::new(&input[..]);
         let events = self.mqtt.recv(&mut cursor);
         let taken = usize::try_from(cursor.position()).unwrap_or(input.len());
@@ -220,7 +220,7 @@ impl Conversation {
     fn unconfirmed_max(&self) -> u16 {
         let granted = self.mqtt.get_receive_maximum_vacancy_for_send();
         let vacancy = granted.unwrap_or(u16::MAX).saturating_add(self.unconfirmed);
-        vacancy.min(self.bounds.receive_max)
+        vacancy.min(self.settings.receive_max)
     }
 
     /// Sends what the library lets pass; it refuses only where the connection is closed or the client takes less.
@@ -234,7 +234,9 @@ impl Conversation {
         let mut heard = Ok(None);
         for event in events {
             match event {
-                Event::RequestSendPacket { packet, .. } => self.output.extend_from_slice(&packet.to_continuous_buffer()),
+                Event::RequestSendPacket { packet, .. } => {
+                    self.output.extend_from_slice(&packet.to_continuous_buffer());
+                }
                 Event::NotifyPacketReceived(packet) if heard.is_ok() => heard = Ok(Some(packet)),
                 Event::NotifyError(error) if heard.is_ok() => heard = Err(error),
                 // Closing goes with an error or follows from the packet; time is kept by the caller.
@@ -305,17 +307,17 @@ impl Conversation {
 
     fn accept(&mut self, connect: Connect) -> Heard {
         let assigned = connect.client_id.is_empty().then(|| format!("client-{}", self.number));
-        let bound = u16::try_from(self.bounds.silence_max.as_secs()).unwrap_or(u16::MAX);
+        let bound = u16::try_from(self.settings.silence_max.as_secs()).unwrap_or(u16::MAX);
         // Only MQTT 5 lets the server set the keep-alive; in 3.1.1 a client without one is bounded without being told.
         let can_set = self.version() == Version::V5_0 && bound > 0;
         let keep_alive = (can_set && !(1..=bound).contains(&connect.keep_alive)).then_some(bound);
         let silence_max = match keep_alive.unwrap_or(connect.keep_alive) {
-            0 => self.bounds.silence_max,
+            0 => self.settings.silence_max,
             seconds => Duration::from_millis(u64::from(seconds) * 1500),
         };
         let welcome = Welcome {
-            receive_max: self.bounds.receive_max,
-            packet_bytes_max: self.bounds.packet_bytes_max,
+            receive_max: self.settings.receive_max,
+            packet_bytes_max: self.settings.packet_bytes_max,
             keep_alive,
             client_id: assigned.clone(),
         };
@@ -380,6 +382,9 @@ impl Conversation {
         Ok((Message::Hello(frame), packet_id))
     }
 }
+
+/// The first byte of every connection (MQTT 5, 3.1.1).
+const CONNECT: u8 = 0x10;
 
 /// Output at which no more frames are taken from the session and no more input is handled: a few socket buffers.
 pub(super) const OUTPUT_BYTES_MAX: usize = 64 * 1024;

@@ -27,6 +27,12 @@ pub(super) enum Ending {
         /// How long was waited.
         within: Duration,
     },
+    /// Another protocol speaks.
+    #[error("the first byte is {first:#04x}, which is not an MQTT CONNECT{}", hint(*first))]
+    NotMqtt {
+        /// The first byte.
+        first: u8,
+    },
     /// Nothing came for longer than the keep-alive allows.
     #[error("nothing came for {silence:?}, longer than the keep-alive allows")]
     Silent {
@@ -66,7 +72,7 @@ pub(super) enum Ending {
     /// A packet that has no place here.
     #[error("unexpected {0}")]
     Unexpected(&'static str),
-    /// QoS 2.
+    /// `QoS` 2.
     #[error("a PUBLISH at QoS 2; publish at QoS 1, whose PUBACK means durable here")]
     QosTwo,
     /// A topic that the client may not use.
@@ -137,8 +143,6 @@ impl Ending {
     /// The reason code of a DISCONNECT to a client that speaks MQTT 5; `None` where none may or need be sent.
     pub(super) fn code(&self) -> Option<Code> {
         Some(match self {
-            Self::ByPeer | Self::Lost(_) | Self::NoConnect { .. } => return None,
-            Self::Version | Self::ClientId { .. } | Self::Authentication => return None,
             Self::Silent { .. } => Code::KeepAliveTimeout,
             Self::SlowReader => Code::UnspecifiedError,
             Self::Superseded => Code::SessionTakenOver,
@@ -153,6 +157,16 @@ impl Ending {
             Self::Refused(Refused::NoSuchTopic { .. }) => Code::TopicNameInvalid,
             Self::Frame { .. } => Code::PayloadFormatInvalid,
             Self::ClientPacketSize { .. } => Code::ImplementationSpecificError,
+            // Nobody listens, or a CONNACK has said what there is to say.
+            Self::ByPeer
+            | Self::Lost(_)
+            | Self::NoConnect { .. }
+            | Self::NotMqtt { .. }
+            | Self::Version
+            | Self::ClientId { .. }
+            | Self::Authentication => {
+                return None;
+            }
         })
     }
 
@@ -180,13 +194,24 @@ impl Ending {
     pub(super) fn is_fault(&self) -> bool {
         !matches!(
             self.closed(),
-            Closed::ByPeer | Closed::Lost | Closed::Silent | Closed::Superseded | Closed::Shutdown | Closed::BySession
+            Closed::ByPeer
+                | Closed::Lost
+                | Closed::Silent
+                | Closed::Superseded
+                | Closed::Shutdown
+                | Closed::BySession
         )
     }
 }
 
 /// Longest client id taken: it is kept for as long as the connection lives.
 pub(super) const CLIENT_ID_BYTES_MAX: usize = 256;
+
+/// What another protocol's first byte suggests.
+fn hint(first: u8) -> &'static str {
+    const TLS_HANDSHAKE: u8 = 0x16;
+    if first == TLS_HANDSHAKE { "; it is TLS: use the mqtts listener, or mqtt:// in the client" } else { "" }
+}
 
 fn bye_code(reason: ByeReason) -> Code {
     match reason {

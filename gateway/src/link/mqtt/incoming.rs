@@ -8,14 +8,20 @@ use mqtt_protocol_core::mqtt::packet::{MqttString, Packet, Property, Qos, SubEnt
 pub(super) enum Incoming {
     Connect(Connect),
     Publish(Publish),
-    Subscribe { packet_id: u16, filters: Vec<(String, Qos)> },
-    Unsubscribe { packet_id: u16, filters: Vec<String> },
+    Subscribe {
+        packet_id: u16,
+        filters: Vec<(String, Qos)>,
+    },
+    Unsubscribe {
+        packet_id: u16,
+        filters: Vec<String>,
+    },
     /// The client has a message that was sent to it.
     Puback,
     /// Answered by the library already.
     Ping,
     Disconnect,
-    /// What has no place on a connection without QoS 2 and without authentication exchanges.
+    /// What has no place on a connection without `QoS` 2 and without authentication exchanges.
     Unexpected(&'static str),
 }
 
@@ -37,7 +43,7 @@ pub(super) struct Publish {
     pub(super) topic: String,
     pub(super) payload: Bytes,
     pub(super) qos: Qos,
-    /// Set at QoS 1 and 2.
+    /// Set at `QoS` 1 and 2.
     pub(super) packet_id: Option<u16>,
 }
 
@@ -54,7 +60,10 @@ impl From<Packet> for Incoming {
                 client_id: connect.client_id().to_owned(),
                 keep_alive: connect.keep_alive(),
                 clean: connect.clean_start(),
-                authentication: connect.props().iter().any(|p| matches!(p, Property::AuthenticationMethod(_))),
+                authentication: connect
+                    .props()
+                    .iter()
+                    .any(|p| matches!(p, Property::AuthenticationMethod(_))),
             }),
             Packet::V3_1_1Publish(publish) => Self::Publish(Publish {
                 topic: publish.topic_name().to_owned(),
@@ -74,12 +83,14 @@ impl From<Packet> for Incoming {
             Packet::V5_0Subscribe(subscribe) => {
                 Self::Subscribe { packet_id: subscribe.packet_id(), filters: filters(subscribe.entries()) }
             }
-            Packet::V3_1_1Unsubscribe(unsubscribe) => {
-                Self::Unsubscribe { packet_id: unsubscribe.packet_id(), filters: texts(unsubscribe.entries()) }
-            }
-            Packet::V5_0Unsubscribe(unsubscribe) => {
-                Self::Unsubscribe { packet_id: unsubscribe.packet_id(), filters: texts(unsubscribe.entries()) }
-            }
+            Packet::V3_1_1Unsubscribe(unsubscribe) => Self::Unsubscribe {
+                packet_id: unsubscribe.packet_id(),
+                filters: texts(unsubscribe.entries()),
+            },
+            Packet::V5_0Unsubscribe(unsubscribe) => Self::Unsubscribe {
+                packet_id: unsubscribe.packet_id(),
+                filters: texts(unsubscribe.entries()),
+            },
             Packet::V3_1_1Puback(_) | Packet::V5_0Puback(_) => Self::Puback,
             Packet::V3_1_1Pingreq(_) | Packet::V5_0Pingreq(_) => Self::Ping,
             Packet::V3_1_1Disconnect(_) | Packet::V5_0Disconnect(_) => Self::Disconnect,

@@ -3,12 +3,13 @@
 use mqtt_protocol_core::mqtt::{
     Version,
     packet::{
-        AssignedClientIdentifier, MaximumPacketSize, MaximumQos, Packet, Property, Qos, ReasonString, ReceiveMaximum,
-        RetainAvailable, ServerKeepAlive, SharedSubscriptionAvailable, SubscriptionIdentifierAvailable, v3_1_1, v5_0,
+        AssignedClientIdentifier, MaximumPacketSize, MaximumQos, Packet, Property, Qos, ReasonString,
+        ReceiveMaximum, RetainAvailable, ServerKeepAlive, SharedSubscriptionAvailable,
+        SubscriptionIdentifierAvailable, v3_1_1, v5_0,
     },
     result_code::{
-        ConnectReasonCode, ConnectReturnCode, DisconnectReasonCode, PubackReasonCode, SubackReasonCode, SubackReturnCode,
-        UnsubackReasonCode,
+        ConnectReasonCode, ConnectReturnCode, DisconnectReasonCode, PubackReasonCode, SubackReasonCode,
+        SubackReturnCode, UnsubackReasonCode,
     },
 };
 
@@ -16,7 +17,7 @@ use bytes::Bytes;
 
 /// What a client of MQTT 5 is told about this listener in CONNACK.
 pub(super) struct Welcome {
-    /// Most PUBLISHes at QoS 1 that may wait for their PUBACK.
+    /// Most `PUBLISHes` at `QoS` 1 that may wait for their PUBACK.
     pub(super) receive_max: u16,
     /// Largest packet.
     pub(super) packet_bytes_max: u32,
@@ -79,7 +80,12 @@ pub(super) fn puback(version: Version, packet_id: u16, reason: PubackReasonCode)
 
 pub(super) fn suback(version: Version, packet_id: u16, codes: Vec<SubackReasonCode>) -> Packet {
     if version == Version::V5_0 {
-        return v5_0::Suback::builder().packet_id(packet_id).reason_codes(codes).build().expect(BUILDS).into();
+        return v5_0::Suback::builder()
+            .packet_id(packet_id)
+            .reason_codes(codes)
+            .build()
+            .expect(BUILDS)
+            .into();
     }
     let codes = codes.into_iter().map(|code| match code {
         SubackReasonCode::GrantedQos0 => SubackReturnCode::SuccessMaximumQos0,
@@ -91,12 +97,17 @@ pub(super) fn suback(version: Version, packet_id: u16, codes: Vec<SubackReasonCo
 
 pub(super) fn unsuback(version: Version, packet_id: u16, codes: Vec<UnsubackReasonCode>) -> Packet {
     if version == Version::V5_0 {
-        return v5_0::Unsuback::builder().packet_id(packet_id).reason_codes(codes).build().expect(BUILDS).into();
+        return v5_0::Unsuback::builder()
+            .packet_id(packet_id)
+            .reason_codes(codes)
+            .build()
+            .expect(BUILDS)
+            .into();
     }
     v3_1_1::Unsuback::builder().packet_id(packet_id).build().expect(BUILDS).into()
 }
 
-/// A message to the client; with a packet id at QoS 1, without at QoS 0.
+/// A message to the client; with a packet id at `QoS` 1, without at `QoS` 0.
 pub(super) fn publish(version: Version, topic: &str, packet_id: Option<u16>, payload: &Bytes) -> Packet {
     let qos = if packet_id.is_some() { Qos::AtLeastOnce } else { Qos::AtMostOnce };
     if version == Version::V5_0 {

@@ -12,7 +12,7 @@ use mqtt_protocol_core::mqtt::result_code::PubackReasonCode;
 use crate::link::port::{Ticket, Unhandled};
 
 /// A queue of tickets, each with the PUBACK that it will become. Only the oldest is ever given out, so PUBACKs keep
-/// the order of their PUBLISHes (MQTT 5, 4.6).
+/// the order of their `PUBLISHes` (MQTT 5, 4.6).
 #[derive(Debug, Default)]
 pub(super) struct Promises {
     queue: VecDeque<Promise>,
@@ -24,7 +24,7 @@ pub(super) struct Promises {
 pub(super) struct Promise {
     /// Resolves when it is handled.
     pub(super) ticket: Ticket,
-    /// What to send then; nothing at QoS 0, which is queued only so that it counts against the bounds.
+    /// What to send then; nothing at `QoS` 0, which is queued only so that it counts against the bounds.
     pub(super) puback: Option<Puback>,
     /// Its size.
     pub(super) bytes: usize,
@@ -60,7 +60,9 @@ impl Promises {
     pub(super) async fn next(&mut self) -> (Option<Puback>, Result<(), Unhandled>) {
         poll_fn(|context| {
             let Some(oldest) = self.queue.front_mut() else { return Poll::Pending };
-            let Poll::Ready(result) = Pin::new(&mut oldest.ticket).poll(context) else { return Poll::Pending };
+            let Poll::Ready(result) = Pin::new(&mut oldest.ticket).poll(context) else {
+                return Poll::Pending;
+            };
             let puback = oldest.puback;
             self.bytes -= oldest.bytes;
             self.queue.pop_front();

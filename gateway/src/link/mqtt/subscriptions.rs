@@ -22,7 +22,12 @@ struct Subscription {
 
 impl Subscriptions {
     /// Takes or refuses one filter. The first filter that names a robot binds the connection to it through `robot`.
-    pub(super) fn subscribe(&mut self, filter: String, qos: Qos, robot: &mut Option<RobotId>) -> SubackReasonCode {
+    pub(super) fn subscribe(
+        &mut self,
+        filter: String,
+        qos: Qos,
+        robot: &mut Option<RobotId>,
+    ) -> SubackReasonCode {
         let parsed = match topics::parse_filter(&filter) {
             Ok(parsed) => parsed,
             Err(TopicError::Foreign) => return SubackReasonCode::NotAuthorized,
@@ -50,7 +55,11 @@ impl Subscriptions {
     pub(super) fn unsubscribe(&mut self, filter: &str) -> UnsubackReasonCode {
         let before = self.0.len();
         self.0.retain(|known| known.filter != filter);
-        if self.0.len() < before { UnsubackReasonCode::Success } else { UnsubackReasonCode::NoSubscriptionExisted }
+        if self.0.len() < before {
+            UnsubackReasonCode::Success
+        } else {
+            UnsubackReasonCode::NoSubscriptionExisted
+        }
     }
 
     /// Returns the quality at which `down` is delivered, if it is subscribed. One message however many filters cover it.

@@ -65,7 +65,9 @@ pub(super) fn parse(name: &str) -> Result<Topic, TopicError> {
         "up/control" => Leaf::Control,
         "down" => Leaf::Down,
         "json" => Leaf::Json,
-        other => Leaf::Lane(other.strip_prefix("up/").and_then(|lane| lane.parse().ok()).ok_or(TopicError::Invalid)?),
+        other => Leaf::Lane(
+            other.strip_prefix("up/").and_then(|lane| lane.parse().ok()).ok_or(TopicError::Invalid)?,
+        ),
     };
     Ok(Topic { robot, leaf })
 }
@@ -83,7 +85,7 @@ pub(super) fn parse_filter(filter: &str) -> Result<Filter, TopicError> {
     // A wildcard is no name, so a filter that leaves the robot open ends here too.
     let robot = own.then(|| robot(levels.next(), levels.next())).flatten().ok_or(TopicError::Foreign)?;
     let rest: Vec<&str> = levels.collect();
-    let covers_down = matches!(rest.as_slice(), ["down" | "+"] | ["#"] | ["down" | "+", "#"]);
+    let covers_down = matches!(rest.as_slice(), ["down" | "+" | "#"] | ["down" | "+", "#"]);
     Ok(Filter { robot, covers_down })
 }
 
@@ -132,7 +134,19 @@ mod tests {
         for foreign in ["", "json", "muster/2/f/r/json", "muster", "/muster/1/f/r/json", "$SYS/x"] {
             assert_eq!(parse(foreign), Err(TopicError::Foreign), "{foreign}");
         }
-        for rest in ["", "f", "f/r", "f/r/", "f/r/jso", "f/r/json/", "f/r/up", "f/r/up/Live", "f/r/up/live/x", "f/+/json", "+/r/json"] {
+        for rest in [
+            "",
+            "f",
+            "f/r",
+            "f/r/",
+            "f/r/jso",
+            "f/r/json/",
+            "f/r/up",
+            "f/r/up/Live",
+            "f/r/up/live/x",
+            "f/+/json",
+            "+/r/json",
+        ] {
             assert_eq!(parse(&format!("muster/1/{rest}")), Err(TopicError::Invalid), "{rest}");
         }
     }
@@ -158,7 +172,16 @@ mod tests {
 
     #[test]
     fn filters_over_several_robots_are_refused() {
-        for foreign in ["#", "+/1/f/r/down", "muster/#", "muster/1/#", "muster/1/f/#", "muster/1/f/+/down", "muster/1/+/r/down", "other"] {
+        for foreign in [
+            "#",
+            "+/1/f/r/down",
+            "muster/#",
+            "muster/1/#",
+            "muster/1/f/#",
+            "muster/1/f/+/down",
+            "muster/1/+/r/down",
+            "other",
+        ] {
             assert_eq!(parse_filter(foreign), Err(TopicError::Foreign), "{foreign}");
         }
         for invalid in ["", "muster/1/f/r/#/down", "muster/1/f/r/do#", "muster/1/f/r/+x", "muster/1/f/r/\0"] {
