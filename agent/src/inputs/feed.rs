@@ -2,7 +2,7 @@
 
 use muster_protocol::{
     limits::LINE_BYTES_MAX,
-    ndjson::{self, Parser, SyncId},
+    ndjson::{self, LineError, Parser, SyncId},
     sample::Row,
 };
 
@@ -58,8 +58,9 @@ impl Feeder {
         let text = match line.text {
             LineText::Whole(text) => text,
             LineText::TooLong { bytes, .. } => {
-                let sentence = format!("a line of {bytes} bytes; at most {LINE_BYTES_MAX} are allowed");
-                self.source.refuse("line_too_long", &sentence, shown);
+                let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+                let error = LineError::LineTooLong { bytes, max: LINE_BYTES_MAX };
+                self.source.refuse(error.kind(), &error, shown);
                 return Parsed::Nothing;
             }
         };
@@ -67,8 +68,8 @@ impl Feeder {
             Ok(ndjson::Line::Row(row)) => Parsed::Row(row),
             Ok(ndjson::Line::Sync(id)) if self.syncs == Syncs::Answered => Parsed::Sync(id),
             Ok(ndjson::Line::Sync(_)) => {
-                let sentence = "a sync line, but only a `unix:` connection can be answered; send it there";
-                self.source.refuse("sync_no_way_back", &sentence, shown);
+                let error = LineError::SyncNotHere;
+                self.source.refuse(error.kind(), &error, shown);
                 Parsed::Nothing
             }
             Ok(ndjson::Line::Blank) => Parsed::Nothing,
