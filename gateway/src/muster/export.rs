@@ -24,7 +24,7 @@ use super::{
     client::{Client, Query},
     failure::{Failure, Outcome},
     notes::{Level, LogFormat},
-    times::{When, count},
+    times::{self, When},
 };
 
 /// What to export and where to.
@@ -96,7 +96,7 @@ pub fn run(client: &Client, order: &Order, log: LogFormat) -> Result<Outcome, Fa
     };
     progress.end();
     if let Target::File(file, _) = &order.target {
-        log.say(Level::Info, &format!("{} samples in {}", count(samples), file.display()));
+        log.say(Level::Info, &format!("{} in {}", times::samples(samples), file.display()));
     }
     let Some(loss) = known_loss(&state, &query) else { return Ok(Outcome::Done) };
     log.say(Level::Warn, &loss);
@@ -164,8 +164,8 @@ fn part_of(file: &Path) -> PathBuf {
 /// Says what the gateway knows to be lost: the export is whole, the robot's record is not.
 fn known_loss(state: &Value, query: &Query) -> Option<String> {
     let lost = number(state, "/loss/samples").filter(|lost| *lost > 0 && !is_before(state, query))?;
-    let (lost, reasons) = (count(lost), counts(state, "/loss/by_reason", &[]));
-    Some(format!("{lost} samples of this robot were lost before they were stored ({reasons})"))
+    let (lost, reasons) = (times::samples(lost), counts(state, "/loss/by_reason", &[]));
+    Some(format!("lost before it was stored: {lost} of this robot ({reasons})"))
 }
 
 /// Tells whether every loss was reported before the time that the export starts at.

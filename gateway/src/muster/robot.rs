@@ -92,7 +92,7 @@ fn whole_line(state: &Value) -> String {
     };
     let on_robot = number(state, "/completeness/on_robot");
     let waiting =
-        on_robot.map_or_else(String::new, |n| format!("; {} samples still on the robot", times::count(n)));
+        on_robot.map_or_else(String::new, |n| format!("; {} still on the robot", times::samples(n)));
     let age = state.pointer("/completeness/age_ms").and_then(Value::as_i64);
     let told = age.map_or_else(String::new, |ms| format!(" (as told {})", times::age(ms)));
     format!("{up_to}{waiting}{told}")
@@ -101,7 +101,7 @@ fn whole_line(state: &Value) -> String {
 fn loss_line(state: &Value, lost: u64) -> String {
     match lost {
         0 => "nothing".to_owned(),
-        _ => format!("{} samples: {}", times::count(lost), counts(state, "/loss/by_reason", &[])),
+        _ => format!("{}: {}", times::samples(lost), counts(state, "/loss/by_reason", &[])),
     }
 }
 

@@ -47,7 +47,7 @@ fn lost(fleet: &Value) -> Cell {
     match number(fleet, "/loss/samples") {
         None => Cell::none(),
         Some(0) => Cell::new("nothing"),
-        Some(lost) => Cell::toned(format!("{} samples", times::count(lost)), Tone::Bad),
+        Some(lost) => Cell::toned(times::samples(lost), Tone::Bad),
     }
 }
 

@@ -101,6 +101,14 @@ pub fn count(number: u64) -> String {
     out
 }
 
+/// Writes a count of samples.
+pub fn samples(number: u64) -> String {
+    match number {
+        1 => "1 sample".to_owned(),
+        _ => format!("{} samples", count(number)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,5 +163,6 @@ mod tests {
     fn counts_have_thousands() {
         assert_eq!((count(0), count(999), count(1_000)), ("0".into(), "999".into(), "1,000".into()));
         assert_eq!(count(1_234_567), "1,234,567");
+        assert_eq!((samples(1), samples(2000)), ("1 sample".into(), "2,000 samples".into()));
     }
 }
