@@ -16,7 +16,8 @@ use muster_protocol::{
     frame::Frame,
     id::{InstanceId, RobotId, SchemaHash},
     message::{
-        Bye, ByeReason, Clock, Heartbeat, HeldLane, Hello, Message, MessageError, Numbered, NumberedHead, SchemaBody,
+        Bye, ByeReason, Clock, Heartbeat, HeldLane, Hello, Message, MessageError, Numbered, NumberedHead,
+        SchemaBody,
     },
     session::sender::{GaveUp, Released, Sender},
     time::MonoTime,
@@ -249,7 +250,8 @@ impl Delivery {
         if self.loading || !self.is_live() {
             return None;
         }
-        let heads: Vec<_> = std::iter::from_fn(|| self.sender.poll_transmit(now)).take(LOAD_BATCHES_MAX).collect();
+        let heads: Vec<_> =
+            std::iter::from_fn(|| self.sender.poll_transmit(now)).take(LOAD_BATCHES_MAX).collect();
         if heads.is_empty() {
             return None;
         }
@@ -295,7 +297,8 @@ impl Delivery {
 
     fn release(&mut self, released: Vec<Released>) {
         for released in released {
-            self.figures.released += released.ranges().iter().map(|range| range.end.0 - range.first.0).sum::<u64>();
+            self.figures.released +=
+                released.ranges().iter().map(|range| range.end.0 - range.first.0).sum::<u64>();
             self.actions.push_back(Action::Release(released));
         }
     }

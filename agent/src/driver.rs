@@ -105,7 +105,7 @@ impl Driver {
         parts.delivery.handle_held(held);
         for span in spans {
             let range = SeqRange { first: span.first, end: span.next };
-            parts.delivery.sender().handle_recovered(span.lane, span.epoch, span.segment.0, range);
+            parts.delivery.sender().handle_recovered(span.lane, span.epoch, span.segment.number(), range);
         }
         let DriverParts { delivery, clock, urls, identity, recording, events, reader, figures, once } = parts;
         Self {
@@ -138,7 +138,9 @@ impl Driver {
                 return self.ended(Why::Delivered);
             }
             match self.happens(&mut stop).await {
-                Happened::Recorder(Some(events)) => events.into_iter().for_each(|event| self.handle_recorder(event)),
+                Happened::Recorder(Some(events)) => {
+                    events.into_iter().for_each(|event| self.handle_recorder(event))
+                }
                 Happened::Recorder(None) => return self.ended(Why::RecorderGone),
                 Happened::Link(event) => self.handle_link(event),
                 Happened::Connected(result) => self.handle_connected(result),
@@ -204,7 +206,7 @@ impl Driver {
         match event {
             RecorderEvent::Spooled(spooled) => {
                 for one in spooled {
-                    self.delivery.sender().handle_spooled(one.head(), one.segment().0);
+                    self.delivery.sender().handle_spooled(one.head(), one.segment().number());
                 }
             }
             RecorderEvent::Evicted(evicted) => {

@@ -34,7 +34,7 @@ use crate::{
     intake::{Intake, IntakeConfig},
     link::Identity,
     recorder::{self, Clocks, RecorderConfig, Recording},
-    spool::{Recovered, Spool, SpoolConfig, disk::RealDisk},
+    spool::{RealDisk, Recovered, Spool, SpoolConfig},
 };
 
 /// How a run ended.
@@ -96,8 +96,8 @@ impl Running {
         let (intake, outlet) = Intake::new(&intake_config);
         let clocks = Clocks { mono: clock, read: Arc::new(move || clock.reading()) };
         let recorder_config = RecorderConfig::new(config, declarations);
-        let (recording, events) =
-            recorder::start(spool, (intake.clone(), outlet), recorder_config, clocks).context("start the recorder")?;
+        let (recording, events) = recorder::start(spool, (intake.clone(), outlet), recorder_config, clocks)
+            .context("start the recorder")?;
         let recording = Arc::new(recording);
         let setting = Setting { intake: intake.clone(), clock, limits: inputs::parser_limits(config) };
         let inputs = Inputs::start(&config.input, &setting)?;
@@ -152,7 +152,10 @@ impl Running {
             tokio::task::spawn_blocking(move || recording.finish()).await.context("close the spool")?;
         }
         inputs.ended().await;
-        anyhow::ensure!(ended.why != Why::RecorderGone, "the spool's thread ended; its reason is in the log above");
+        anyhow::ensure!(
+            ended.why != Why::RecorderGone,
+            "the spool's thread ended; its reason is in the log above"
+        );
         Ok(if ended.lost || lost_before { Outcome::DoneWithLoss } else { Outcome::Done })
     }
 }
@@ -192,7 +195,8 @@ fn delivery(config: &Config, instance: [u64; 2], jitter: u64) -> Delivery {
         ack_timeout_max: SenderConfig::DEFAULT.ack_timeout_max.max(ack_timeout_min),
         queue_time: None,
     };
-    let backoff = Backoff::new(config.link.backoff_min.duration(), config.link.backoff_max.duration(), jitter);
+    let backoff =
+        Backoff::new(config.link.backoff_min.duration(), config.link.backoff_max.duration(), jitter);
     let heartbeat_every = config.link.heartbeat_every.duration();
     Delivery::new(who, Sender::new(sender_config), backoff, config.gateway.len(), heartbeat_every)
 }
@@ -200,13 +204,15 @@ fn delivery(config: &Config, instance: [u64; 2], jitter: u64) -> Delivery {
 fn random_words<const N: usize>() -> anyhow::Result<[u64; N]> {
     let mut words = [0; N];
     for word in &mut words {
-        *word = getrandom::u64().map_err(|error| anyhow::anyhow!("the system gives no random bytes: {error}"))?;
+        *word =
+            getrandom::u64().map_err(|error| anyhow::anyhow!("the system gives no random bytes: {error}"))?;
     }
     Ok(words)
 }
 
 async fn asked_to_stop() -> &'static str {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         return std::future::pending().await;
     };

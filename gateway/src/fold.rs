@@ -186,7 +186,9 @@ impl Saver {
         let save = move || {
             for checkpoint in from {
                 if let Err(error) = checkpoints.write(&checkpoint) {
-                    tracing::error!("cannot save a checkpoint: {error}; the next start reads more of the log");
+                    tracing::error!(
+                        "cannot save a checkpoint: {error}; the next start reads more of the log"
+                    );
                 }
             }
             checkpoints

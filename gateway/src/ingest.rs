@@ -151,7 +151,8 @@ impl Ingest {
     pub fn end_silent_sessions(&self) {
         let now = self.0.clock.mono();
         for robot in self.all() {
-            let silent = robot.lock().end_session_if(|session| now.since(session.heard) > self.0.config.silence);
+            let silent =
+                robot.lock().end_session_if(|session| now.since(session.heard) > self.0.config.silence);
             if let Some(session) = silent {
                 tracing::info!(robot = %robot.id, "not heard for {:?}: its link is down", self.0.config.silence);
                 self.0.commit_session_down(&robot, session.number, DownReason::Silent);

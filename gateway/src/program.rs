@@ -93,9 +93,15 @@ impl Gateway {
         let failed = Arc::new(AtomicBool::new(false));
         let metrics = Arc::new(Metrics::new());
         let link = Arc::new(LateLog::default());
-        let ingest = Ingest::new(ingest_config(config, instance, reader.log_id()), clock, link.clone(), metrics.clone());
+        let ingest = Ingest::new(
+            ingest_config(config, instance, reader.log_id()),
+            clock,
+            link.clone(),
+            metrics.clone(),
+        );
         let began = clock.mono();
-        let restored = fold::restore(&checkpoints, &reader, &ingest).context("restore the state from the log")?;
+        let restored =
+            fold::restore(&checkpoints, &reader, &ingest).context("restore the state from the log")?;
         tracing::info!(
             robots = restored.fleet.len(),
             replayed = restored.replayed,
@@ -197,7 +203,10 @@ impl Gateway {
         self.ingest.end_all_sessions();
         self.committer.shutdown();
         let failed = self.failed.load(Ordering::Relaxed);
-        anyhow::ensure!(!failed, "the log cannot be written any more; nothing was acknowledged that is not in it");
+        anyhow::ensure!(
+            !failed,
+            "the log cannot be written any more; nothing was acknowledged that is not in it"
+        );
         self.saver.finish(&self.fleet, &self.ingest, self.reader.next());
         Ok(Outcome::Done)
     }
@@ -303,7 +312,11 @@ fn readiness(failed: &AtomicBool, reader: &StoreReader) -> Result<(), String> {
 async fn bind_tcp(name: &str, listen: Listen) -> anyhow::Result<Option<TcpListener>> {
     let Some(addr) = listen.addr() else { return Ok(None) };
     let bound = TcpListener::bind(addr).await;
-    let why = || format!("cannot listen on {addr} for {name}; choose another with --{name} ADDR (port 0 takes a free one)");
+    let why = || {
+        format!(
+            "cannot listen on {addr} for {name}; choose another with --{name} ADDR (port 0 takes a free one)"
+        )
+    };
     bound.map(Some).with_context(why)
 }
 
@@ -319,7 +332,8 @@ fn announce(line: &str) -> anyhow::Result<()> {
 }
 
 async fn asked_to_stop() -> &'static str {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         return std::future::pending().await;
     };

@@ -5,7 +5,8 @@
 use std::{fs, io, path::Path, sync::Arc};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
@@ -42,7 +43,9 @@ pub enum KeysError {
         error: io::Error,
     },
     /// A file does not hold what its name says.
-    #[error("{path} is damaged: {why}; restore it from a backup, or remove the .pem files to make new ones, which every agent then has to be given")]
+    #[error(
+        "{path} is damaged: {why}; restore it from a backup, or remove the .pem files to make new ones, which every agent then has to be given"
+    )]
     Damaged {
         /// The file.
         path: String,
@@ -72,7 +75,8 @@ impl Keys {
             getrandom::fill(&mut bytes).map_err(KeysError::Random)?;
             write(&at(QUIC_KEYS), &bytes, Readable::ByOwner)?;
         }
-        let damaged = |name: &str, why: String| KeysError::Damaged { path: at(name).display().to_string(), why };
+        let damaged =
+            |name: &str, why: String| KeysError::Damaged { path: at(name).display().to_string(), why };
         let chain: Vec<_> = CertificateDer::pem_slice_iter(&read(&at(SERVER_CERTIFICATE))?)
             .collect::<Result<_, _>>()
             .map_err(|error| damaged(SERVER_CERTIFICATE, error.to_string()))?;
@@ -149,7 +153,8 @@ fn server_names() -> Vec<String> {
     let mut names: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = host.trim();
-    let is_dns_name = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte));
+    let is_dns_name =
+        |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte));
     if !host.is_empty() && host != "localhost" && is_dns_name(host) {
         names.push(host.to_owned());
     }

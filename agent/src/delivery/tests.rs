@@ -68,7 +68,8 @@ fn schema_and_batch_go_on_the_lane_and_the_ack_releases() {
     delivery.sender().handle_spooled(head(1), 1);
     drain(&mut delivery, at(0));
     let schema = Some((SchemaHash([5; 16]), Bytes::from_static(b"schema")));
-    delivery.handle_loaded(vec![(head(1), Some(Loaded { payload: Bytes::from_static(b"x"), schema }))], at(0));
+    delivery
+        .handle_loaded(vec![(head(1), Some(Loaded { payload: Bytes::from_static(b"x"), schema }))], at(0));
     let kinds: Vec<_> = drain(&mut delivery, at(0))
         .into_iter()
         .map(|action| match action {

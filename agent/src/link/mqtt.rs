@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rumqttc::{
-    AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, NetworkOptions, Packet, QoS, SubscribeReasonCode,
-    TlsConfiguration, Transport,
+    AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, NetworkOptions, Packet, QoS,
+    SubscribeReasonCode, TlsConfiguration, Transport,
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -22,11 +22,13 @@ use muster_protocol::{
     id::{Lane, RobotId},
 };
 
-use super::{
-    ConnectError, EVENTS_QUEUED_MAX, Identity, Link, LinkEvent, Outlets, QUEUE_TIME, outboxes, tls,
-};
+use super::{ConnectError, EVENTS_QUEUED_MAX, Identity, Link, LinkEvent, Outlets, QUEUE_TIME, outboxes, tls};
 
-pub(super) async fn connect((host, port): (&str, u16), tls: bool, identity: &Identity) -> Result<Link, ConnectError> {
+pub(super) async fn connect(
+    (host, port): (&str, u16),
+    tls: bool,
+    identity: &Identity,
+) -> Result<Link, ConnectError> {
     let robot = &identity.robot;
     let client_id = format!("muster-{}-{}", robot.fleet(), robot.robot());
     let mut options = MqttOptions::new(client_id, host, port);
@@ -52,7 +54,9 @@ pub(super) async fn connect((host, port): (&str, u16), tls: bool, identity: &Ide
     let mut tasks = JoinSet::new();
     let topics = Topics::of(robot);
     let done = client.clone();
-    client.try_subscribe(&topics.down, QoS::AtLeastOnce).map_err(|error| ConnectError::Refused(error.to_string()))?;
+    client
+        .try_subscribe(&topics.down, QoS::AtLeastOnce)
+        .map_err(|error| ConnectError::Refused(error.to_string()))?;
     tasks.spawn(poll(event_loop, events_in, subscribed, done));
     let failed = || ConnectError::Refused("the connection ended before it was ready".to_owned());
     ready.await.map_err(|_| failed())?.map_err(ConnectError::Refused)?;

@@ -5,14 +5,14 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use quinn::{ClientConfig, Connection, Endpoint, IdleTimeout, RecvStream, SendStream, TransportConfig, VarInt};
+use quinn::{
+    ClientConfig, Connection, Endpoint, IdleTimeout, RecvStream, SendStream, TransportConfig, VarInt,
+};
 use tokio::{sync::mpsc, task::JoinSet};
 
 use muster_protocol::frame::{ALPN, FrameDecoder};
 
-use super::{
-    ConnectError, EVENTS_QUEUED_MAX, Identity, Link, LinkEvent, Outlets, QUEUE_TIME, outboxes, tls,
-};
+use super::{ConnectError, EVENTS_QUEUED_MAX, Identity, Link, LinkEvent, Outlets, QUEUE_TIME, outboxes, tls};
 
 pub(super) async fn connect(host: &str, port: u16, identity: &Identity) -> Result<Link, ConnectError> {
     let no_ca = || ConnectError::NoCa { url: format!("quic://{host}:{port}") };
@@ -22,9 +22,11 @@ pub(super) async fn connect(host: &str, port: u16, identity: &Identity) -> Resul
     let mut config = ClientConfig::new(Arc::new(crypto));
     config.transport_config(Arc::new(transport()));
 
-    let mut refused = ConnectError::Resolve { host: host.to_owned(), why: "it resolves to nothing".to_owned() };
+    let mut refused =
+        ConnectError::Resolve { host: host.to_owned(), why: "it resolves to nothing".to_owned() };
     let addresses = tokio::net::lookup_host((host, port)).await;
-    let resolve = |error: std::io::Error| ConnectError::Resolve { host: host.to_owned(), why: error.to_string() };
+    let resolve =
+        |error: std::io::Error| ConnectError::Resolve { host: host.to_owned(), why: error.to_string() };
     for address in addresses.map_err(resolve)? {
         match dial(address, host, config.clone()).await {
             Ok((endpoint, connection)) => return open(endpoint, connection).await,
@@ -95,7 +97,10 @@ async fn carry(
     endpoint.wait_idle().await;
 }
 
-async fn write_frames(mut stream: SendStream, mut frames: mpsc::Receiver<Bytes>) -> Result<(), quinn::WriteError> {
+async fn write_frames(
+    mut stream: SendStream,
+    mut frames: mpsc::Receiver<Bytes>,
+) -> Result<(), quinn::WriteError> {
     while let Some(frame) = frames.recv().await {
         stream.write_chunk(frame).await?;
     }

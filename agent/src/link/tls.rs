@@ -15,7 +15,8 @@ pub(super) async fn client_config(ca: &Path, alpn: &[&[u8]]) -> Result<Arc<Clien
     let unusable = |why: String| ConnectError::Ca { path: ca.display().to_string(), why };
     let path = ca.to_owned();
     let read = tokio::task::spawn_blocking(move || std::fs::read(path)).await;
-    let pem = read.map_err(|error| unusable(error.to_string()))?.map_err(|error| unusable(error.to_string()))?;
+    let pem =
+        read.map_err(|error| unusable(error.to_string()))?.map_err(|error| unusable(error.to_string()))?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&pem) {
         let certificate = certificate.map_err(|error| unusable(error.to_string()))?;

@@ -97,7 +97,8 @@ fn number(ingest: &Ingest, robot: &Robot, rows: Vec<Row>, refused: u64) -> Vec<N
         let rows: Vec<&Row> = rows.iter().filter(of_lane).collect();
         for (encoded, schema) in encode(&mut state.json_channels, &rows, now, clock) {
             let head = NumberedHead { epoch, lane, seq: state.next_json_seq(lane) };
-            let decoded = muster_protocol::batch::decode(&encoded.bytes, &schema).expect("it was just encoded");
+            let decoded =
+                muster_protocol::batch::decode(&encoded.bytes, &schema).expect("it was just encoded");
             let body = Body::Batch { head, info: encoded.info, payload: encoded.bytes };
             records.push(Numbered { body, decoded: Some(Arc::new(Decoded { schema, batch: decoded })) });
         }
@@ -105,7 +106,8 @@ fn number(ingest: &Ingest, robot: &Robot, rows: Vec<Row>, refused: u64) -> Vec<N
     if refused > 0 {
         let reason = LossReason::Malformed;
         let (lane, times) = (Lane::Live, Some(now));
-        let loss = Loss { epoch, lane, lost: Vec::new(), unnumbered: refused, t_min: times, t_max: times, reason };
+        let loss =
+            Loss { epoch, lane, lost: Vec::new(), unnumbered: refused, t_min: times, t_max: times, reason };
         records.push(Numbered { body: Body::Loss { head: None, loss }, decoded: None });
     }
     records
@@ -150,9 +152,9 @@ fn index(channels: &mut SchemaBuilder, row: &Row) -> Option<Vec<(u32, Value)>> {
     for (name, value) in &row.fields {
         let index = match channels.index_of(name) {
             Some(index) => index,
-            None => {
-                channels.try_add(ChannelDef { unit: row.unit.clone(), ..ChannelDef::named(name.clone()) }).ok()?
-            }
+            None => channels
+                .try_add(ChannelDef { unit: row.unit.clone(), ..ChannelDef::named(name.clone()) })
+                .ok()?,
         };
         fields.push((index, value.clone()));
     }
@@ -169,7 +171,8 @@ fn commit(ingest: &Ingest, robot: &Robot, session: u64, records: Vec<Numbered>) 
     for Numbered { body, decoded } in records {
         let received_at = ingest.0.clock.wall();
         let envelope = Envelope { received_at, robot: robot.id.clone(), session, body };
-        let schema = decoded.as_ref().map(|decoded| (decoded.schema.hash(), decoded.schema.encoded().clone()));
+        let schema =
+            decoded.as_ref().map(|decoded| (decoded.schema.hash(), decoded.schema.encoded().clone()));
         let done = Arc::clone(&countdown);
         let done = Box::new(move |result: Result<_, _>| count(&done, result.map(drop).map_err(unhandled)));
         if let Err(Rejected { why, .. }) = ingest.0.log.submit(Entry { envelope, schema, decoded, done }) {

@@ -9,8 +9,8 @@ use muster_protocol::{
     frame::Frame,
     id::InstanceId,
     message::{
-        Bye, ByeReason, Heartbeat, HeartbeatReply, HeldLane, Hello, Message, NeedSchema, Numbered, NumberedHead, Refuse,
-        RefuseReason, Welcome,
+        Bye, ByeReason, Heartbeat, HeartbeatReply, HeldLane, Hello, Message, NeedSchema, Numbered,
+        NumberedHead, Refuse, RefuseReason, Welcome,
     },
     schema::Schema,
     session::receiver::{Claim, LossVerdict, Verdict},
@@ -165,7 +165,9 @@ impl Session {
         let known = open.robot.lock().schema(info.schema);
         let schema = known.or_else(|| self.ingest.0.log.schema(&open.robot.id, info.schema));
         let Some(schema) = schema else {
-            let _ = self.outbox.send(Message::NeedSchema(NeedSchema { batch: head, hash: info.schema }).to_frame());
+            let _ = self
+                .outbox
+                .send(Message::NeedSchema(NeedSchema { batch: head, hash: info.schema }).to_frame());
             return Ticket::done(Ok(()));
         };
         let decoded = match batch::decode(&batch.payload, &schema) {
@@ -219,7 +221,8 @@ impl Session {
         let (schema, decoded) = batch.unzip();
         let head = claim.head();
         let settle = settler(self.ingest.clone(), Arc::clone(&open.robot), claim, issuer);
-        let entry = Entry { envelope, schema, decoded, done: Box::new(move |result| settle(result.map(drop))) };
+        let entry =
+            Entry { envelope, schema, decoded, done: Box::new(move |result| settle(result.map(drop))) };
         let Err(Rejected { entry, why }) = self.ingest.0.log.submit(entry) else { return ticket };
         (entry.done)(Err(CommitError::Failed));
         let reason = match why {

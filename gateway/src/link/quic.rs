@@ -6,7 +6,9 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use quinn::{Connection, Endpoint, IdleTimeout, RecvStream, SendStream, ServerConfig, TransportConfig, VarInt};
+use quinn::{
+    Connection, Endpoint, IdleTimeout, RecvStream, SendStream, ServerConfig, TransportConfig, VarInt,
+};
 use quinn_proto::HashedConnectionIdGenerator;
 use tokio::{
     sync::{mpsc, watch},
@@ -33,7 +35,9 @@ pub struct QuicListener {
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// The address cannot be bound.
-    #[error("cannot listen for QUIC on {address}: {error}; choose another with --quic ADDR (port 0 takes a free one)")]
+    #[error(
+        "cannot listen for QUIC on {address}: {error}; choose another with --quic ADDR (port 0 takes a free one)"
+    )]
     Bind {
         /// The address.
         address: SocketAddr,
