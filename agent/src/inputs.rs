@@ -22,7 +22,10 @@ pub mod stop;
 pub mod udp;
 pub mod unix;
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard},
+};
 
 use muster_protocol::ndjson::ParserLimits;
 use tokio::{sync::watch, task::JoinSet};
@@ -118,9 +121,31 @@ impl Inputs {
         while self.tasks.join_next().await.is_some() {}
     }
 
+    /// Logs what became of each input, with its counts; when the recorder has drained. Returns whether one failed.
+    pub fn log_summaries(&self) -> bool {
+        let summaries = self.summaries();
+        for summary in &summaries {
+            tracing::info!("{summary}");
+        }
+        summaries.iter().any(|summary| matches!(summary.end, End::Failed { .. }))
+    }
+
     /// Returns the inputs that ended so far, in that order.
     pub fn summaries(&self) -> Vec<Summary> {
         lock(&self.summaries).clone()
+    }
+}
+
+impl fmt::Display for Summary {
+    /// Writes a sentence, as in `input stdin was read to its end: 120 rows accepted, 3 refused`.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.end {
+            End::Whole => write!(out, "input {} was read to its end", self.input)?,
+            End::Stopped => write!(out, "input {} was stopped", self.input)?,
+            End::Failed { why } => write!(out, "input {} failed: {why}", self.input)?,
+        }
+        let Counts { accepted, refused } = self.counts();
+        write!(out, ": {accepted} rows accepted, {refused} refused")
     }
 }
 

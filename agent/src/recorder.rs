@@ -92,12 +92,13 @@ pub enum RecorderCommand {
     GiveUp(NumberedHead, LossReason),
 }
 
-/// The driver's end of the recorder thread. The thread ends when the intake is closed and all is recorded.
+/// The driver's end of the recorder thread. The thread ends when the intake is closed and all is recorded; dropping
+/// this closes it without waiting.
 #[derive(Debug)]
 pub struct Recording {
     commands: mpsc::Sender<RecorderCommand>,
     intake: Intake,
-    thread: JoinHandle<()>,
+    thread: Option<JoinHandle<()>>,
 }
 
 /// The recorder thread has ended; the command came too late.
@@ -125,7 +126,7 @@ pub fn start(
     let events = RecorderEvents::new(Arc::clone(&outbox), intake.clone());
     let thread = RecorderThread { core: Core::new(spool, config), outlet, commands: waiting, outbox, clocks };
     let thread = std::thread::Builder::new().name("recorder".to_owned()).spawn(move || thread.run())?;
-    Ok((Recording { commands, intake, thread }, events))
+    Ok((Recording { commands, intake, thread: Some(thread) }, events))
 }
 
 impl Default for RecorderConfig {
@@ -155,15 +156,16 @@ impl Recording {
 
     /// Closes the intake, and waits until what was taken is synced and the spool is closed. The last events are then
     /// to be had. Blocks.
-    pub fn finish(self) {
+    pub fn finish(mut self) {
         self.intake.close();
         // A panic there was reported when it happened; the spool recovers from it at the next start.
-        let _ = self.thread.join();
+        let _ = self.thread.take().map(JoinHandle::join);
     }
+}
 
-    /// Returns whether the thread has ended.
-    pub fn has_ended(&self) -> bool {
-        self.thread.is_finished()
+impl Drop for Recording {
+    fn drop(&mut self) {
+        self.intake.close();
     }
 }
 

@@ -125,7 +125,7 @@ fn channels_beyond_a_schema_open_pages_and_the_oldest_page_goes() {
     batcher.close_all();
     let closed = drain(&mut batcher, at(0));
     assert_eq!(closed.iter().map(|closed| closed.encoded.info.rows).sum::<u32>(), rows);
-    closed.iter().for_each(|closed| assert!(!samples(closed).is_empty()));
+    assert!(closed.iter().all(|closed| !samples(closed).is_empty()));
 }
 
 #[test]
@@ -186,7 +186,7 @@ proptest! {
         let mut batcher = Batcher::new(BatcherConfig::default());
         let mut closed = Vec::new();
         for (index, ((origin, channel, lane, bytes, random), poll)) in rows.iter().zip(polls).enumerate() {
-            let mut stamped = row(index as i64, &[]);
+            let mut stamped = row(i64::try_from(index).unwrap(), &[]);
             // Text that does not compress, so that encodings have to be split.
             let mut state = random | 1;
             let text: String = (0..*bytes).map(|_| {

@@ -122,8 +122,8 @@ mod tests {
         let mut replay = replay(Some(8.0), true);
         let now = WallTime(1_000_000 * SECOND);
         let mut rows = [at(50), at(47), at(60)];
-        for (index, row) in rows.iter_mut().enumerate() {
-            replay.place(row, mono(index as u64), now.shifted(index as i64));
+        for (row, seconds) in rows.iter_mut().zip(0..) {
+            replay.place(row, mono(1), now.shifted(seconds));
         }
         assert_eq!(rows.map(|row| row.t.unwrap().nanos_since(now) / SECOND), [0, -3, 10]);
     }

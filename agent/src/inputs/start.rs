@@ -117,8 +117,7 @@ impl Starter<'_> {
 fn note_end(summaries: &Mutex<Vec<Summary>>, summary: Summary) {
     match &summary.end {
         End::Failed { why } => tracing::error!("input {}: {why}", summary.input),
-        End::Whole => tracing::info!("input {} was read to its end", summary.input),
-        End::Stopped => tracing::debug!("input {} stopped", summary.input),
+        End::Whole | End::Stopped => tracing::debug!("{summary} so far"),
     }
     lock(summaries).push(summary);
 }
