@@ -56,7 +56,7 @@ impl Facts {
         let mut facts = Self::default();
         for line in log.lines() {
             let line: Value =
-                serde_json::from_str(&line.expect("the log is text")).expect("the log is NDJSON");
+                line.expect("the log is text").parse().expect("the log is NDJSON");
             facts.add_row(&line, words);
         }
         facts
@@ -68,7 +68,7 @@ impl Facts {
         let mut last = None;
         for line in lines.lines() {
             let line = line.expect("the samples are sent to their end");
-            let sample: Value = serde_json::from_str(&line).expect("samples are NDJSON");
+            let sample: Value = line.parse().expect("samples are NDJSON");
             let cursor = (sample["o"].as_u64(), sample["i"].as_u64());
             assert!(last < Some(cursor), "the order of (o, i) is broken at {line}");
             last = Some(cursor);
