@@ -1,6 +1,10 @@
 //! Reading the log: any number of threads, never in the committer's way, never ahead of the sync.
 
-use std::{io, ops::ControlFlow, sync::Arc};
+use std::{
+    io,
+    ops::ControlFlow,
+    sync::{Arc, atomic::Ordering},
+};
 
 use bytes::Bytes;
 use muster_protocol::{
@@ -117,6 +121,11 @@ impl StoreReader {
     /// Returns the schema of a robot's batch at `offset`: quicker than [`StoreReader::schema`] for old ones.
     pub fn schema_at(&self, offset: Offset, robot: &RobotId, hash: SchemaHash) -> Option<Arc<Schema>> {
         self.find_schema(robot, hash, Some(offset))
+    }
+
+    /// Returns whether nothing is taken because there is no room.
+    pub fn is_refusing(&self) -> bool {
+        self.shared.refusing.load(Ordering::Relaxed)
     }
 
     /// Returns what the store says about itself. Reads folders: not for every request.

@@ -119,10 +119,20 @@ impl Shared {
             Ok(database) => {
                 let database = database?;
                 if matches!(partition.state(), State::Sealed(_)) {
-                    self.handles.keep(partition.first, &database);
+                    self.keep_or_close(partition, &database);
                 }
                 Ok(Some(database))
             }
+        }
+    }
+
+    /// Keeps a sealed partition's database open, until so much of it was read that its cache has outgrown its bound:
+    /// then it is closed as soon as nobody reads it, and opened again by the next reader.
+    fn keep_or_close(&self, partition: &Partition, database: &Arc<Database>) {
+        if database.shown_bytes() < self.config.read_cache_bytes {
+            self.handles.keep(partition.first, database);
+        } else {
+            self.handles.forget(partition.first);
         }
     }
 
