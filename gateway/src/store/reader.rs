@@ -158,7 +158,10 @@ impl Shared {
             Err(DatabaseError::Io(source)) => return Err(ReadError::Io { at, source }),
             Err(DatabaseError::Damaged { why }) => why,
             Ok(Some(database)) => match read_from(&database, at, end) {
-                Ok(records) if !records.is_empty() => return Ok(records),
+                Ok(records) if !records.is_empty() => {
+                    self.close_if_outgrown(&located.partition, &database);
+                    return Ok(records);
+                }
                 Ok(_) => format!("offset {at} is missing"),
                 Err(DatabaseError::Io(source)) => return Err(ReadError::Io { at, source }),
                 Err(DatabaseError::Damaged { why }) => why,

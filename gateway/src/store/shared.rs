@@ -119,19 +119,17 @@ impl Shared {
             Ok(database) => {
                 let database = database?;
                 if matches!(partition.state(), State::Sealed(_)) {
-                    self.keep_or_close(partition, &database);
+                    self.handles.keep(partition.first, &database);
                 }
                 Ok(Some(database))
             }
         }
     }
 
-    /// Keeps a sealed partition's database open, until so much of it was read that its cache has outgrown its bound:
-    /// then it is closed as soon as nobody reads it, and opened again by the next reader.
-    fn keep_or_close(&self, partition: &Partition, database: &Arc<Database>) {
-        if database.shown_bytes() < self.config.read_cache_bytes {
-            self.handles.keep(partition.first, database);
-        } else {
+    /// Closes a sealed partition's database, once nobody reads it, if so much of it was read that its cache has
+    /// outgrown its bound. The next reader opens it again.
+    pub(super) fn close_if_outgrown(&self, partition: &Partition, database: &Database) {
+        if database.shown_bytes() >= self.config.read_cache_bytes {
             self.handles.forget(partition.first);
         }
     }
