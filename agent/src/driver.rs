@@ -8,7 +8,7 @@ use tokio::{
     task::{JoinHandle, spawn_blocking},
     time::sleep,
 };
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use muster_protocol::{
     loss::LossReason,
@@ -39,6 +39,7 @@ pub struct Driver {
     once: bool,
     inputs_ended: bool,
     lost: bool,
+    failed: bool,
     link: Option<Link>,
     connecting: Option<Connecting>,
     loading: Option<JoinHandle<Vec<Read>>>,
@@ -73,6 +74,8 @@ pub struct Ended {
     pub why: Why,
     /// Whether accepted samples were lost. Loss records say which.
     pub lost: bool,
+    /// Whether the spool failed, so that samples were refused. What it had accepted was still delivered.
+    pub failed: bool,
 }
 
 /// Why the driver ended.
@@ -123,6 +126,7 @@ impl Driver {
             once,
             inputs_ended: false,
             lost: false,
+            failed: false,
             link: None,
             connecting: None,
             loading: None,
@@ -221,7 +225,10 @@ impl Driver {
                 }
             }
             RecorderEvent::Held(held) => self.delivery.handle_held(held),
-            RecorderEvent::Failed(why) => warn!("the spool has failed: {why}"),
+            RecorderEvent::Failed(why) => {
+                error!("nothing is accepted any more: {why}; mend the disk, then start the agent again");
+                self.failed = true;
+            }
             RecorderEvent::InputsDrained => self.inputs_ended = true,
         }
     }
@@ -279,7 +286,7 @@ impl Driver {
     }
 
     fn ended(&self, why: Why) -> Ended {
-        Ended { why, lost: self.lost }
+        Ended { why, lost: self.lost, failed: self.failed }
     }
 
     /// Says goodbye and closes the link.
