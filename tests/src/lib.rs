@@ -1,1 +1,18 @@
-//! Stub.
+//! Muster's tests over the real programs, and what they share: starting and ending programs, waiting with a deadline,
+//! and a checker that reads logs and answers for itself, apart from the code that it checks.
+#![allow(
+    clippy::missing_panics_doc,
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that cannot go on fails by a panic, and says aloud what it leaves out"
+)]
+
+pub mod agent;
+pub mod facts;
+pub mod feeder;
+pub mod gateway;
+pub mod logs;
+pub mod outside;
+pub mod patience;
+pub mod process;
+pub mod scene;

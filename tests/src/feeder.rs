@@ -1,0 +1,101 @@
+//! A local program that sends rows to an agent's unix socket and asks what was accepted.
+
+use std::{
+    collections::BTreeSet,
+    io::{BufRead as _, BufReader, Write as _},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Value, json};
+
+use crate::patience::{PATIENCE, wait_for};
+
+/// Sends rows over a socket, each once, and knows which of them were accepted. When the connection breaks it goes on
+/// with the next row on a new one.
+#[derive(Debug)]
+pub struct Feeder {
+    path: PathBuf,
+    connection: Option<Connection>,
+    accepted: BTreeSet<i64>,
+    sent: i64,
+}
+
+#[derive(Debug)]
+struct Connection {
+    stream: UnixStream,
+    answers: BufReader<UnixStream>,
+    /// Rows sent over this connection: the answers' counts are cumulative for it.
+    rows: u64,
+    /// Rows that no answer covers yet.
+    open: Vec<i64>,
+}
+
+impl Feeder {
+    /// Will connect to this socket.
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), connection: None, accepted: BTreeSet::new(), sent: 0 }
+    }
+
+    /// Sends rows, and then asks what was accepted of them. `rows` are whole lines, of which the first has `first` as
+    /// its number. A connection that breaks under way leaves them in doubt.
+    pub fn send(&mut self, first: i64, rows: &[String]) {
+        let end = first + i64::try_from(rows.len()).expect("rows are few");
+        self.sent = end;
+        let mut connection = self.connection.take().unwrap_or_else(|| Connection::open(&self.path));
+        connection.open.extend(first..end);
+        connection.rows += rows.len() as u64;
+        if let Ok(()) = connection.ask(rows, end) {
+            self.accepted.extend(connection.open.drain(..));
+            self.connection = Some(connection);
+        }
+    }
+
+    /// Sends rows without asking, so that they are in doubt whatever happens next.
+    pub fn send_unasked(&mut self, first: i64, rows: &[String]) {
+        let mut connection = self.connection.take().unwrap_or_else(|| Connection::open(&self.path));
+        let end = first + i64::try_from(rows.len()).expect("rows are few");
+        self.sent = end;
+        connection.open.extend(first..end);
+        connection.rows += rows.len() as u64;
+        if connection.write(rows).is_ok() {
+            self.connection = Some(connection);
+        }
+    }
+
+    /// Returns the numbers of the rows that are accepted for certain.
+    pub fn accepted(&self) -> &BTreeSet<i64> {
+        &self.accepted
+    }
+
+    /// Returns how many rows were sent, accepted or not.
+    pub fn sent(&self) -> i64 {
+        self.sent
+    }
+}
+
+impl Connection {
+    fn open(path: &Path) -> Self {
+        let stream = wait_for("the agent takes connections", || UnixStream::connect(path).ok());
+        stream.set_read_timeout(Some(PATIENCE)).expect("the time is not zero");
+        let answers = BufReader::new(stream.try_clone().expect("a socket can be shared"));
+        Self { stream, answers, rows: 0, open: Vec::new() }
+    }
+
+    fn write(&mut self, rows: &[String]) -> anyhow::Result<()> {
+        for row in rows {
+            self.stream.write_all(row.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn ask(&mut self, rows: &[String], id: i64) -> anyhow::Result<()> {
+        self.write(rows)?;
+        writeln!(self.stream, "{}", json!({"sync": id}))?;
+        let mut line = String::new();
+        self.answers.read_line(&mut line)?;
+        let answer: Value = serde_json::from_str(&line)?;
+        assert_eq!(answer, json!({"synced": id, "accepted": self.rows, "refused": 0}), "all rows are good");
+        Ok(())
+    }
+}

@@ -1,0 +1,15 @@
+//! The real programs, from outside: what goes in comes out, whatever happens between.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that cannot go on has failed, and says aloud what it leaves out"
+)]
+
+mod journey;
+
+use muster_tests::{process::Programs, scene::Scene};
+
+/// Returns a folder of its own with the programs that were built beside this test.
+fn scene() -> Scene {
+    Scene::new(Programs::new(env!("CARGO_BIN_EXE_program")))
+}
