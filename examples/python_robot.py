@@ -19,7 +19,7 @@ import time
 
 
 class Agent:
-    """The connection to the agent: send() never raises, sync() says how many samples are safe."""
+    """The connection to the agent: send() never raises, sync() says how many lines are safe."""
 
     def __init__(self, path):
         self.path = path
@@ -91,12 +91,12 @@ def main():
         if time.monotonic() - last_sync > 2:
             last_sync = time.monotonic()
             answer = agent.sync()
-            print(f"safe on disk: {answer['accepted']} samples" if answer else "no agent", flush=True)
+            print(f"safe on disk: {answer['accepted']} lines" if answer else "no agent", flush=True)
         time.sleep(1 / args.rate)
     answer = agent.sync()
     if answer is None:
         sys.exit("error: the agent did not answer; start it with --input unix:" + args.socket)
-    print(f"done: {answer['accepted']} samples accepted, {answer['refused']} refused")
+    print(f"done: {answer['accepted']} lines accepted, {answer['refused']} refused")
 
 
 if __name__ == "__main__":

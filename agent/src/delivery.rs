@@ -179,7 +179,7 @@ impl Delivery {
                 self.actions.extend(gave_up.map(Action::GiveUp));
             }
             Message::NeedSchema(need) => self.sender.handle_need_schema(&need),
-            Message::Bye(bye) => self.handle_bye(bye, now),
+            Message::Bye(bye) => self.handle_bye(&bye, now),
             // A heartbeat's answer was heard, which is all; what only agents say is not for us.
             _ => {}
         }
@@ -276,7 +276,7 @@ impl Delivery {
         self.figures
     }
 
-    fn handle_bye(&mut self, bye: Bye, now: MonoTime) {
+    fn handle_bye(&mut self, bye: &Bye, now: MonoTime) {
         let wait = self.backoff.next_wait().max(Duration::from_millis(bye.retry_after_ms.into()));
         self.wait_until(now + wait);
         self.actions.push_back(Action::Disconnect);

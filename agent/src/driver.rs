@@ -8,7 +8,7 @@ use tokio::{
     task::{JoinHandle, spawn_blocking},
     time::sleep,
 };
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use muster_protocol::{
     loss::LossReason,
@@ -39,8 +39,9 @@ pub struct Driver {
     once: bool,
     inputs_ended: bool,
     lost: bool,
+    failed: bool,
     link: Option<Link>,
-    connecting: Option<Pin<Box<dyn Future<Output = Result<Link, ConnectError>> + Send>>>,
+    connecting: Option<Connecting>,
     loading: Option<JoinHandle<Vec<Read>>>,
 }
 
@@ -73,6 +74,8 @@ pub struct Ended {
     pub why: Why,
     /// Whether accepted samples were lost. Loss records say which.
     pub lost: bool,
+    /// Whether the spool failed, so that samples were refused. What it had accepted was still delivered.
+    pub failed: bool,
 }
 
 /// Why the driver ended.
@@ -85,6 +88,9 @@ pub enum Why {
     /// The recorder's thread is gone.
     RecorderGone,
 }
+
+/// A connection on its way.
+type Connecting = Pin<Box<dyn Future<Output = Result<Link, ConnectError>> + Send>>;
 
 /// One answer of the spool.
 type Read = (NumberedHead, Result<Option<Loaded>, ReadError>);
@@ -120,6 +126,7 @@ impl Driver {
             once,
             inputs_ended: false,
             lost: false,
+            failed: false,
             link: None,
             connecting: None,
             loading: None,
@@ -139,7 +146,9 @@ impl Driver {
             }
             match self.happens(&mut stop).await {
                 Happened::Recorder(Some(events)) => {
-                    events.into_iter().for_each(|event| self.handle_recorder(event))
+                    for event in events {
+                        self.handle_recorder(event);
+                    }
                 }
                 Happened::Recorder(None) => return self.ended(Why::RecorderGone),
                 Happened::Link(event) => self.handle_link(event),
@@ -161,7 +170,7 @@ impl Driver {
         tokio::select! {
             events = self.events.next() => Happened::Recorder(events),
             event = link_event(&mut self.link) => Happened::Link(event),
-            result = pending_or(&mut self.connecting) => Happened::Connected(result),
+            result = connected(&mut self.connecting) => Happened::Connected(result),
             reads = loaded(&mut self.loading) => Happened::Loaded(reads),
             () = until(due, now) => Happened::Due,
             _ = stop.wait_for(|stop| *stop) => Happened::Stop,
@@ -216,7 +225,10 @@ impl Driver {
                 }
             }
             RecorderEvent::Held(held) => self.delivery.handle_held(held),
-            RecorderEvent::Failed(why) => warn!("the spool has failed: {why}"),
+            RecorderEvent::Failed(why) => {
+                error!("nothing is accepted any more: {why}; mend the disk, then start the agent again");
+                self.failed = true;
+            }
             RecorderEvent::InputsDrained => self.inputs_ended = true,
         }
     }
@@ -274,7 +286,7 @@ impl Driver {
     }
 
     fn ended(&self, why: Why) -> Ended {
-        Ended { why, lost: self.lost }
+        Ended { why, lost: self.lost, failed: self.failed }
     }
 
     /// Says goodbye and closes the link.
@@ -297,13 +309,13 @@ fn read(reader: &SpoolReader, heads: Vec<NumberedHead>) -> Vec<Read> {
         let Some(stored) = reader.read(head)? else { return Ok(None) };
         let schema = match stored.kind {
             StoredKind::Loss => None,
-            StoredKind::Batch { schema } => match reader.schema(head, schema)? {
-                Some(encoded) => Some((schema, encoded)),
-                None => {
+            StoredKind::Batch { schema } => {
+                let Some(encoded) = reader.schema(head, schema)? else {
                     let NumberedHead { lane, epoch, seq } = head;
                     return Err(ReadError::Corrupt { lane, epoch, seq, samples: stored.samples });
-                }
-            },
+                };
+                Some((schema, encoded))
+            }
         };
         Ok(Some(Loaded { payload: stored.payload, schema }))
     };
@@ -317,9 +329,9 @@ async fn link_event(link: &mut Option<Link>) -> LinkEvent {
     }
 }
 
-async fn pending_or<T>(future: &mut Option<Pin<Box<dyn Future<Output = T> + Send>>>) -> T {
-    match future {
-        Some(future) => future.await,
+async fn connected(connecting: &mut Option<Connecting>) -> Result<Link, ConnectError> {
+    match connecting {
+        Some(connecting) => connecting.await,
         None => std::future::pending().await,
     }
 }

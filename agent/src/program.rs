@@ -144,7 +144,7 @@ impl Running {
 
     /// Ends in order: inputs first, disks last.
     pub async fn finish(self) -> anyhow::Result<Outcome> {
-        let Self { intake: _, mut inputs, recording, driver, stop, lost_before, .. } = self;
+        let Self { intake, mut inputs, recording, driver, stop, lost_before, .. } = self;
         inputs.stop();
         stop.send_replace(true);
         let ended = driver.await.context("deliver to the gateway")?;
@@ -152,6 +152,16 @@ impl Running {
             tokio::task::spawn_blocking(move || recording.finish()).await.context("close the spool")?;
         }
         inputs.ended().await;
+        let input_failed = inputs.log_summaries();
+        for refusal in intake.ledger().refusals() {
+            let (input, reason, count) = (&refusal.input, refusal.reason, refusal.count);
+            tracing::warn!(%input, reason, count, first_line = refusal.first.line, "lines or rows were refused");
+        }
+        anyhow::ensure!(
+            !ended.failed,
+            "the spool failed and samples were refused; its reason is in the log above"
+        );
+        anyhow::ensure!(!input_failed, "an input failed; its reason is in the log above");
         anyhow::ensure!(
             ended.why != Why::RecorderGone,
             "the spool's thread ended; its reason is in the log above"

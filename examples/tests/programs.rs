@@ -50,10 +50,11 @@ fn what_the_python_robot_was_told_is_safe_arrives() {
     let text = run(Command::new("python3").arg(script).arg(&socket).args(["--seconds", "2"]));
     let told = text.lines().find_map(|line| line.strip_prefix("done: ")).unwrap_or_else(|| panic!("{text}"));
     let (accepted, rest) = told.split_once(' ').unwrap();
-    assert_eq!(rest, "samples accepted, 0 refused");
-    let accepted: u64 = accepted.parse().unwrap();
-    assert!(accepted > 50, "{accepted}");
-    bench.wait_for_samples("demo/python", accepted);
+    assert_eq!(rest, "lines accepted, 0 refused");
+    // One event, then pairs of an arm with three values and a battery with four.
+    let pairs = (accepted.parse::<u64>().unwrap() - 1) / 2;
+    assert!(pairs > 5, "{told}");
+    bench.wait_for_samples("demo/python", 1 + 7 * pairs);
 }
 
 #[test]
@@ -63,8 +64,17 @@ fn what_mosquitto_pub_sent_is_durable_when_it_returns() {
     }
     let bench = Bench::start();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/mosquitto_robot.sh");
-    let port = bench.mqtt_port().to_string();
-    let text = run(Command::new(script).args(["demo/mosquitto", "127.0.0.1", &port, "2"]));
+    let text = run(Command::new(script).args(["demo/mosquitto", "127.0.0.1", &bench.mqtt_port(), "2"]));
     assert_eq!(text, "durable: message 1\ndurable: message 2\n");
     bench.wait_for_samples("demo/mosquitto", 2 * 3);
+}
+
+#[test]
+fn what_the_embedded_agent_has_on_disk_arrives_and_what_it_refused_is_told() {
+    let bench = Bench::start();
+    let robot = format!("demo/embedded-{}", std::process::id());
+    let text = run(Command::new(env!("CARGO_BIN_EXE_embedded")).args([&bench.mqtt_url(), &robot, "2"]));
+    assert!(text.contains("refused 1 times: ") && text.contains("control character"), "{text}");
+    assert!(text.contains("103 rows on disk, 1 refused, 1 of them seen here"), "{text}");
+    bench.wait_for_samples(&robot, 1 + 2 * 100 + 2);
 }

@@ -46,7 +46,7 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StoreConfig {
-    /// The size on disk at which a partition is sealed and the next one begun.
+    /// The bytes of records at which a partition is sealed and the next one begun.
     pub partition_size: Size,
     /// The size on disk of all partitions above which the oldest is dropped.
     pub retention_size: Size,
@@ -62,9 +62,7 @@ pub struct StoreConfig {
 pub struct CommitConfig {
     /// The most that one sync covers.
     pub group_size: Size,
-    /// How long a commit waits for more records to share its sync.
-    pub linger: Span,
-    /// The most that waits for a commit; beyond it sessions are not read.
+    /// The most that waits for a commit; beyond it batches are refused for a moment.
     pub queue_size: Size,
 }
 
@@ -84,7 +82,7 @@ pub struct WindowConfig {
 pub struct SessionConfig {
     /// How long a session may be silent before its link counts as down.
     pub silence: Span,
-    /// The most sessions at once, over all listeners; more are turned away.
+    /// The most connections at once of each listener; more are turned away.
     pub max: u32,
 }
 

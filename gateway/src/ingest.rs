@@ -34,6 +34,7 @@ use muster_protocol::{
     id::{InstanceId, LogId, RobotId, SchemaHash},
     loss::Loss,
     message::{NumberedHead, Window},
+    ndjson::Parser,
     schema::Schema,
     session::receiver::{CommittedLane, Receiver},
 };
@@ -98,7 +99,7 @@ struct Shared {
     robots: RwLock<BTreeMap<RobotId, Arc<Robot>>>,
     acks: Acks,
     next_session: AtomicU64,
-    parser: Mutex<muster_protocol::ndjson::Parser>,
+    parser: Mutex<Parser>,
 }
 
 impl Ingest {
@@ -112,7 +113,7 @@ impl Ingest {
             metrics,
             robots: RwLock::default(),
             acks: Acks::default(),
-            parser: Mutex::new(muster_protocol::ndjson::Parser::new(Default::default())),
+            parser: Mutex::new(Parser::default()),
         }))
     }
 

@@ -65,8 +65,8 @@ impl Instance {
 
     /// Returns the epoch under which the gateway numbers what arrives without a number: plain JSON over MQTT.
     pub fn epoch(&self) -> Epoch {
-        let [a, b, c, d, e, f, g, h, ..] = self.id.0;
-        Epoch { start: self.start, random: u64::from_le_bytes([a, b, c, d, e, f, g, h]) }
+        let random = self.id.0.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        Epoch { start: self.start, random }
     }
 }
 

@@ -134,7 +134,7 @@ impl Gateway {
         let ready = listeners.ready_line()?;
         let mut tasks = JoinSet::new();
         self.run_housekeeping(&mut tasks);
-        let serving = self.serve_links(listeners, &mut tasks);
+        let serving = self.serve_links(config, listeners, &mut tasks);
         announce(&ready)?;
         let mut stop = self.stop.subscribe();
         tokio::select! {
@@ -147,15 +147,17 @@ impl Gateway {
         self.finish()
     }
 
-    fn serve_links(&self, listeners: Listeners, tasks: &mut JoinSet<()>) -> Serving {
+    fn serve_links(&self, config: &Config, listeners: Listeners, tasks: &mut JoinSet<()>) -> Serving {
+        let connections_max = config.session.max as usize;
         let mut links = JoinSet::new();
         let intake: Arc<dyn Intake> = Arc::new(self.ingest.clone());
         if let Some(quic) = listeners.quic {
-            links.spawn(quic.run(intake.clone(), self.stop.subscribe()));
+            links.spawn(quic.run(intake.clone(), connections_max, self.stop.subscribe()));
         }
         if let Some(socket) = listeners.mqtt {
             let stop = stopped(self.stop.subscribe());
-            let listener = mqtt::Listener::new(intake, mqtt::Settings::default());
+            let listener =
+                mqtt::Listener::new(intake, mqtt::Settings { connections_max, ..mqtt::Settings::default() });
             links.spawn(async move { listener.run(socket, None, stop).await });
         }
         if let Some(socket) = listeners.http {
@@ -302,7 +304,7 @@ fn readiness(failed: &AtomicBool, reader: &StoreReader) -> Result<(), String> {
     if failed.load(Ordering::Relaxed) {
         return Err("the log cannot be written any more; look at the gateway's log and its disk".to_owned());
     }
-    if reader.status().refusing {
+    if reader.is_refusing() {
         let remedy = "raise store.quota_size, lower store.retention_size or free the disk";
         return Err(format!("the store's quota is reached and nothing is taken; {remedy}"));
     }

@@ -189,12 +189,18 @@ impl Envelope {
 
     /// Returns the bytes as the log keeps them, at most [`RECORD_BYTES_MAX`].
     pub fn encode(&self) -> Vec<u8> {
+        self.encode_with_head().1
+    }
+
+    /// Returns what the record's head says, and the bytes as the log keeps them.
+    pub fn encode_with_head(&self) -> (Head, Vec<u8>) {
         let payload = self.payload();
-        let mut out = self.head_with(payload.len()).encode();
+        let head = self.head_with(payload.len());
+        let mut out = head.encode();
         out.extend_from_slice(&payload);
         let crc = crc_of(&out);
         out[CRC_AT..HEAD_BYTES].copy_from_slice(&crc.to_le_bytes());
-        out
+        (head, out)
     }
 
     /// Decodes and checks a whole record. A batch's payload shares the given bytes.

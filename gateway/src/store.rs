@@ -77,7 +77,7 @@ use self::{
 /// How large the log and its parts may become.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreConfig {
-    /// A partition is full at this many bytes of records.
+    /// A partition is full at this many bytes of records. One that is written is in memory whole.
     pub partition_bytes: u64,
     /// The oldest partitions are dropped while the log occupies more of the disk than this.
     pub retention_bytes: u64,
@@ -88,7 +88,7 @@ pub struct StoreConfig {
     pub ballast_bytes: u64,
     /// Cache of the partition that is written.
     pub write_cache_bytes: u64,
-    /// Cache of each sealed partition that is read.
+    /// Cache of each sealed partition that is read, about.
     pub read_cache_bytes: u64,
     /// How many sealed partitions stay open.
     pub sealed_open_max: usize,
@@ -172,12 +172,12 @@ impl Default for StoreConfig {
     /// Returns limits for a small server: 16 GiB of log, refused above 20 GiB.
     fn default() -> Self {
         Self {
-            partition_bytes: 128 << 20,
+            partition_bytes: 64 << 20,
             retention_bytes: 16 << 30,
             quota_bytes: 20 << 30,
             ballast_bytes: 16 << 20,
             write_cache_bytes: 64 << 20,
-            read_cache_bytes: 8 << 20,
+            read_cache_bytes: 16 << 20,
             sealed_open_max: 8,
         }
     }
@@ -201,7 +201,8 @@ impl Encoded {
             }
             _ => None,
         };
-        Self { bytes: envelope.encode(), head: envelope.head(), schema }
+        let (head, bytes) = envelope.encode_with_head();
+        Self { bytes, head, schema }
     }
 
     /// Returns the bytes that the log will keep.

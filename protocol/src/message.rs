@@ -87,7 +87,7 @@ pub struct Clock {
 /// The gateway's answer to a [`Hello`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Welcome {
-    /// Which gateway process speaks. Another one than before means that windows start anew.
+    /// Which gateway process speaks.
     pub instance: InstanceId,
     /// Which log it writes.
     pub log: LogId,

@@ -176,6 +176,7 @@ fn open_batches_are_bounded_in_memory() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
     /// Nothing is lost or changed between rows and batches, and each row comes back with its origin, also when an
     /// encoding has to be split.
     #[test]

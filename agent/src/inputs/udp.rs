@@ -3,7 +3,7 @@
 //! UDP promises nothing: what the network or a full socket buffer drops is not seen here and not counted. A program
 //! that has to know uses a `unix:` socket.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{net::UdpSocket, sync::watch};
@@ -19,6 +19,9 @@ const DATAGRAM_BYTES_MAX: usize = 64 * 1024;
 
 /// Bytes that the system is asked to keep for a burst; it may give less.
 const SOCKET_BUFFER_BYTES: usize = 1024 * 1024;
+
+/// How long to wait when the system refuses to receive.
+const RECEIVE_RETRY: Duration = Duration::from_secs(1);
 
 /// A bound socket.
 #[derive(Debug)]
@@ -60,6 +63,7 @@ impl UdpInput {
                 // Nothing is ever sent from here, so this is the socket itself, as when its interface went away.
                 Err(error) => {
                     tracing::warn!("input {}: receive: {error}", feeder.source().input());
+                    tokio::time::sleep(RECEIVE_RETRY).await;
                     continue;
                 }
             };

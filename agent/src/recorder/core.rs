@@ -201,10 +201,13 @@ impl Core {
         match appended {
             Ok(()) => self.appended(&closed, now),
             Err(AppendError::Full { .. }) if waits => {
-                tracing::info!(
-                    "the spool is full: files and pipes wait until the gateway has taken some of it"
-                );
                 self.parked.push_back(closed);
+                self.retry_parked(now);
+                if !self.parked.is_empty() {
+                    tracing::info!(
+                        "the spool is full: files and pipes wait until the gateway has taken some of it"
+                    );
+                }
             }
             Err(error @ (AppendError::Full { .. } | AppendError::TooLarge { .. })) => {
                 give_back(&closed, "spool_full", &error, outlet);
@@ -218,7 +221,7 @@ impl Core {
 
     /// Appends, evicting the oldest data if that is what it takes.
     fn force(&mut self, lane: Lane, entry: &Entry, now: MonoTime) -> Result<(), AppendError> {
-        let mut result = self.spool.append(lane, entry);
+        let mut result = self.append_after_drop(lane, entry);
         for _ in 0..MAKE_ROOM_TRIES {
             let Err(AppendError::Full { needed_bytes, .. }) = result else { break };
             match self.spool.make_room(lane, needed_bytes) {
@@ -230,6 +233,16 @@ impl Core {
                 Err(MakeRoomError::Unsynced) => self.sync(now),
                 Err(MakeRoomError::Fault(fault)) => return Err(fault.into()),
             }
+            result = self.spool.append(lane, entry).map(|_| ());
+        }
+        result
+    }
+
+    /// Appends, giving back what is released but still takes room if that is what it takes.
+    fn append_after_drop(&mut self, lane: Lane, entry: &Entry) -> Result<(), AppendError> {
+        let mut result = self.spool.append(lane, entry);
+        if matches!(result, Err(AppendError::Full { .. })) {
+            self.spool.drop_released()?;
             result = self.spool.append(lane, entry);
         }
         result.map(|_| ())
@@ -243,20 +256,16 @@ impl Core {
     }
 
     fn retry_parked(&mut self, now: MonoTime) {
-        while let Some(closed) = self.parked.front() {
-            let entry = entry_of(closed);
-            let lane = closed.lane;
-            let mut appended = self.spool.append(lane, &entry);
-            if matches!(appended, Err(AppendError::Full { .. })) && self.spool.drop_released().is_ok() {
-                appended = self.spool.append(lane, &entry);
-            }
-            match appended {
-                Ok(_) => {
-                    let closed = self.parked.pop_front().expect("it is in front");
-                    self.appended(&closed, now);
+        while let Some(closed) = self.parked.pop_front() {
+            match self.append_after_drop(closed.lane, &entry_of(&closed)) {
+                Ok(()) => self.appended(&closed, now),
+                Err(error) => {
+                    self.parked.push_front(closed);
+                    if let AppendError::Fault(fault) = error {
+                        self.fail(fault);
+                    }
+                    return;
                 }
-                Err(AppendError::Fault(fault)) => return self.fail(fault),
-                Err(AppendError::Full { .. } | AppendError::TooLarge { .. }) => return,
             }
         }
     }

@@ -262,6 +262,22 @@ fn a_full_spool_keeps_waiting_inputs_back_until_room_is_released_and_loses_nothi
 }
 
 #[test]
+fn what_is_acknowledged_makes_room_before_anything_is_evicted_or_waits() {
+    for manner in [Manner::Wait, Manner::Live] {
+        let mut bench = Bench::new();
+        let source = bench.intake.source("x", manner);
+        for number in 0..200 {
+            push_noise(&source, number);
+            bench.advance(millis(1000));
+            assert_eq!(bench.core.want(), Want::All, "{manner:?} {number}");
+            bench.acknowledge_all();
+        }
+        assert_eq!(source.counts(), Counts { accepted: 200, refused: 0 });
+        assert_eq!(bench.count(|event| matches!(event, RecorderEvent::Evicted(_))), 0);
+    }
+}
+
+#[test]
 fn a_full_spool_evicts_for_live_inputs_while_waiting_ones_wait() {
     let mut bench = Bench::new();
     let (wait, live) =

@@ -1,4 +1,5 @@
-//! The bytes of a spool folder. Version 1. All integers are little-endian; every check sum is CRC32C.
+//! The bytes of a spool folder. Version 1. All integers are little-endian; every check sum is CRC32C. PROTOCOL.md#spool
+//! is the specification.
 //!
 //! # Folder
 //!

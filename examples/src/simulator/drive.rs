@@ -18,14 +18,13 @@ pub(super) struct Drive {
 }
 
 impl Drive {
-    /// Starts somewhere on the way between two waypoints.
+    /// Starts somewhere on the first part of the way round, where the Wi-Fi is good.
     pub(super) fn new(noise: &mut Noise) -> Self {
-        let target = noise.below(WAYPOINTS.len());
-        let (from, to) = (WAYPOINTS[(target + WAYPOINTS.len() - 1) % WAYPOINTS.len()], WAYPOINTS[target]);
-        let share = noise.unit();
-        let (x, y) = (from.0 + (to.0 - from.0) * share, from.1 + (to.1 - from.1) * share);
-        let yaw = (to.1 - y).atan2(to.0 - x);
-        Self { x, y, yaw, speed: 0.0, turn: 0.0, pushed: 0.0, target, to_dock: false }
+        let ((from_x, from_y), (to_x, to_y)) = (WAYPOINTS[0], WAYPOINTS[1]);
+        let share = START_SHARE_MAX * noise.unit();
+        let (x, y) = (from_x + (to_x - from_x) * share, from_y + (to_y - from_y) * share);
+        let yaw = (to_y - y).atan2(to_x - x);
+        Self { x, y, yaw, speed: 0.0, turn: 0.0, pushed: 0.0, target: 1, to_dock: false }
     }
 
     /// Drives on for `seconds`: to the next waypoint, or to the dock and stays there while it charges.
@@ -89,6 +88,8 @@ fn wrapped(angle: f64) -> f64 {
 /// The way round the hall; the access point hangs at the origin, the third corner is far from it.
 const WAYPOINTS: [(f64, f64); 4] = [(2.0, 2.0), (28.0, 3.0), (30.0, 18.0), (3.0, 16.0)];
 const DOCK: (f64, f64) = (1.0, 1.0);
+/// How much of the first part a robot may have behind it at the start.
+const START_SHARE_MAX: f64 = 0.4;
 const REACHED_M: f64 = 0.6;
 const SPEED_MAX: f64 = 1.5;
 const TURN_MAX: f64 = 1.2;

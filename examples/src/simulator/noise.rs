@@ -16,11 +16,6 @@ impl Noise {
         self.bits() as f64 / 2.0_f64.powi(64)
     }
 
-    /// Returns a number below `count`, each as good as equally likely.
-    pub(super) fn below(&mut self, count: usize) -> usize {
-        usize::try_from(self.bits() % count as u64).expect("it is less than a usize")
-    }
-
     fn bits(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut bits = self.state;

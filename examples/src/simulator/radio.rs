@@ -37,5 +37,5 @@ impl Radio {
 const NEAR_DBM: f64 = -38.0;
 /// The exponent of a hall with shelves.
 const PATH_LOSS: f64 = 3.0;
-const LOST_DBM: f64 = -83.0;
-const BACK_DBM: f64 = -81.0;
+const LOST_DBM: f64 = -83.5;
+const BACK_DBM: f64 = -82.5;

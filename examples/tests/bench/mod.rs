@@ -68,8 +68,12 @@ impl Bench {
         socket
     }
 
-    pub(crate) fn mqtt_port(&self) -> u16 {
-        address(&self.ready, "mqtt=").rsplit(':').next().unwrap().parse().unwrap()
+    pub(crate) fn mqtt_url(&self) -> String {
+        format!("mqtt://{}", address(&self.ready, "mqtt="))
+    }
+
+    pub(crate) fn mqtt_port(&self) -> String {
+        address(&self.ready, "mqtt=").rsplit(':').next().unwrap().to_owned()
     }
 
     /// Waits until the gateway has exactly so many samples of the robot.

@@ -31,9 +31,9 @@ const KEYS: &[Key] = &[
     Key::new::<Size>(
         "store.partition_size",
         Kind::Size,
-        "The size on disk at which a new partition of the log is begun.",
+        "The bytes of records at which a new partition of the log is begun.",
     )
-    .or("128MiB")
+    .or("64MiB")
     .within("256KiB", "1GiB"),
     Key::new::<Size>(
         "store.retention_size",
@@ -58,17 +58,10 @@ const KEYS: &[Key] = &[
     Key::new::<Size>("commit.group_size", Kind::Size, "The most that one sync covers.")
         .or("4MiB")
         .within("64KiB", "64MiB"),
-    Key::new::<Span>(
-        "commit.linger",
-        Kind::Span,
-        "How long a commit waits for more records to share its sync.",
-    )
-    .or("2ms")
-    .within("0us", "1s"),
     Key::new::<Size>(
         "commit.queue_size",
         Kind::Size,
-        "The most that waits for a commit; beyond it sessions are not read.",
+        "The most that waits for a commit; beyond it batches are refused for a moment.",
     )
     .or("64MiB")
     .within("64KiB", "4GiB"),
@@ -96,7 +89,7 @@ const KEYS: &[Key] = &[
     Key::new::<u32>(
         "session.max",
         Kind::Count,
-        "The most sessions at once, over all listeners; more are turned away.",
+        "The most connections at once of each listener; more are turned away.",
     )
     .or("10000")
     .within("1", "1000000"),

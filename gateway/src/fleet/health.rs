@@ -15,7 +15,7 @@ pub enum Level {
     Warn,
     /// Something is broken.
     Error,
-    /// Nothing is known of now: the link is down and no value is recent.
+    /// Nothing is known of now: every value is stale.
     Stale,
 }
 
@@ -47,13 +47,20 @@ pub const LOSS_NS_WARN: i64 = 3_600_000_000_000;
 
 /// Rolls the signs up.
 pub(super) fn health(signs: &Signs<'_>) -> Health {
-    let every_channel_stale = signs.freshness.fresh + signs.freshness.late == 0;
-    if signs.link == LinkState::Down && every_channel_stale {
-        return Health { level: Level::Stale, reasons: vec![format!("link down: {}", signs.evidence)] };
-    }
+    let Freshnesses { fresh, late, stale, .. } = signs.freshness;
     let mut reasons = Vec::new();
     if signs.link == LinkState::Down {
         reasons.push(format!("link down: {}", signs.evidence));
+    }
+    // A robot that has sent no value yet is stale only if it cannot be heard either.
+    if fresh + late == 0 && (stale > 0 || signs.link == LinkState::Down) {
+        if stale > 0 {
+            reasons.push("every value is stale".to_owned());
+        }
+        return Health { level: Level::Stale, reasons };
+    }
+    if fresh == 0 && late > 0 {
+        reasons.push("no value is fresh".to_owned());
     }
     if signs.lost_lately {
         reasons.push("samples were lost in the last hour".to_owned());
@@ -130,11 +137,19 @@ mod tests {
     }
 
     #[test]
-    fn a_robot_is_stale_when_the_link_is_down_and_no_value_is_recent() {
+    fn a_robot_is_stale_when_all_its_values_are_whatever_its_link_says() {
         let freshness = Freshnesses { stale: 3, ..Freshnesses::default() };
-        let signs = Signs { link: LinkState::Down, freshness, lost_lately: true, ..well() };
+        let signs = Signs { freshness, lost_lately: true, ..well() };
         assert_eq!(health(&signs).level, Level::Stale);
+        assert_eq!(health(&Signs { link: LinkState::Down, ..signs }).level, Level::Stale);
         let late = Freshnesses { stale: 3, late: 1, ..Freshnesses::default() };
-        assert_eq!(health(&Signs { freshness: late, ..signs }).level, Level::Warn);
+        assert_eq!(health(&Signs { freshness: late, ..well() }).level, Level::Warn);
+    }
+
+    #[test]
+    fn a_robot_without_values_yet_is_stale_only_when_its_link_is_down() {
+        let signs = Signs { freshness: Freshnesses::default(), ..well() };
+        assert_eq!(health(&signs).level, Level::Ok);
+        assert_eq!(health(&Signs { link: LinkState::Down, ..signs }).level, Level::Stale);
     }
 }

@@ -295,8 +295,8 @@ fn a_killed_robot_turns_late_then_stale_then_down() {
         (channel.freshness, reading.link.state, reading.health.level)
     };
     assert_eq!(at(S), (Freshness::Fresh, LinkState::Up, Level::Ok));
-    assert_eq!(at(3 * S), (Freshness::Late, LinkState::Up, Level::Ok));
-    assert_eq!(at(6 * S), (Freshness::Stale, LinkState::Up, Level::Ok));
+    assert_eq!(at(3 * S), (Freshness::Late, LinkState::Up, Level::Warn));
+    assert_eq!(at(6 * S), (Freshness::Stale, LinkState::Up, Level::Stale));
     assert_eq!(at(46 * S), (Freshness::Stale, LinkState::Down, Level::Stale));
 }
 

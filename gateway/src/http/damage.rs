@@ -2,8 +2,7 @@
 //!
 //! A reader that meets damage that it was not told of is broken off: what it has is not whole. From then on the damage
 //! is known, and an answer that leaves it out says so in its head, `muster-damaged: FIRST-LAST,...` in offsets. So
-//! nothing is left out silently, and what lies behind the damage can still be read. What was in it comes back as loss
-//! records.
+//! nothing is left out silently, and what lies behind the damage can still be read.
 
 use std::{
     collections::BTreeMap,

@@ -46,7 +46,7 @@ pub(super) fn take(ingest: &Ingest, robot: &RobotId, payload: &[u8]) -> Ticket {
     }
     let robot = ingest.robot(robot);
     let session = hear(ingest, &robot);
-    let records = number(ingest, &robot, parsed.rows, parsed.refused);
+    let records = number(ingest, &robot, &parsed.rows, parsed.refused);
     commit(ingest, &robot, session, records)
 }
 
@@ -85,7 +85,7 @@ fn hear(ingest: &Ingest, robot: &Arc<Robot>) -> u64 {
     number
 }
 
-fn number(ingest: &Ingest, robot: &Robot, rows: Vec<Row>, refused: u64) -> Vec<Numbered> {
+fn number(ingest: &Ingest, robot: &Robot, rows: &[Row], refused: u64) -> Vec<Numbered> {
     let shared = &ingest.0;
     let now = shared.clock.wall();
     let epoch = shared.config.instance.epoch();

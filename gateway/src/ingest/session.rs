@@ -68,7 +68,7 @@ impl Session {
         }
         match message {
             Message::Heartbeat(beat) => self.handle_heartbeat(open, &beat),
-            Message::Schema(schema) => return self.handle_schema(open, &schema.payload),
+            Message::Schema(schema) => return handle_schema(open, &schema.payload),
             Message::Batch(batch) => return Ok(self.handle_batch(open, batch)),
             Message::Loss(loss) => return Ok(self.handle_loss(open, &loss)),
             Message::Bye(_) => self.end(open, DownReason::Closed),
@@ -145,15 +145,6 @@ impl Session {
         }
         let reply = HeartbeatReply { echo: beat.clock.mono, now };
         let _ = self.outbox.send(Message::HeartbeatReply(reply).to_frame());
-    }
-
-    fn handle_schema(&self, open: &Open, payload: &Bytes) -> Result<Ticket, ByeReason> {
-        let schema = Schema::decode(payload).map_err(|error| {
-            tracing::warn!(robot = %open.robot.id, "closed a session: a schema does not decode: {error}");
-            ByeReason::ProtocolError
-        })?;
-        open.robot.lock().learn_schema(Arc::new(schema));
-        Ok(Ticket::done(Ok(())))
     }
 
     fn handle_batch(&self, open: &Open, batch: Numbered) -> Ticket {
@@ -340,6 +331,15 @@ fn resolve(issuers: Vec<TicketIssuer>, result: Result<(), Unhandled>) {
     for issuer in issuers {
         issuer.resolve(result);
     }
+}
+
+fn handle_schema(open: &Open, payload: &Bytes) -> Result<Ticket, ByeReason> {
+    let schema = Schema::decode(payload).map_err(|error| {
+        tracing::warn!(robot = %open.robot.id, "closed a session: a schema does not decode: {error}");
+        ByeReason::ProtocolError
+    })?;
+    open.robot.lock().learn_schema(Arc::new(schema));
+    Ok(Ticket::done(Ok(())))
 }
 
 /// Ends the session that a newer one replaced. Another process of the same robot has to stay away for a while, so

@@ -99,15 +99,20 @@ impl QuicListener {
         self.endpoint.local_addr()
     }
 
-    /// Serves agents until `shutdown` turns true, then closes every connection.
-    pub async fn run(self, intake: Arc<dyn Intake>, mut shutdown: watch::Receiver<bool>) {
+    /// Serves at most `connections_max` agents at once, some tens of KiB each when idle, until `shutdown` turns true, then closes every connection.
+    pub async fn run(
+        self,
+        intake: Arc<dyn Intake>,
+        connections_max: usize,
+        mut shutdown: watch::Receiver<bool>,
+    ) {
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
                 incoming = self.endpoint.accept() => {
                     let Some(incoming) = incoming else { break };
-                    if connections.len() >= CONNECTIONS_MAX {
-                        warn!(address = %incoming.remote_address(), "refused a QUIC connection: {CONNECTIONS_MAX} are open");
+                    if connections.len() >= connections_max {
+                        warn!(address = %incoming.remote_address(), "refused a QUIC connection: {connections_max} are open");
                         incoming.refuse();
                         continue;
                     }
@@ -300,9 +305,6 @@ impl Failure {
         }
     }
 }
-
-/// Most connections at once. Memory of an idle one is some tens of KiB.
-pub const CONNECTIONS_MAX: usize = 20_000;
 
 /// Frames of one connection that wait for its session; then its streams are not read.
 const FRAMES_QUEUED_MAX: usize = 8;

@@ -7,6 +7,9 @@
 //! - A left-over `snap.*.generating` makes every open fail: it is removed first. A damaged snapshot can be rebuilt
 //!   from the log: it is removed, once, when an open fails.
 //! - Damage makes sled panic in places: each call is caught and becomes [`DatabaseError::Damaged`].
+//! - Its cache forgets a page only after a fixed number of later accesses to its neighbours, so that one pass over a
+//!   database ends with all of it in memory, whatever the cache's capacity: readers count what they were shown, and
+//!   let a database be closed after a while.
 //! - Files under `blobs/` are never synced: values are kept so short that there are none, and they are counted.
 
 use std::{
@@ -16,7 +19,10 @@ use std::{
     ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -35,6 +41,8 @@ pub(super) struct Database {
     file: File,
     path: PathBuf,
     disk: Arc<dyn Disk>,
+    /// Bytes shown since it was opened: about what the cache holds.
+    shown: AtomicU64,
 }
 
 /// What one group adds.
@@ -75,7 +83,7 @@ impl Database {
         };
         let path = folder.join("db");
         let file = File::open(&path).map_err(DatabaseError::Io)?;
-        Ok(Self { trees: Some(trees), file, path, disk })
+        Ok(Self { trees: Some(trees), file, path, disk, shown: AtomicU64::new(0) })
     }
 
     /// Gives the database a group. Nothing of it is durable before [`Database::flush_and_sync`].
@@ -122,6 +130,7 @@ impl Database {
                     malformed = Some(key);
                     break;
                 };
+                self.shown.fetch_add(value.len() as u64, Ordering::Relaxed);
                 if visit(key, &value).is_break() {
                     break;
                 }
@@ -158,6 +167,11 @@ impl Database {
         let tree = &self.trees().schemas;
         let keys: Vec<sled::IVec> = guarded(|| tree.iter().keys().collect())?;
         Ok(keys.iter().filter_map(|key| schemas::first_part(key)).collect())
+    }
+
+    /// Returns how many bytes were read of it since it was opened.
+    pub(super) fn shown_bytes(&self) -> u64 {
+        self.shown.load(Ordering::Relaxed)
     }
 
     /// Returns what the database's file occupies on the disk.
@@ -243,12 +257,16 @@ fn open_once(folder: &Path, cache_bytes: u64) -> Result<Trees, DatabaseError> {
 fn guarded<T>(work: impl FnOnce() -> sled::Result<T>) -> Result<T, DatabaseError> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(sled::Error::Io(error))) if error.kind() != io::ErrorKind::UnexpectedEof => {
-            Err(DatabaseError::Io(error))
-        }
+        Ok(Err(sled::Error::Io(error))) if !is_damage(&error) => Err(DatabaseError::Io(error)),
         Ok(Err(error)) => Err(DatabaseError::Damaged { why: error.to_string() }),
         Err(panic) => Err(DatabaseError::Damaged { why: format!("sled panicked: {}", said(panic.as_ref())) }),
     }
+}
+
+/// Returns whether the file itself is at fault, not the system around it: it is too short or its blocks unreadable.
+fn is_damage(error: &io::Error) -> bool {
+    const EIO: i32 = 5;
+    error.kind() == io::ErrorKind::UnexpectedEof || error.raw_os_error() == Some(EIO)
 }
 
 fn said(panic: &(dyn std::any::Any + Send)) -> String {

@@ -10,6 +10,7 @@
 //! ```
 //!
 //! A folder under `log/` that ends in `.new` or `.dropped` is one that a crash left half made or half removed.
+//! PROTOCOL.md#store is the specification.
 
 use std::{
     fs::{self, File, TryLockError},

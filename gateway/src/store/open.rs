@@ -62,7 +62,9 @@ impl Store {
         let checkpoints = CheckpointStore::open(Arc::clone(&shared))
             .map_err(|source| io_error("read checkpoints in", &checkpoints, source))?;
         let reader = StoreReader::new(Arc::clone(&shared));
-        let store = Self { shared, housekeeping, ballast, partition, open, tail, reserved, failed: false };
+        let mut store =
+            Self { shared, housekeeping, ballast, partition, open, tail, reserved, failed: false };
+        store.has_room(); // so that a full disk shows before the first record is refused
         Ok(Opened { store, reader, checkpoints })
     }
 }

@@ -1,6 +1,10 @@
 //! Reading the log: any number of threads, never in the committer's way, never ahead of the sync.
 
-use std::{io, ops::ControlFlow, sync::Arc};
+use std::{
+    io,
+    ops::ControlFlow,
+    sync::{Arc, atomic::Ordering},
+};
 
 use bytes::Bytes;
 use muster_protocol::{
@@ -119,6 +123,11 @@ impl StoreReader {
         self.find_schema(robot, hash, Some(offset))
     }
 
+    /// Returns whether nothing is taken because there is no room.
+    pub fn is_refusing(&self) -> bool {
+        self.shared.refusing.load(Ordering::Relaxed)
+    }
+
     /// Returns what the store says about itself. Reads folders: not for every request.
     pub fn status(&self) -> StoreStatus {
         status::of(&self.shared)
@@ -149,7 +158,10 @@ impl Shared {
             Err(DatabaseError::Io(source)) => return Err(ReadError::Io { at, source }),
             Err(DatabaseError::Damaged { why }) => why,
             Ok(Some(database)) => match read_from(&database, at, end) {
-                Ok(records) if !records.is_empty() => return Ok(records),
+                Ok(records) if !records.is_empty() => {
+                    self.close_if_outgrown(&located.partition, &database);
+                    return Ok(records);
+                }
                 Ok(_) => format!("offset {at} is missing"),
                 Err(DatabaseError::Io(source)) => return Err(ReadError::Io { at, source }),
                 Err(DatabaseError::Damaged { why }) => why,

@@ -16,6 +16,7 @@ use std::{
 };
 
 use super::{
+    database::DatabaseError,
     disk::{bytes_of, replace},
     index, manifest,
     partition::{Open, Partition, Sealed, State},
@@ -112,7 +113,8 @@ fn seal(shared: &Shared, partition: &Partition) -> io::Result<()> {
     drop(open);
     match shared.database(partition) {
         Ok(_) => {}
-        Err(error) => shared.quarantine(partition, &error.to_string()),
+        Err(DatabaseError::Damaged { why }) => shared.quarantine(partition, &why),
+        Err(DatabaseError::Io(error)) => return Err(error),
     }
     if let State::Sealed(sealed) = partition.state() {
         sealed.disk_bytes.store(bytes_of(&partition.folder), Ordering::Relaxed);

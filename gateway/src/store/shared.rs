@@ -126,6 +126,14 @@ impl Shared {
         }
     }
 
+    /// Closes a sealed partition's database, once nobody reads it, if so much of it was read that its cache has
+    /// outgrown its bound. The next reader opens it again.
+    pub(super) fn close_if_outgrown(&self, partition: &Partition, database: &Database) {
+        if database.shown_bytes() >= self.config.read_cache_bytes {
+            self.handles.forget(partition.first);
+        }
+    }
+
     /// Sets a damaged partition aside, durably: it stays where it is, marked, until retention drops it.
     pub(super) fn quarantine(&self, partition: &Partition, why: &str) {
         tracing::error!(partition = %partition.folder.display(), why, "set a damaged partition aside");

@@ -170,6 +170,20 @@ fn sealed_partitions_are_opened_only_to_be_read_and_few_stay_open() {
 }
 
 #[test]
+fn a_partition_that_was_read_for_long_is_closed_so_that_its_cache_is_given_back() {
+    let root = folder();
+    let mut opened = open(root.path());
+    fill(&mut opened, 4);
+    drop(opened);
+    let config = StoreConfig { read_cache_bytes: 8 << 10, ..small() };
+    let opened = Store::open(root.path(), config, LOG).unwrap();
+    assert_holds_all(&opened.reader, Offset(1));
+    assert_eq!(opened.reader.status().sealed_open, 0);
+    let records = opened.reader.robot_records(&robot(1), WallTime(0), WallTime(i64::MAX), None);
+    assert_eq!(records.map(Result::unwrap).count() as u64, (opened.reader.next().0 + 1) / 3);
+}
+
+#[test]
 fn readers_on_other_threads_see_whole_prefixes_while_the_log_is_written_and_sealed() {
     let root = folder();
     let mut opened = open(root.path());

@@ -170,6 +170,7 @@ impl Receiver {
     }
 
     /// Takes back a claim whose record is committed and synced.
+    #[expect(clippy::needless_pass_by_value, reason = "a claim is brought back once")]
     pub fn handle_committed(&mut self, claim: Claim) {
         for (epoch, lane, seq) in claim.seqs() {
             let window = self.window(epoch, lane);
@@ -179,6 +180,7 @@ impl Receiver {
     }
 
     /// Takes back a claim whose record was not committed: its seqs may come again.
+    #[expect(clippy::needless_pass_by_value, reason = "a claim is brought back once")]
     pub fn handle_failed(&mut self, claim: Claim) {
         for (epoch, lane, seq) in claim.seqs() {
             self.window(epoch, lane).claimed.remove(seq);

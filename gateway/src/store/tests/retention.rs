@@ -70,6 +70,7 @@ fn at_the_quota_nothing_is_taken_but_everything_is_served_until_there_is_room() 
     drop(opened);
     let mut opened = open_limited(root.path(), 3 << 20, 5 << 20);
     assert_holds_all(&opened.reader, Offset(1));
+    assert!(opened.reader.is_refusing(), "it is said before the first record is refused");
     assert!(matches!(append_next(&mut opened), Err(StoreError::DiskFull { .. })));
     checkpoint_twice(&mut opened);
     assert!(opened.store.has_room() && !opened.reader.status().refusing);
