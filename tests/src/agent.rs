@@ -67,6 +67,13 @@ impl AgentPlan {
         self
     }
 
+    /// Says more or less in its log, as `RUST_LOG` does.
+    #[must_use]
+    pub fn logging(mut self, filter: &str) -> Self {
+        self.environment.push(("RUST_LOG".to_owned(), filter.to_owned()));
+        self
+    }
+
     /// Starts it.
     pub fn start(&self) -> Process {
         let name = format!("muster-agent of {}", self.robot);

@@ -43,6 +43,7 @@ impl Story {
         let gateway = scene.gateway();
         let socket = scene.path("input.sock");
         let plan = scene.agent(ROBOT).to(&gateway, transport).set("BATCH__LINGER", "20ms");
+        let plan = plan.set("SPOOL__SYNC_EVERY", "10ms");
         let input = format!("unix:{}", socket.display());
         let agent = plan.clone().input(&input).start();
         let rows = logs::numbered_rows(&logs::one(scene, "ground_husky"), ROWS);

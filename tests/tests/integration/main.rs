@@ -6,9 +6,16 @@
 )]
 
 mod absence;
+mod bad_folders;
+mod bad_frames;
+mod bad_lines;
+mod bad_trust;
+mod embedded;
 mod freshness;
 mod journey;
 mod kills;
+mod operator;
+mod plain_json;
 mod restart;
 
 use muster_tests::{process::Programs, scene::Scene};
