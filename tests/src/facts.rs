@@ -55,8 +55,7 @@ impl Facts {
     pub fn of_log(log: impl BufRead, words: &mut Words) -> Self {
         let mut facts = Self::default();
         for line in log.lines() {
-            let line: Value =
-                line.expect("the log is text").parse().expect("the log is NDJSON");
+            let line: Value = line.expect("the log is text").parse().expect("the log is NDJSON");
             facts.add_row(&line, words);
         }
         facts
@@ -93,10 +92,12 @@ impl Facts {
         self.0.is_empty()
     }
 
-    /// Returns the integers that a channel had, in no order.
-    pub fn integers(&self, channel: &str, words: &mut Words) -> Vec<i64> {
-        let channel = words.number(channel);
-        let ours = self.0.iter().filter(|fact| fact.channel == channel && fact.kind == Kind::Int);
+    /// Returns the integers of all channels whose names end so, in no order.
+    pub fn integers(&self, ending: &str, words: &Words) -> Vec<i64> {
+        let ours = self
+            .0
+            .iter()
+            .filter(|fact| fact.kind == Kind::Int && words.word(fact.channel.into()).ends_with(ending));
         ours.map(|fact| fact.bits.cast_signed()).collect()
     }
 
@@ -202,35 +203,23 @@ fn time(line: &Value) -> i64 {
     line["t"].as_i64().unwrap_or_else(|| panic!("{line} has no integer `t`"))
 }
 
-/// Returns a robot's or the fleet's state without what changes by itself: ages, the link, and what follows from them.
+/// Returns a robot's or the fleet's state without what changes by itself: ages and rates, and what follows from them.
 #[must_use]
 pub fn lasting(mut state: Value) -> Value {
-    fn strip(members: &mut Map<String, Value>) {
-        members.retain(|key, _| !PASSING.contains(&key.as_str()));
-        for value in members.values_mut() {
-            if let Value::Object(members) = value {
-                strip(members);
-            }
-        }
-    }
     if let Value::Object(members) = &mut state {
-        strip(members);
+        keep_lasting(members);
     }
     state
 }
 
-/// Members of a robot's state that follow from the clock or from who is connected now, or that count the link's own
-/// records.
-const PASSING: &[&str] = &[
-    "age_ms",
-    "now",
-    "link",
-    "health",
-    "freshness",
-    "completeness",
-    "newest_age_ms",
-    "last_heard_age_ms",
-    "last_offset",
-    "last_received",
-    "records",
-];
+fn keep_lasting(members: &mut Map<String, Value>) {
+    members.retain(|key, _| !PASSING.contains(&key.as_str()));
+    for value in members.values_mut() {
+        if let Value::Object(members) = value {
+            keep_lasting(members);
+        }
+    }
+}
+
+/// Members that follow from the clock.
+const PASSING: &[&str] = &["age_ms", "now", "freshness", "newest_age_ms", "last_heard_age_ms", "ingest"];

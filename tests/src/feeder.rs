@@ -37,9 +37,8 @@ impl Feeder {
         Self { path: path.to_owned(), connection: None, accepted: BTreeSet::new(), sent: 0 }
     }
 
-    /// Sends rows, and then asks what was accepted of them. `rows` are whole lines, of which the first has `first` as
-    /// its number. A connection that breaks under way leaves them in doubt.
-    pub fn send(&mut self, first: i64, rows: &[String]) {
+    /// Sends rows, and then asks what was accepted of them. The first has `first` as its number. A connection that breaks under way leaves them in doubt.
+    pub fn send(&mut self, first: i64, rows: &[Value]) {
         let end = first + i64::try_from(rows.len()).expect("rows are few");
         self.sent = end;
         let mut connection = self.connection.take().unwrap_or_else(|| Connection::open(&self.path));
@@ -52,7 +51,7 @@ impl Feeder {
     }
 
     /// Sends rows without asking, so that they are in doubt whatever happens next.
-    pub fn send_unasked(&mut self, first: i64, rows: &[String]) {
+    pub fn send_unasked(&mut self, first: i64, rows: &[Value]) {
         let mut connection = self.connection.take().unwrap_or_else(|| Connection::open(&self.path));
         let end = first + i64::try_from(rows.len()).expect("rows are few");
         self.sent = end;
@@ -61,6 +60,11 @@ impl Feeder {
         if connection.write(rows).is_ok() {
             self.connection = Some(connection);
         }
+    }
+
+    /// Lets go of a connection whose agent is gone.
+    pub fn disconnect(&mut self) {
+        self.connection = None;
     }
 
     /// Returns the numbers of the rows that are accepted for certain.
@@ -82,14 +86,14 @@ impl Connection {
         Self { stream, answers, rows: 0, open: Vec::new() }
     }
 
-    fn write(&mut self, rows: &[String]) -> anyhow::Result<()> {
+    fn write(&mut self, rows: &[Value]) -> anyhow::Result<()> {
         for row in rows {
-            self.stream.write_all(row.as_bytes())?;
+            writeln!(self.stream, "{row}")?;
         }
         Ok(())
     }
 
-    fn ask(&mut self, rows: &[String], id: i64) -> anyhow::Result<()> {
+    fn ask(&mut self, rows: &[Value], id: i64) -> anyhow::Result<()> {
         self.write(rows)?;
         writeln!(self.stream, "{}", json!({"sync": id}))?;
         let mut line = String::new();

@@ -9,6 +9,7 @@ use std::{
 };
 
 use flate2::read::MultiGzDecoder;
+use serde_json::{Value, json};
 
 use crate::scene::Scene;
 
@@ -42,6 +43,23 @@ pub fn open(path: &Path) -> Box<dyn BufRead> {
         Box::new(BufReader::new(file))
     }
 }
+
+/// Returns the rows of a log, at most so many, each with its number from 0 in a channel of its own that ends in
+/// [`ROW_CHANNEL`]: so each row can be told from all others.
+pub fn numbered_rows(path: &Path, most: usize) -> Vec<Value> {
+    let number = |(n, line): (usize, std::io::Result<String>)| {
+        let mut row: Value = line.expect("the log is text").parse().expect("the log is NDJSON");
+        if !row["v"].is_object() {
+            row["v"] = json!({"it": row["v"]});
+        }
+        row["v"][&ROW_CHANNEL[1..]] = n.into();
+        row
+    };
+    open(path).lines().take(most).enumerate().map(number).collect()
+}
+
+/// How the channel with a row's number ends.
+pub const ROW_CHANNEL: &str = ".row-number";
 
 fn folder() -> PathBuf {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/replay");

@@ -5,7 +5,11 @@
     reason = "a test that cannot go on has failed, and says aloud what it leaves out"
 )]
 
+mod absence;
+mod freshness;
 mod journey;
+mod kills;
+mod restart;
 
 use muster_tests::{process::Programs, scene::Scene};
 
