@@ -1,7 +1,7 @@
 //! Ingest: from frames and plain JSON to records for the committer, and from commits to acks.
 //!
-//! One [`Robot`] per robot owns its receive windows and its session, across all connections: that is where "once"
-//! is decided. The pure decisions are the protocol's [`Receiver`](muster_protocol::session::receiver::Receiver); here
+//! One `Robot` per robot owns its receive windows and its session, across all connections: that is where "once"
+//! is decided. The pure decisions are the protocol's [`Receiver`]; here
 //! they meet the log's queue, the links' outboxes and the clock.
 //!
 //! ```text

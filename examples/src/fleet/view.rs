@@ -124,7 +124,8 @@ impl View {
             "on robot",
             "lost",
         ];
-        let mut sheet = Sheet::new(&header);
+        let mut sheet =
+            Sheet::new(&header).spare(&["lost", "since", "on robot", "health", "samples", "newest"]);
         for (place, row) in self.rows.iter().enumerate() {
             let mark = if selected == Some(place) { ">" } else { " " };
             sheet.push(row.cells(mark));

@@ -2,7 +2,7 @@
 //! and one long-lived stream per lane; the frames of all of them go to the session in the order in which they arrive.
 //! Answers go out on the control stream.
 //!
-//! Flow control bounds what a peer may park here: see [`transport`]. Reading stops while the session is behind.
+//! Flow control bounds what a peer may park here: see `transport`. Reading stops while the session is behind.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 

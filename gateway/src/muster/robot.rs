@@ -40,7 +40,7 @@ pub fn csv(state: &Value) -> impl Iterator<Item = Vec<String>> {
     })
 }
 
-/// The columns of [`csv`].
+/// The columns of [`csv()`].
 pub const CSV_HEADER: [&str; 8] = ["robot", "link", "channel", "v", "t", "age_ms", "freshness", "unit"];
 
 fn each_channel(state: &Value) -> impl Iterator<Item = (&str, &Value)> {

@@ -58,6 +58,7 @@ pub fn render(robots: &[Value], look: Look) -> String {
         "lost",
         "agent",
     ]);
+    sheet = sheet.spare(&["agent", "heard", "on robot", "lost", "samples", "newest"]);
     for robot in robots {
         sheet.push(vec![
             text_cell(robot, "/robot"),

@@ -42,6 +42,7 @@ pub struct Cell {
 #[derive(Clone, Debug, Default)]
 pub struct Sheet {
     header: Vec<&'static str>,
+    spare: Vec<&'static str>,
     rows: Vec<Vec<Cell>>,
 }
 
@@ -95,7 +96,13 @@ impl Cell {
 impl Sheet {
     /// Starts a table; an empty header is not drawn.
     pub fn new(header: &[&'static str]) -> Self {
-        Self { header: header.to_vec(), rows: Vec::new() }
+        Self { header: header.to_vec(), spare: Vec::new(), rows: Vec::new() }
+    }
+
+    /// Names the columns that a narrow terminal may go without, the first to go first.
+    #[must_use]
+    pub fn spare(self, names: &[&'static str]) -> Self {
+        Self { spare: names.to_vec(), ..self }
     }
 
     /// Appends a row.
@@ -105,7 +112,40 @@ impl Sheet {
 
     /// Draws the table, each line ended by a newline and without spaces at its end.
     pub fn render(&self, look: Look) -> String {
+        let mut shown = self.clone();
+        for name in &self.spare {
+            if look.width.is_none_or(|width| shown.natural_width() <= usize::from(width)) {
+                break;
+            }
+            shown.without(name);
+        }
+        shown.drawn(look)
+    }
+
+    fn natural_width(&self) -> usize {
+        self.table().column_max_content_widths().iter().map(|width| usize::from(*width) + GAP).sum()
+    }
+
+    fn without(&mut self, name: &str) {
+        if let Some(place) = self.header.iter().position(|column| *column == name) {
+            self.header.remove(place);
+            for row in &mut self.rows {
+                row.remove(place);
+            }
+        }
+    }
+
+    fn table(&self) -> Table {
         let mut table = Table::new();
+        if !self.header.is_empty() {
+            table.set_header(self.header.iter().map(|name| Drawn::new(name).add_attribute(Attribute::Bold)));
+        }
+        table.add_rows(self.rows.iter().map(|row| row.iter().map(Cell::drawn)));
+        table
+    }
+
+    fn drawn(&self, look: Look) -> String {
+        let mut table = self.table();
         table.load_preset(presets::NOTHING).force_no_tty();
         if look.color {
             table.enforce_styling();
@@ -113,12 +153,8 @@ impl Sheet {
         if let Some(width) = look.width {
             table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
         }
-        if !self.header.is_empty() {
-            table.set_header(self.header.iter().map(|name| Drawn::new(name).add_attribute(Attribute::Bold)));
-        }
-        table.add_rows(self.rows.iter().map(|row| row.iter().map(Cell::drawn)));
         for column in table.column_iter_mut() {
-            column.set_padding((0, 2));
+            column.set_padding((0, u16::try_from(GAP).expect("it is small")));
         }
         let mut text = String::new();
         for line in table.lines() {
@@ -128,6 +164,9 @@ impl Sheet {
         text
     }
 }
+
+/// Blanks between two columns.
+const GAP: usize = 2;
 
 /// Writes rows of text as CSV (RFC 4180) with a header.
 pub fn write_csv(
@@ -193,6 +232,15 @@ mod tests {
         sheet.push(vec![Cell::new("long words ".repeat(20)), Cell::new("up"), Cell::none()]);
         let text = sheet.render(Look { width: Some(40), color: false });
         assert!(text.lines().all(|line| line.chars().count() <= 40), "{text}");
+    }
+
+    #[test]
+    fn a_narrow_terminal_goes_without_the_spare_columns_and_no_others() {
+        let sheet = sheet().spare(&["lost", "robot"]);
+        let narrow = |width| sheet.render(Look { width: Some(width), color: false });
+        assert_eq!(narrow(40), sheet.render(PIPE));
+        assert_eq!(narrow(15), "robot  link\na/b    down\n");
+        assert_eq!(narrow(8), "link\ndown\n");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use muster_protocol::time::WallTime;
 mod checkpoints;
 mod damage;
 mod durability;
+mod fixture;
 mod model;
 mod retention;
 mod schemas;

@@ -1,8 +1,8 @@
 //! Progress of an export: a bar on a terminal, a line for each break.
 
-use std::{thread, time::Duration};
+use std::{fmt, thread, time::Duration};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use super::copy::Watcher;
 use crate::muster::notes::{Level, LogFormat};
@@ -53,11 +53,17 @@ fn pause(breaks: u32) -> Duration {
 }
 
 fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).expect("the templates below are well-formed")
+    ProgressStyle::with_template(template).expect("the templates below are well-formed").with_key(
+        "rate",
+        |state: &ProgressState, out: &mut dyn fmt::Write| {
+            // A bar that cannot be drawn fails nothing.
+            let _ = write!(out, "{:.0}/s", state.per_sec());
+        },
+    )
 }
 
-const KNOWN: &str = "{wide_bar} {human_pos} of {human_len} samples  {per_sec}  {eta}";
-const UNKNOWN: &str = "{spinner} {human_pos} samples  {per_sec}  {elapsed}";
+const KNOWN: &str = "{wide_bar} {human_pos} of {human_len} samples  {rate}  {eta}";
+const UNKNOWN: &str = "{spinner} {human_pos} samples  {rate}  {elapsed}";
 
 /// The pause before the second attempt in a row.
 const PAUSE_FIRST: Duration = Duration::from_secs(1);

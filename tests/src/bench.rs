@@ -1,0 +1,86 @@
+//! The benchmarks: real processes, real files and real robot logs on this machine, printed as the Markdown tables of
+//! BENCHMARKS.md.
+//!
+//! Each measure starts its own gateway on free loopback ports with its own temporary folders, and ends what it started.
+//! CPU time, memory and disk writes are the kernel's (`/proc/PID/{stat,status,io}`), everything else is the wall clock.
+//! What goes in is counted here and compared with what the gateway says it stored: a fast wrong run is an error.
+
+mod clock;
+mod codec;
+mod disk;
+mod feeder;
+mod gateway;
+mod latency;
+mod logs;
+mod machine;
+mod memory;
+mod options;
+mod paced;
+mod process;
+mod replay;
+mod start;
+mod stats;
+mod table;
+mod throughput;
+mod usage;
+mod wire;
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use logs::Logs;
+use options::{Options, Part};
+
+/// Runs what was asked for, or one of the programs if this process was started to be one.
+pub fn main() -> ExitCode {
+    if let Some(code) = process::run_hidden() {
+        return code;
+    }
+    let options = match Options::parse(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(error) => {
+            say(&format!("{error:#}\n{}", options::USAGE));
+            return ExitCode::from(2);
+        }
+    };
+    match run(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("bench: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> anyhow::Result<()> {
+    let logs = Logs::read(&options.logs)?;
+    print(&machine::describe()?)?;
+    for part in &options.parts {
+        say(&format!("measuring {}", part.name()));
+        let text = match part {
+            Part::Codec => codec::measure(&logs)?,
+            Part::Throughput => throughput::measure(&logs, options.quick)?,
+            Part::Wire => wire::measure(&logs)?,
+            Part::Latency => latency::measure(options.quick)?,
+            Part::Memory => memory::measure(&logs, options.quick)?,
+            Part::Start => start::measure(&logs, options.quick)?,
+            Part::Disk => disk::measure(&logs, options.quick)?,
+        };
+        print(&format!("\n<!-- {} -->\n{text}", part.name()))?;
+    }
+    Ok(())
+}
+
+/// Results go to standard output.
+fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Progress and errors go to standard error; a closed one changes nothing.
+fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
