@@ -116,11 +116,12 @@ impl Facts {
             return;
         }
         let (missing, surplus) = difference(&expected.0, &self.0);
-        let show = |facts: &[Fact]| -> String {
-            facts.iter().take(5).map(|fact| format!("\n    {}", fact.show(words))).collect()
+        let show = |facts: &[Fact]| {
+            let shown: Vec<_> = facts.iter().take(SHOWN_FACTS).map(|fact| fact.show(words)).collect();
+            shown.join("; ")
         };
         panic!(
-            "{what}: {} samples expected, {} stored\n  {} missing:{}\n  {} too many:{}",
+            "{what}: {} samples expected, {} stored\n  {} missing: {}\n  {} too many: {}",
             expected.0.len(),
             self.0.len(),
             missing.len(),
@@ -176,6 +177,9 @@ impl Fact {
         format!("{} at {}: {:?} {value}", words.word(self.channel.into()), self.t, self.kind)
     }
 }
+
+/// Samples of a difference that are shown.
+const SHOWN_FACTS: usize = 5;
 
 /// Returns what only the first and only the second of two sorted multisets has.
 fn difference(first: &[Fact], second: &[Fact]) -> (Vec<Fact>, Vec<Fact>) {

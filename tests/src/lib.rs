@@ -4,10 +4,11 @@
     clippy::missing_panics_doc,
     clippy::unwrap_used,
     clippy::print_stderr,
-    reason = "a test that cannot go on fails by a panic, and says aloud what it leaves out"
+    reason = "a test that cannot go on fails by a panic, and shows what its programs said"
 )]
 
 pub mod agent;
+pub mod aloud;
 pub mod bench;
 pub mod facts;
 pub mod feeder;

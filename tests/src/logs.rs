@@ -11,14 +11,14 @@ use std::{
 use flate2::read::MultiGzDecoder;
 use serde_json::{Value, json};
 
-use crate::scene::Scene;
+use crate::{aloud::say_aloud, scene::Scene};
 
 /// Returns the logs of `MUSTER_LOGS`, else of the folder where the project keeps them, and one made into the scene's
 /// folder. Says aloud when it is the only one.
 pub fn all(scene: &Scene) -> Vec<PathBuf> {
     let mut logs = recorded();
     if logs.is_empty() {
-        eprintln!("NO LOGS OF REAL ROBOTS in {}: only a made one is put in", folder().display());
+        say_aloud(&format!("NO LOGS OF REAL ROBOTS in {}: only a made one is put in", folder().display()));
     }
     logs.push(made(scene));
     logs
@@ -29,7 +29,7 @@ pub fn one(scene: &Scene, name: &str) -> PathBuf {
     let named =
         |path: &PathBuf| path.file_name().is_some_and(|file| file.to_string_lossy().starts_with(name));
     recorded().into_iter().find(named).unwrap_or_else(|| {
-        eprintln!("NO LOG {name} in {}: a made one is put in", folder().display());
+        say_aloud(&format!("NO LOG {name} in {}: a made one is put in", folder().display()));
         made(scene)
     })
 }

@@ -6,7 +6,7 @@ use std::{
     process::{Command, Output},
 };
 
-use crate::patience::PATIENCE;
+use crate::{aloud::say_aloud, patience::PATIENCE};
 
 /// Returns whether to go on with a test that calls this program of this Debian package. Fails the test if it is
 /// missing, unless `MUSTER_SKIP_EXTERNAL=1` says to go on without, which is said aloud.
@@ -19,7 +19,7 @@ pub fn there(program: &str, package: &str) -> bool {
         skip,
         "{program} is missing: install it (apt-get install {package}), or set MUSTER_SKIP_EXTERNAL=1 to go on without"
     );
-    eprintln!("SKIPPED: {program} is missing, and MUSTER_SKIP_EXTERNAL=1 says to go on without");
+    say_aloud(&format!("SKIPPED: {program} is missing, and MUSTER_SKIP_EXTERNAL=1 says to go on without"));
     false
 }
 

@@ -1,6 +1,7 @@
 //! A gateway that is not there: the agent takes everything in, in little memory, and delivers it later.
 
 use muster_tests::{
+    aloud::say_aloud,
     facts::{Facts, Words},
     gateway::Transport,
     logs,
@@ -41,8 +42,8 @@ fn without_a_gateway_the_agent_spools_in_little_memory_and_delivers_everything_l
     let expected = Facts::of_log(logs::open(&log), &mut words).times(COPIES);
     gateway.samples("absence/r1", &mut words).assert_equals(expected, "all copies", &words);
 
-    let Some(peak) = peak else { return eprintln!("MEMORY IS NOT MEASURED: this system has no /proc") };
-    eprintln!("memory of the agent: {spooled:?} KiB while it spooled, {peak} KiB in all");
+    let Some(peak) = peak else { return say_aloud("MEMORY IS NOT MEASURED: this system has no /proc") };
+    say_aloud(&format!("memory of the agent: {spooled:?} KiB while it spooled, {peak} KiB in all"));
     assert!(peak <= MEMORY_KIB_MAX, "{peak} KiB, {spooled:?} of them while the gateway was absent");
 }
 

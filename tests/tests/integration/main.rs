@@ -1,9 +1,5 @@
 //! The real programs, from outside: what goes in comes out, whatever happens between.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "a test that cannot go on has failed, and says aloud what it leaves out"
-)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod absence;
 mod bad_folders;
@@ -12,6 +8,7 @@ mod bad_lines;
 mod bad_trust;
 mod embedded;
 mod freshness;
+mod gateways;
 mod journey;
 mod kills;
 mod operator;

@@ -1,6 +1,6 @@
 //! The operator's command line against a real gateway.
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fmt::Write as _, fs};
 
 use muster_tests::{
     gateway::{Gateway, Transport},
@@ -106,7 +106,7 @@ fn as_csv(lines: &str) -> String {
             other => panic!("{other} is no scalar"),
         };
         let channel = sample["ch"].as_str().unwrap();
-        csv += &format!("{},{channel},{kind},{value},{},{}\n", sample["t"], sample["o"], sample["i"]);
+        writeln!(csv, "{},{channel},{kind},{value},{},{}", sample["t"], sample["o"], sample["i"]).unwrap();
     }
     csv
 }

@@ -32,7 +32,7 @@ fn what_is_served_after_a_restart_and_after_a_kill_is_what_was_served_before() {
     // Each session has a record of its start, its end, and at least one between.
     let ended = |robot: &&str| gateway.robot(robot).unwrap()["log"]["records"].as_u64() >= Some(3);
     wait_until("all sessions have ended", || {
-        gateway.ask("/v1/fleet")["sessions"] == 0 && ROBOTS.iter().all(|robot| ended(&robot))
+        gateway.ask("/v1/fleet")["sessions"] == 0 && ROBOTS.iter().all(ended)
     });
 
     let before = Served::by(&gateway);
