@@ -26,6 +26,10 @@ use crate::{
 };
 
 /// Carries out what delivery decides.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own: what is wanted, and what has happened"
+)]
 pub struct Driver {
     delivery: Delivery,
     clock: Clock,
