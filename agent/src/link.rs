@@ -71,6 +71,19 @@ pub enum ConnectError {
         /// The URL.
         url: String,
     },
+    /// The gateway showed a certificate that does not come from the trusted ones.
+    #[error(
+        "{address} has a certificate that {ca} does not vouch for: {why}; copy ca.pem from that gateway's data folder, or \
+         check the address"
+    )]
+    Untrusted {
+        /// The gateway's address.
+        address: String,
+        /// The file of trusted certificates.
+        ca: String,
+        /// What the check says.
+        why: String,
+    },
     /// The host has no address.
     #[error("{host} has no address: {why}")]
     Resolve {

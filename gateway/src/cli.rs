@@ -77,7 +77,7 @@ fn run(config: Config) -> ExitCode {
     match program::run(config) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::DoneWithLoss) => ExitCode::from(EXIT_LOSS),
-        Err(error) => fail(&format_args!("{error:#}"), EXIT_FAILED),
+        Err(error) => fail(&sentence(&error), EXIT_FAILED),
     }
 }
 
@@ -108,6 +108,17 @@ fn print(text: &str) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&format_args!("cannot write to standard output: {error}"), EXIT_FAILED),
     }
+}
+
+/// Joins an error and its causes. One that was already told in the words of the error above it is not told again.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut told = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !told.contains(&cause) {
+            told = format!("{told}: {cause}");
+        }
+    }
+    told
 }
 
 /// Says on stderr what went wrong.

@@ -8,6 +8,7 @@
 )]
 
 pub mod agent;
+pub mod bench;
 pub mod facts;
 pub mod feeder;
 pub mod gateway;

@@ -105,7 +105,7 @@ impl UnixInput {
                 let _ = stream.try_write(TOO_MANY_CLIENTS.as_bytes());
                 continue;
             };
-            let feeder = Feeder::new(source.sibling(), &setting, Syncs::Answered);
+            let feeder = Feeder::new(source.connection(), &setting, Syncs::Answered);
             let stopped = stopped.clone();
             clients.spawn(async move {
                 serve(stream, feeder, stopped).await;

@@ -31,6 +31,8 @@ pub struct Origin(Arc<OriginState>);
 struct OriginState {
     input: Arc<str>,
     manner: Manner,
+    /// The input of which this is a connection. It counts what its connections count.
+    whole: Option<Origin>,
     /// Rows and lines refused where they were read.
     refused_early: AtomicU64,
     /// Rows that the recorder put into a batch.
@@ -52,10 +54,15 @@ pub struct Counts {
 
 impl Source {
     pub(super) fn new(shared: &Arc<Shared>, input: Arc<str>, manner: Manner) -> Self {
+        Self::of(shared, input, manner, None)
+    }
+
+    fn of(shared: &Arc<Shared>, input: Arc<str>, manner: Manner, whole: Option<Origin>) -> Self {
         shared.inner().sources += 1;
         let state = OriginState {
             input,
             manner,
+            whole,
             refused_early: AtomicU64::new(0),
             recorded: AtomicU64::new(0),
             refused_late: AtomicU64::new(0),
@@ -64,10 +71,11 @@ impl Source {
         Self { shared: Arc::clone(shared), origin: Origin(Arc::new(state)) }
     }
 
-    /// Registers another connection of the same input, with counts of its own.
+    /// Registers a connection of this input, with counts of its own that are part of this one's.
     #[must_use]
-    pub fn sibling(&self) -> Self {
-        Self::new(&self.shared, Arc::clone(&self.origin.0.input), self.origin.0.manner)
+    pub fn connection(&self) -> Self {
+        let whole = self.origin.clone();
+        Self::of(&self.shared, Arc::clone(&whole.0.input), whole.0.manner, Some(whole))
     }
 
     /// Puts a row into the queue. A source that waits blocks here until there is room; a live one never blocks. A
@@ -158,7 +166,7 @@ impl Source {
     }
 
     fn note(&self, why: Why<'_>, shown: Shown<'_>) {
-        self.origin.0.refused_early.fetch_add(1, Ordering::Relaxed);
+        self.origin.count(1, |state| &state.refused_early);
         self.shared.ledger.note(&self.origin.0.input, why, shown, 1);
     }
 }
@@ -178,7 +186,7 @@ impl Origin {
 
     /// Counts a row that went into a batch.
     pub fn count_recorded(&self) {
-        self.0.recorded.fetch_add(1, Ordering::Relaxed);
+        self.count(1, |state| &state.recorded);
     }
 
     /// Returns all counts so far.
@@ -199,11 +207,18 @@ impl Origin {
     }
 
     pub(super) fn count_given_back(&self, rows: u64) {
-        self.0.given_back.fetch_add(rows, Ordering::Relaxed);
+        self.count(rows, |state| &state.given_back);
     }
 
     pub(super) fn count_refused_late(&self) {
-        self.0.refused_late.fetch_add(1, Ordering::Relaxed);
+        self.count(1, |state| &state.refused_late);
+    }
+
+    fn count(&self, rows: u64, counter: fn(&OriginState) -> &AtomicU64) {
+        counter(&self.0).fetch_add(rows, Ordering::Relaxed);
+        if let Some(whole) = &self.0.whole {
+            whole.count(rows, counter);
+        }
     }
 
     pub(super) fn input(&self) -> &Arc<str> {

@@ -136,7 +136,7 @@ fn closing_wakes_who_waits_and_what_was_taken_is_still_handed_out() {
 fn the_queue_is_drained_when_all_sources_are_gone_and_no_more_will_come() {
     let (intake, mut outlet) = intake(8);
     let source = intake.source("stdin", Manner::Wait);
-    let connection = source.sibling();
+    let connection = source.connection();
     drop(source);
     assert!(!take(&mut outlet, Want::All).1.drained);
     connection.push(stamped(None, "a"), shown(1)).unwrap();
@@ -182,4 +182,17 @@ fn a_sync_answer_counts_exactly_what_came_before_it() {
     let why = Why { reason: "spool_failed", lane: None, sentence: &"no" };
     outlet.give_back(source.origin(), 2, why);
     assert_eq!(source.counts(), Counts { accepted: 0, refused: 4 });
+}
+
+#[test]
+fn an_input_counts_what_its_connections_count() {
+    let (intake, _outlet) = intake(8);
+    let input = intake.source("unix:x", Manner::Live);
+    let connections = [input.connection(), input.connection()];
+    for connection in &connections {
+        connection.origin().count_recorded();
+        connection.refuse("not_json", &"not JSON", shown(1));
+        assert_eq!(connection.counts(), Counts { accepted: 1, refused: 1 });
+    }
+    assert_eq!(input.counts(), Counts { accepted: 2, refused: 2 });
 }

@@ -2,11 +2,12 @@
 //! outranks live, live outranks bulk. The socket is bound to the wildcard address, so that a robot that roams keeps
 //! its session.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use quinn::{
-    ClientConfig, Connection, Endpoint, IdleTimeout, RecvStream, SendStream, TransportConfig, VarInt,
+    ClientConfig, Connection, ConnectionError, Endpoint, IdleTimeout, RecvStream, SendStream,
+    TransportConfig, TransportErrorCode, VarInt,
 };
 use tokio::{sync::mpsc, task::JoinSet};
 
@@ -16,7 +17,8 @@ use super::{ConnectError, EVENTS_QUEUED_MAX, Identity, Link, LinkEvent, Outlets,
 
 pub(super) async fn connect(host: &str, port: u16, identity: &Identity) -> Result<Link, ConnectError> {
     let no_ca = || ConnectError::NoCa { url: format!("quic://{host}:{port}") };
-    let tls = tls::client_config(identity.ca.as_deref().ok_or_else(no_ca)?, &[ALPN]).await?;
+    let ca = identity.ca.as_deref().ok_or_else(no_ca)?;
+    let tls = tls::client_config(ca, &[ALPN]).await?;
     let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls)
         .map_err(|error| ConnectError::Refused(error.to_string()))?;
     let mut config = ClientConfig::new(Arc::new(crypto));
@@ -25,32 +27,58 @@ pub(super) async fn connect(host: &str, port: u16, identity: &Identity) -> Resul
     let mut refused =
         ConnectError::Resolve { host: host.to_owned(), why: "it resolves to nothing".to_owned() };
     let addresses = tokio::net::lookup_host((host, port)).await;
-    let resolve =
-        |error: std::io::Error| ConnectError::Resolve { host: host.to_owned(), why: error.to_string() };
+    let resolve = |error: io::Error| ConnectError::Resolve { host: host.to_owned(), why: error.to_string() };
     for address in addresses.map_err(resolve)? {
         match dial(address, host, config.clone()).await {
             Ok((endpoint, connection)) => return open(endpoint, connection).await,
-            Err(error) => refused = error,
+            Err(error) => refused = of_handshake(error, address, ca),
         }
     }
     Err(refused)
+}
+
+/// Says what a connection error means at this address.
+fn of_handshake(error: DialError, address: SocketAddr, ca: &Path) -> ConnectError {
+    let refused = |why: &dyn fmt::Display| ConnectError::Refused(format!("{address}: {why}"));
+    match error {
+        DialError::Socket(error) => ConnectError::Socket(error),
+        DialError::Config(error) => refused(&error),
+        DialError::Connection(ConnectionError::TransportError(error)) if is_bad_certificate(error.code) => {
+            let why = error.reason;
+            ConnectError::Untrusted { address: address.to_string(), ca: ca.display().to_string(), why }
+        }
+        DialError::Connection(error) => refused(&error),
+    }
+}
+
+/// Returns whether the handshake ended with one of the TLS alerts about certificates (RFC 8446, section 6.2), which QUIC
+/// counts from 0x100 (RFC 9001, section 4.8).
+fn is_bad_certificate(code: TransportErrorCode) -> bool {
+    // bad, unsupported, revoked, expired, unknown certificate; unknown authority; bad signature
+    [42, 43, 44, 45, 46, 48, 51].contains(&u64::from(code).wrapping_sub(0x100))
+}
+
+/// Why a dialled address gave no connection.
+enum DialError {
+    Socket(io::Error),
+    Config(quinn::ConnectError),
+    Connection(ConnectionError),
 }
 
 async fn dial(
     address: SocketAddr,
     host: &str,
     config: ClientConfig,
-) -> Result<(Endpoint, Connection), ConnectError> {
+) -> Result<(Endpoint, Connection), DialError> {
     let wildcard: SocketAddr = if address.is_ipv6() { ([0_u16; 8], 0).into() } else { ([0_u8; 4], 0).into() };
-    let endpoint = Endpoint::client(wildcard)?;
-    let refused = |why: &dyn std::fmt::Display| ConnectError::Refused(format!("{address}: {why}"));
-    let connecting = endpoint.connect_with(config, address, host).map_err(|error| refused(&error))?;
-    let connection = connecting.await.map_err(|error| refused(&error))?;
+    let endpoint = Endpoint::client(wildcard).map_err(DialError::Socket)?;
+    let connecting = endpoint.connect_with(config, address, host).map_err(DialError::Config)?;
+    let connection = connecting.await.map_err(DialError::Connection)?;
     Ok((endpoint, connection))
 }
 
 async fn open(endpoint: Endpoint, connection: Connection) -> Result<Link, ConnectError> {
-    let refused = |error: quinn::ConnectionError| ConnectError::Refused(error.to_string());
+    let refused = |error: ConnectionError| ConnectError::Refused(error.to_string());
     let (control, answers) = connection.open_bi().await.map_err(refused)?;
     set_rank(&control, CONTROL_RANK);
     let mut lanes = Vec::with_capacity(LANE_RANKS.len());

@@ -154,7 +154,11 @@ fn parse_partition_name(name: &str) -> Option<Offset> {
 fn read_version(root: &Path) -> Result<Option<LogId>, OpenError> {
     let file = root.join("store.version");
     let read = read_if_there(&file);
-    let read = read.map_err(|source| OpenError::Io { action: "read", path: file.clone(), source })?;
+    let read = read.map_err(|source| match source.kind() {
+        // Below a file there is no folder, and none can be made.
+        io::ErrorKind::NotADirectory => OpenError::NotWritable { folder: root.to_owned(), source },
+        _ => OpenError::Io { action: "read", path: file.clone(), source },
+    })?;
     let Some(bytes) = read else { return Ok(None) };
     let text = String::from_utf8_lossy(&bytes);
     let mut lines = text.lines();

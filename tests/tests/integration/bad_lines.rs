@@ -26,7 +26,7 @@ fn mixed() -> Vec<u8> {
 /// What has to be said of the bad lines: where it stands, and what to do.
 const SAID: [[&str; 2]; 5] = [
     ["line 2:", "write one whole JSON object in each line"],
-    ["a line of 10000024 bytes; at most", "send the values in several lines"],
+    ["a line of 10000023 bytes; at most", "send the values in several lines"],
     ["byte 21 of the line is not UTF-8", "encode text as UTF-8"],
     ["`t` is not a time", "write nanoseconds since 1970 as an integer, or RFC 3339"],
     ["JSON, but not an object", "write {\"ch\": \"NAME\", \"v\": VALUE}"],
