@@ -42,6 +42,9 @@ const ONE_DOOR: &[(&str, &[&str])] = &[
     ("sysinfo::", &["agent/src/inputs/host.rs", "agent/src/inputs/host/"]),
 ];
 
+/// Where a pause is the point: between two tries to reach what gives no event, and the pace of a simulated robot.
+const PAUSES: &[&str] = &["gateway/src/muster/export/progress.rs", "examples/src/clock.rs"];
+
 const FILE_LINES_MAX: usize = 500;
 
 #[test]
@@ -82,12 +85,14 @@ fn files_stay_short() {
 
 #[test]
 fn nothing_is_put_off_or_slept_through() {
-    let words = ["TO", "FIX"].map(|first| if first == "TO" { "TODO" } else { "FIXME" });
+    let words = ["TODO", "FIXME"];
     let calls = ["thread::sleep(", "todo!(", "unimplemented!(", "dbg!(", "#[ignore"];
     let mut found = Vec::new();
     for source in all().into_iter().filter(|source| !source.name.ends_with("integration/tidy.rs")) {
         for (number, line) in source.text.lines().enumerate() {
             let named = words.iter().chain(&calls).find(|word| line.contains(**word));
+            let named =
+                named.filter(|word| !(word.contains("sleep") && PAUSES.contains(&source.name.as_str())));
             found.extend(named.map(|word| format!("{}:{} has {word}", source.name, number + 1)));
         }
     }
