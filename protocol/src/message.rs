@@ -407,3 +407,6 @@ fn check_ranges(kind: Kind, lanes: &[LaneRanges]) -> Result<(), MessageError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,3 +17,5 @@ pub mod ranges;
 pub mod receiver;
 pub mod sender;
 mod sending;
+#[cfg(test)]
+mod tests;

@@ -28,6 +28,9 @@ pub const CLOSED_EPOCHS_MAX: usize = 256;
 /// Most ranges in a Welcome, all lanes together, so that it fits a frame.
 pub const RANGES_PER_WELCOME_MAX: usize = 1024;
 
+/// Where even the oldest gap is not filled from its start: an agent whose first held seq leaps has no right to more.
+const RANGES_AT_MOST: usize = 2 * RANGES_PER_LANE_MAX;
+
 /// Which seqs of one robot are claimed or committed.
 #[derive(Clone, Debug, Default)]
 pub struct Receiver {
@@ -80,10 +83,12 @@ pub struct CommittedLane {
     pub ranges: Vec<SeqRange>,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct LaneWindow {
     claimed: RangeSet,
     committed: RangeSet,
+    /// The first seq that the agent still holds, as it last said.
+    first_held: Seq,
 }
 
 impl Receiver {
@@ -91,7 +96,7 @@ impl Receiver {
     pub fn from_committed(lanes: Vec<CommittedLane>) -> Self {
         let window = |ranges: Vec<SeqRange>| LaneWindow {
             committed: ranges.into_iter().collect(),
-            claimed: RangeSet::default(),
+            ..LaneWindow::default()
         };
         let lanes = lanes.into_iter().map(|lane| ((lane.epoch, lane.lane), window(lane.ranges))).collect();
         Self { lanes, open: BTreeSet::new() }
@@ -117,8 +122,7 @@ impl Receiver {
 
     /// Opens the epochs that the agent holds, closes all others, and returns what is committed of them already.
     pub fn handle_hello(&mut self, held: &[HeldLane]) -> Vec<LaneRanges> {
-        self.open = held.iter().map(|lane| lane.epoch).collect();
-        self.forget_oldest_closed();
+        self.handle_heartbeat(held);
         let mut budget = RANGES_PER_WELCOME_MAX;
         let mut have = Vec::new();
         for lane in held {
@@ -132,6 +136,16 @@ impl Receiver {
             }
         }
         have
+    }
+
+    /// Opens the epochs that the agent holds now, and closes all others. A spool with more of them than a message
+    /// lists moves on to its next ones as the first drain.
+    pub fn handle_heartbeat(&mut self, held: &[HeldLane]) {
+        self.open = held.iter().map(|lane| lane.epoch).collect();
+        for lane in held {
+            self.window(lane.epoch, lane.lane).first_held = lane.first;
+        }
+        self.forget_oldest_closed();
     }
 
     /// Decides on a batch that arrived.
@@ -151,7 +165,17 @@ impl Receiver {
     }
 
     /// Decides on a loss record that arrived.
+    ///
+    /// While a batch that it lists is on its way to the log, nobody knows yet whether that one is stored or lost: the
+    /// record has to come again.
     pub fn handle_loss(&mut self, head: NumberedHead, loss: &Loss) -> LossVerdict {
+        let undecided = self.lanes.get(&(loss.epoch, loss.lane)).is_some_and(|window| {
+            let is_new = |lost: &LostSeq| !window.committed.contains(lost.seq);
+            loss.lost.iter().any(|lost| is_new(lost) && window.claimed.contains(lost.seq))
+        });
+        if undecided && self.holds(head).is_none() {
+            return LossVerdict::Refuse(RefuseReason::Busy);
+        }
         let mut claim = match self.handle_batch(head) {
             Verdict::Commit(claim) => claim,
             Verdict::Committed => return LossVerdict::Committed,
@@ -204,6 +228,10 @@ impl Receiver {
         lanes.into_iter().map(lane).collect()
     }
 
+    fn holds(&self, head: NumberedHead) -> Option<Verdict> {
+        self.lanes.get(&(head.epoch, head.lane))?.holds(head.seq)
+    }
+
     fn window(&mut self, epoch: Epoch, lane: Lane) -> &mut LaneWindow {
         self.lanes.entry((epoch, lane)).or_default()
     }
@@ -238,6 +266,12 @@ impl Claim {
     }
 }
 
+impl Default for LaneWindow {
+    fn default() -> Self {
+        Self { claimed: RangeSet::default(), committed: RangeSet::default(), first_held: Seq::FIRST }
+    }
+}
+
 impl LaneWindow {
     fn holds(&self, seq: Seq) -> Option<Verdict> {
         if self.committed.contains(seq) {
@@ -251,7 +285,18 @@ impl LaneWindow {
 
     fn has_room_for(&self, seq: Seq) -> bool {
         let ranges = self.committed.ranges().len() + self.claimed.ranges().len();
-        ranges < RANGES_PER_LANE_MAX || self.committed.touches(seq) || self.claimed.touches(seq)
+        let joins = self.committed.touches(seq) || self.claimed.touches(seq);
+        ranges < RANGES_PER_LANE_MAX || joins || ranges < RANGES_AT_MOST && seq == self.oldest_gap()
+    }
+
+    /// Returns the first seq that the agent holds and the log lacks. It is taken even where it joins no range: else a
+    /// backlog below a full set of ranges could never go on.
+    fn oldest_gap(&self) -> Seq {
+        let mut seq = self.first_held;
+        while let Some(range) = self.committed.range_of(seq).or_else(|| self.claimed.range_of(seq)) {
+            seq = range.end;
+        }
+        seq
     }
 }
 
@@ -361,6 +406,43 @@ mod tests {
         assert_eq!(receiver.handle_batch(head(10_000)), Verdict::Refuse(RefuseReason::WindowFull));
         commit(&mut receiver, 3);
         assert!(matches!(receiver.handle_batch(head(10_000)), Verdict::Commit(_)));
+    }
+
+    /// Guards: a loss record left out a batch that was being committed; that commit failed, and the batch was neither
+    /// stored nor lost.
+    #[test]
+    fn a_loss_record_waits_until_what_it_lists_is_decided() {
+        let mut receiver = receiver();
+        let first = claim(&mut receiver, 1);
+        let busy = LossVerdict::Refuse(RefuseReason::Busy);
+        assert_eq!(receiver.handle_loss(head(5), &lost(&[1])), busy);
+        receiver.handle_failed(first);
+        let LossVerdict::Commit(claim, loss) = receiver.handle_loss(head(5), &lost(&[1])) else { panic!() };
+        assert_eq!(loss.lost.len(), 1);
+        receiver.handle_failed(claim);
+    }
+
+    /// Guards: a backlog below a full set of ranges joined none of them, and was refused for ever.
+    #[test]
+    fn at_the_bound_the_first_batch_that_the_agent_holds_is_taken() {
+        let mut receiver = Receiver::default();
+        receiver.handle_hello(&[held(10, 9000)]);
+        for n in 1..=RANGES_PER_LANE_MAX as u64 {
+            commit(&mut receiver, 1000 + 2 * n);
+        }
+        assert_eq!(receiver.handle_batch(head(11)), Verdict::Refuse(RefuseReason::WindowFull));
+        commit(&mut receiver, 10);
+        commit(&mut receiver, 11);
+    }
+
+    #[test]
+    fn a_heartbeat_opens_the_epochs_that_a_hello_had_no_room_for() {
+        let mut receiver = receiver();
+        let epoch = Epoch { start: 9, random: 9 };
+        let later = NumberedHead { epoch, ..head(1) };
+        assert_eq!(receiver.handle_batch(later), Verdict::Refuse(RefuseReason::EpochClosed));
+        receiver.handle_heartbeat(&[held(1, 1), HeldLane { epoch, ..held(1, 2) }]);
+        assert!(matches!(receiver.handle_batch(later), Verdict::Commit(_)));
     }
 
     #[test]

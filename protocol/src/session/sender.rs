@@ -94,6 +94,10 @@ const URGENT_WINDOW: Window = Window { bytes: 128 * 1024, batches: 16 };
 /// Batches of a shared connection may always fill this much, however slow it seems.
 const QUEUE_BYTES_MIN: usize = 64 * 1024;
 
+/// Most batches in flight of a lane that fills its oldest gap: the gateway takes them only as they join, so more would
+/// go in vain.
+const GAP_BATCHES: usize = 32;
+
 impl SenderConfig {
     /// The defaults: acks are awaited for 5 to 60 s.
     pub const DEFAULT: Self = Self {
@@ -199,6 +203,10 @@ impl Sender {
             self.queue(head.lane).fill_oldest_gap_first();
         }
         let until = now + Duration::from_millis(retry_after.into());
+        if refuse.reason == RefuseReason::EpochClosed {
+            self.queue(head.lane).park(head.epoch, until);
+            return None;
+        }
         if let Some(paused) = self.paused_until.get_mut(head.lane.index()) {
             *paused = Some(paused.map_or(until, |earlier| earlier.max(until)));
         }
@@ -248,7 +256,8 @@ impl Sender {
         self.session.as_ref()?;
         let resend = self.flying.values().map(|flight| flight.at).min().map(|at| at + self.ack_timeout());
         let resume = self.paused_until.iter().flatten().min().copied();
-        [resend, resume].into_iter().flatten().min()
+        let parked = self.lanes.iter().filter_map(LaneQueue::parked_until).min();
+        [resend, resume, parked].into_iter().flatten().min()
     }
 
     /// Sends again what was not acknowledged in time, and ends pauses that are over.
@@ -263,6 +272,7 @@ impl Sender {
             let doubled = self.ack_time.unwrap_or(self.config.ack_timeout_min) * 2;
             self.ack_time = Some(doubled.min(self.config.ack_timeout_max));
         }
+        self.lanes.iter_mut().for_each(|lane| lane.unpark(now));
         for paused in &mut self.paused_until {
             *paused = paused.filter(|until| *until > now);
         }
@@ -303,8 +313,12 @@ impl Sender {
         if self.paused_until.get(lane.index()).copied().flatten().is_some_and(|until| until > now) {
             return None;
         }
+        let of_lane = |key: &&(Lane, Epoch, Seq)| key.0 == lane;
         let Self { lanes, flying, .. } = self;
         let queue = lanes.get_mut(lane.index())?;
+        if queue.fills_gap() && flying.keys().filter(of_lane).count() >= GAP_BATCHES {
+            return None;
+        }
         let is_flying = |epoch, seq| flying.contains_key(&(lane, epoch, seq));
         let (epoch, seq) = if fresh { queue.poll_fresh()? } else { queue.poll_backlog(is_flying)? };
         Some(NumberedHead { epoch, lane, seq })
@@ -382,203 +396,4 @@ fn key(head: NumberedHead) -> (Lane, Epoch, Seq) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        id::{InstanceId, LogId},
-        time::WallTime,
-    };
-
-    const EPOCH: Epoch = Epoch { start: 1, random: 1 };
-    const NOW: MonoTime = MonoTime(1_000_000_000);
-
-    fn head(lane: Lane, seq: u64) -> NumberedHead {
-        NumberedHead { epoch: EPOCH, lane, seq: Seq(seq) }
-    }
-
-    fn range(first: u64, end: u64) -> SeqRange {
-        SeqRange { first: Seq(first), end: Seq(end) }
-    }
-
-    fn welcome(batches: u32, have: Vec<LaneRanges>) -> Welcome {
-        Welcome {
-            instance: InstanceId([0; 16]),
-            log: LogId([0; 16]),
-            session: 1,
-            window: Window { bytes: 1 << 20, batches },
-            have,
-            schemas: vec![],
-            now: WallTime(0),
-        }
-    }
-
-    fn ack(lane: Lane, first: u64, end: u64) -> Ack {
-        Ack { lanes: vec![LaneRanges { epoch: EPOCH, lane, ranges: vec![range(first, end)] }] }
-    }
-
-    fn sender(batches: u32) -> Sender {
-        let mut sender = Sender::new(SenderConfig::DEFAULT);
-        sender.handle_welcome(&welcome(batches, vec![]), NOW);
-        sender
-    }
-
-    fn drain(sender: &mut Sender, now: MonoTime) -> Vec<(Lane, u64)> {
-        let mut sent = Vec::new();
-        while let Some(head) = sender.poll_transmit(now) {
-            sender.handle_loaded(head, 1000, now);
-            sent.push((head.lane, head.seq.0));
-        }
-        sent
-    }
-
-    #[test]
-    fn nothing_is_sent_without_a_session() {
-        let mut sender = Sender::new(SenderConfig::DEFAULT);
-        sender.handle_spooled(head(Lane::Live, 1), 1);
-        assert_eq!(sender.poll_transmit(NOW), None);
-    }
-
-    #[test]
-    fn urgent_goes_before_fresh_before_backlog_newest_segment_first_before_bulk() {
-        let mut sender = Sender::new(SenderConfig::DEFAULT);
-        sender.handle_recovered(Lane::Live, EPOCH, 1, range(1, 3));
-        sender.handle_recovered(Lane::Live, EPOCH, 3, range(3, 5));
-        sender.handle_recovered(Lane::Bulk, EPOCH, 1, range(1, 2));
-        sender.handle_welcome(&welcome(100, vec![]), NOW);
-        sender.handle_spooled(head(Lane::Live, 5), 5);
-        sender.handle_spooled(head(Lane::Urgent, 1), 1);
-        let live = |seq| (Lane::Live, seq);
-        let sent = [(Lane::Urgent, 1), live(5), live(3), live(4), live(1), live(2), (Lane::Bulk, 1)];
-        assert_eq!(drain(&mut sender, NOW), sent);
-    }
-
-    #[test]
-    fn the_window_bounds_what_is_in_flight_but_not_urgent_batches() {
-        let mut sender = sender(2);
-        for seq in 1..=5 {
-            sender.handle_spooled(head(Lane::Live, seq), 1);
-        }
-        assert_eq!(drain(&mut sender, NOW), [(Lane::Live, 1), (Lane::Live, 2)]);
-        sender.handle_spooled(head(Lane::Urgent, 1), 1);
-        assert_eq!(drain(&mut sender, NOW), [(Lane::Urgent, 1)]);
-        sender.handle_ack(&ack(Lane::Live, 1, 2), NOW);
-        assert_eq!(drain(&mut sender, NOW), [(Lane::Live, 3)]);
-    }
-
-    #[test]
-    fn an_ack_releases_once() {
-        let mut sender = sender(10);
-        sender.handle_spooled(head(Lane::Live, 1), 1);
-        sender.handle_spooled(head(Lane::Live, 2), 1);
-        drain(&mut sender, NOW);
-        let released = sender.handle_ack(&ack(Lane::Live, 1, 2), NOW);
-        assert_eq!(released, [Released { lane: Lane::Live, epoch: EPOCH, ranges: vec![range(1, 2)] }]);
-        assert_eq!(sender.handle_ack(&ack(Lane::Live, 1, 2), NOW), []);
-        let released = sender.handle_ack(&ack(Lane::Live, 1, 3), NOW);
-        assert_eq!(released[0].ranges(), [range(2, 3)]);
-        assert!(sender.is_drained());
-    }
-
-    #[test]
-    fn an_ack_for_what_was_never_held_releases_nothing() {
-        let mut sender = sender(10);
-        sender.handle_spooled(head(Lane::Live, 1), 1);
-        assert_eq!(sender.handle_ack(&ack(Lane::Live, 2, 90), NOW), []);
-        assert_eq!(sender.handle_ack(&ack(Lane::Bulk, 1, 90), NOW), []);
-        assert!(!sender.is_drained());
-    }
-
-    #[test]
-    fn a_batch_without_its_ack_goes_again_after_the_timeout() {
-        let mut sender = sender(10);
-        sender.handle_spooled(head(Lane::Live, 1), 1);
-        drain(&mut sender, NOW);
-        let at = sender.poll_timeout().unwrap();
-        assert_eq!(at, NOW + SenderConfig::DEFAULT.ack_timeout_min);
-        sender.handle_timeout(at);
-        assert_eq!(drain(&mut sender, at), [(Lane::Live, 1)]);
-    }
-
-    #[test]
-    fn a_new_session_resends_only_what_was_not_acknowledged() {
-        let mut sender = sender(10);
-        for seq in 1..=4 {
-            sender.handle_spooled(head(Lane::Live, seq), 1);
-        }
-        drain(&mut sender, NOW);
-        sender.handle_ack(&ack(Lane::Live, 1, 2), NOW);
-        let have = ack(Lane::Live, 3, 4).lanes;
-        let released = sender.handle_welcome(&welcome(10, have), NOW);
-        assert_eq!(released[0].ranges(), [range(3, 4)]);
-        assert_eq!(drain(&mut sender, NOW), [(Lane::Live, 2), (Lane::Live, 4)]);
-    }
-
-    #[test]
-    fn a_refused_lane_pauses_and_others_go_on() {
-        let mut sender = sender(10);
-        sender.handle_spooled(head(Lane::Live, 1), 1);
-        sender.handle_spooled(head(Lane::Bulk, 1), 1);
-        drain(&mut sender, NOW);
-        let batch = head(Lane::Live, 1);
-        let refuse = Refuse { batch, reason: RefuseReason::Busy, retry_after_ms: Some(100) };
-        assert_eq!(sender.handle_refuse(&refuse, NOW), None);
-        sender.handle_spooled(head(Lane::Bulk, 2), 1);
-        assert_eq!(drain(&mut sender, NOW), [(Lane::Bulk, 2)]);
-        let at = sender.poll_timeout().unwrap();
-        sender.handle_timeout(at);
-        assert_eq!(drain(&mut sender, at), [(Lane::Live, 1)]);
-    }
-
-    #[test]
-    fn a_batch_refused_for_good_is_given_up_once_and_released_by_its_loss_records_ack() {
-        let mut sender = sender(10);
-        sender.handle_spooled(head(Lane::Live, 1), 1);
-        drain(&mut sender, NOW);
-        let batch = head(Lane::Live, 1);
-        let refuse = Refuse { batch, reason: RefuseReason::Malformed, retry_after_ms: None };
-        assert!(sender.handle_refuse(&refuse, NOW).is_some());
-        assert!(sender.handle_refuse(&refuse, NOW).is_none());
-        assert_eq!(drain(&mut sender, NOW), []);
-        assert!(!sender.is_drained());
-        sender.handle_ack(&ack(Lane::Live, 1, 2), NOW);
-        assert!(sender.is_drained());
-    }
-
-    #[test]
-    fn a_schema_goes_once_per_lane_and_again_on_demand() {
-        let mut sender = sender(10);
-        let hash = SchemaHash([7; 16]);
-        sender.handle_spooled(head(Lane::Live, 1), 1);
-        drain(&mut sender, NOW);
-        assert!(sender.claim_schema(Lane::Live, hash));
-        assert!(!sender.claim_schema(Lane::Live, hash));
-        assert!(sender.claim_schema(Lane::Bulk, hash));
-        sender.handle_need_schema(&NeedSchema { batch: head(Lane::Live, 1), hash });
-        assert!(sender.claim_schema(Lane::Live, hash));
-        assert_eq!(drain(&mut sender, NOW), [(Lane::Live, 1)]);
-    }
-
-    #[test]
-    fn a_full_receive_window_is_answered_with_the_oldest_gap() {
-        let mut sender = Sender::new(SenderConfig::DEFAULT);
-        sender.handle_recovered(Lane::Live, EPOCH, 1, range(1, 3));
-        sender.handle_recovered(Lane::Live, EPOCH, 3, range(3, 5));
-        sender.handle_welcome(&welcome(1, vec![]), NOW);
-        assert_eq!(drain(&mut sender, NOW), [(Lane::Live, 3)]);
-        let batch = head(Lane::Live, 3);
-        sender
-            .handle_refuse(&Refuse { batch, reason: RefuseReason::WindowFull, retry_after_ms: Some(0) }, NOW);
-        sender.handle_timeout(NOW);
-        assert_eq!(drain(&mut sender, NOW), [(Lane::Live, 1)]);
-    }
-
-    #[test]
-    fn on_a_shared_connection_the_queue_follows_the_measured_rate() {
-        let mut sender = sender(10_000);
-        sender.set_queue_time(Some(Duration::from_millis(250)));
-        for seq in 1..=500 {
-            sender.handle_spooled(head(Lane::Live, seq), 1);
-        }
-        assert_eq!(drain(&mut sender, NOW).len(), QUEUE_BYTES_MIN.div_ceil(1000));
-    }
-}
+mod tests;

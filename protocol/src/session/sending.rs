@@ -7,7 +7,9 @@ use std::collections::{BTreeSet, VecDeque};
 use super::ranges::RangeSet;
 use crate::{
     id::{Epoch, Seq},
+    limits::RANGES_PER_LANE_MAX,
     message::SeqRange,
+    time::MonoTime,
 };
 
 /// The unacknowledged part of a lane.
@@ -35,6 +37,8 @@ struct SpanState {
     again: BTreeSet<Seq>,
     /// Everything below was sent in this session, acknowledged, or stands in `again`.
     cursor: Seq,
+    /// The gateway takes nothing of the epoch before this time.
+    parked_until: Option<MonoTime>,
 }
 
 /// Most fresh batches remembered apart from their spans: more than a window holds.
@@ -63,8 +67,8 @@ impl LaneQueue {
             news.extend(span.ack(range));
         }
         if !news.is_empty() {
-            self.oldest_first = false;
             self.spans.retain(|span| !span.acked.covers(span.first, span.next));
+            self.oldest_first &= self.gaps() >= RANGES_PER_LANE_MAX / 2;
         }
         news
     }
@@ -85,7 +89,26 @@ impl LaneQueue {
 
     /// Stops sending a batch that was refused for good. Returns false if it is not held.
     pub(super) fn give_up(&mut self, epoch: Epoch, seq: Seq) -> bool {
-        self.span_of(epoch, seq).is_some_and(|span| span.refused.insert(seq))
+        self.span_of(epoch, seq).is_some_and(|span| !span.acked.contains(seq) && span.refused.insert(seq))
+    }
+
+    /// Sends nothing of an epoch before `until`; the others go on.
+    pub(super) fn park(&mut self, epoch: Epoch, until: MonoTime) {
+        for span in self.spans.iter_mut().filter(|span| span.epoch == epoch) {
+            span.parked_until = Some(until);
+        }
+    }
+
+    /// Ends what is parked no longer than until now.
+    pub(super) fn unpark(&mut self, now: MonoTime) {
+        for span in &mut self.spans {
+            span.parked_until = span.parked_until.filter(|until| *until > now);
+        }
+    }
+
+    /// Returns when the first parked epoch goes on.
+    pub(super) fn parked_until(&self) -> Option<MonoTime> {
+        self.spans.iter().filter_map(|span| span.parked_until).min()
     }
 
     pub(super) fn fill_oldest_gap_first(&mut self) {
@@ -102,13 +125,19 @@ impl LaneQueue {
         for span in &mut self.spans {
             span.cursor = span.first;
             span.again.clear();
+            span.parked_until = None;
         }
     }
 
-    /// Takes the next fresh batch.
+    /// Takes the next fresh batch. There is none while the oldest gap comes first.
     pub(super) fn poll_fresh(&mut self) -> Option<(Epoch, Seq)> {
+        if self.oldest_first {
+            return None;
+        }
         while let Some((epoch, seq)) = self.fresh.pop_front() {
-            if self.span_of(epoch, seq).is_some_and(|span| span.wants(seq)) {
+            // What is parked is found again through its span.
+            let sends = |span: &mut SpanState| span.wants(seq) && span.parked_until.is_none();
+            if self.span_of(epoch, seq).is_some_and(sends) {
                 return Some((epoch, seq));
             }
         }
@@ -118,6 +147,9 @@ impl LaneQueue {
     /// Takes the next batch of the backlog that is not in `flying`: of the newest segment first, in order within it.
     pub(super) fn poll_backlog(&mut self, flying: impl Fn(Epoch, Seq) -> bool) -> Option<(Epoch, Seq)> {
         let poll = |span: &mut SpanState| {
+            if span.parked_until.is_some() {
+                return None;
+            }
             let epoch = span.epoch;
             span.poll(|seq| flying(epoch, seq)).map(|seq| (epoch, seq))
         };
@@ -130,6 +162,16 @@ impl LaneQueue {
 
     pub(super) fn is_empty(&self) -> bool {
         self.spans.is_empty()
+    }
+
+    /// Returns whether the lane fills its oldest gap, which is done in small steps.
+    pub(super) fn fills_gap(&self) -> bool {
+        self.oldest_first
+    }
+
+    /// Returns how many runs of seqs are not acknowledged, as far as this end knows.
+    fn gaps(&self) -> usize {
+        self.spans.iter().map(|span| span.acked.ranges().len()).sum()
     }
 
     fn span_of(&mut self, epoch: Epoch, seq: Seq) -> Option<&mut SpanState> {
@@ -149,6 +191,7 @@ impl SpanState {
             refused: BTreeSet::new(),
             again: BTreeSet::new(),
             cursor: range.first,
+            parked_until: None,
         }
     }
 
@@ -176,19 +219,22 @@ impl SpanState {
         news
     }
 
+    /// Takes the lowest seq that is to be sent.
     fn poll(&mut self, flying: impl Fn(Seq) -> bool) -> Option<Seq> {
-        while let Some(seq) = self.again.pop_first() {
+        loop {
+            let new = self.acked.next_absent(self.cursor);
+            let seq = match self.again.first() {
+                Some(&again) if again <= new => again,
+                _ if new < self.next => new,
+                _ => return None,
+            };
+            self.again.remove(&seq);
+            if seq == new {
+                self.cursor = seq.next();
+            }
             if self.wants(seq) && !flying(seq) {
                 return Some(seq);
             }
         }
-        while self.cursor < self.next {
-            let seq = self.acked.next_absent(self.cursor);
-            self.cursor = seq.next();
-            if seq < self.next && self.wants(seq) && !flying(seq) {
-                return Some(seq);
-            }
-        }
-        None
     }
 }

@@ -14,6 +14,7 @@ mod kills;
 mod operator;
 mod plain_json;
 mod restart;
+mod tidy;
 
 use muster_tests::{process::Programs, scene::Scene};
 

@@ -1,0 +1,165 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::loss::{LossReason, LostSeq};
+
+const EPOCH: Epoch = Epoch { start: 1, random: 0x0102 };
+const CLOCK: Clock = Clock { boot: 7, mono: MonoTime(300), wall: WallTime(1000), synchronised: true };
+
+fn head(lane: Lane, seq: u64) -> NumberedHead {
+    NumberedHead { epoch: EPOCH, lane, seq: Seq(seq) }
+}
+
+fn held() -> Vec<HeldLane> {
+    vec![HeldLane { epoch: EPOCH, lane: Lane::Live, first: Seq(1), next: Seq(3), samples: 20 }]
+}
+
+fn loss() -> Loss {
+    Loss {
+        epoch: EPOCH,
+        lane: Lane::Bulk,
+        lost: vec![LostSeq { seq: Seq(4), samples: 10 }],
+        unnumbered: 0,
+        t_min: Some(WallTime(1000)),
+        t_max: Some(WallTime(1015)),
+        reason: LossReason::SpoolFull,
+    }
+}
+
+fn lanes(ranges: &[(u64, u64)]) -> Vec<LaneRanges> {
+    let range = |(first, end): &(u64, u64)| SeqRange { first: Seq(*first), end: Seq(*end) };
+    vec![LaneRanges { epoch: EPOCH, lane: Lane::Live, ranges: ranges.iter().map(range).collect() }]
+}
+
+/// One message of each kind.
+fn one_of_each() -> Vec<Message> {
+    let batch = head(Lane::Live, 2);
+    vec![
+        Message::Hello(Hello {
+            robot: "demo/r1".parse().unwrap(),
+            instance: InstanceId([0xaa; 16]),
+            version: "0.1.0".to_owned(),
+            held: held(),
+            clock: CLOCK,
+        }),
+        Message::Welcome(Welcome {
+            instance: InstanceId([0xbb; 16]),
+            log: LogId([0xcc; 16]),
+            session: 5,
+            window: Window { bytes: 1 << 20, batches: 256 },
+            have: lanes(&[(1, 2)]),
+            schemas: vec![SchemaHash([0xdd; 16])],
+            now: WallTime(-1),
+        }),
+        Message::Heartbeat(Heartbeat { held: held(), clock: CLOCK }),
+        Message::HeartbeatReply(HeartbeatReply { echo: MonoTime(300), now: WallTime(1000) }),
+        Message::Batch(Numbered { head: batch, payload: Bytes::from_static(b"columns") }),
+        Message::Schema(SchemaBody { payload: Bytes::from_static(b"channels") }),
+        Message::NeedSchema(NeedSchema { batch, hash: SchemaHash([0xdd; 16]) }),
+        Message::Loss(Numbered::from_loss(head(Lane::Urgent, 1), &loss())),
+        Message::Ack(Ack { lanes: lanes(&[(1, 3)]) }),
+        Message::Refuse(Refuse { batch, reason: RefuseReason::Busy, retry_after_ms: Some(250) }),
+        Message::Bye(Bye { reason: ByeReason::Superseded, retry_after_ms: 180_000 }),
+    ]
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+#[test]
+fn golden_bodies_of_each_kind() {
+    let bodies: Vec<String> = one_of_each().iter().map(|message| hex(&message.to_frame().body)).collect();
+    let (aa, bb, cc, dd) = ("aa".repeat(16), "bb".repeat(16), "cc".repeat(16), "dd".repeat(16));
+    let held = "0101820201010314";
+    let clock = "07ac02d00f01";
+    let batch = "0182020102";
+    assert_eq!(
+        bodies,
+        [
+            format!("0764656d6f2f7231{aa}05302e312e30{held}{clock}"),
+            format!("{bb}{cc}0580804080020101820201010102{}{dd}01", "01"),
+            format!("{held}{clock}"),
+            "ac02d00f".to_owned(),
+            format!("{batch}{}", hex(b"columns")),
+            hex(b"channels"),
+            format!("{batch}{dd}"),
+            "018202000101820202 0104 0a0001d00f01ee0f00".replace(' ', ""),
+            "0101820201010103".to_owned(),
+            format!("{batch}0301fa01"),
+            "01a0fe0a".to_owned(),
+        ]
+    );
+}
+
+#[test]
+fn each_kind_comes_back_as_it_went() {
+    for message in one_of_each() {
+        assert_eq!(Message::from_frame(&message.to_frame()), Ok(message));
+    }
+    let Message::Loss(numbered) = Message::Loss(Numbered::from_loss(head(Lane::Urgent, 1), &loss())) else {
+        unreachable!()
+    };
+    assert_eq!(numbered.loss(), Ok(loss()));
+}
+
+#[test]
+fn bytes_behind_a_body_are_refused() {
+    for kind in [Kind::Hello, Kind::Welcome, Kind::Heartbeat, Kind::HeartbeatReply, Kind::Ack, Kind::Bye] {
+        let message = one_of_each().into_iter().find(|message| message.to_frame().kind == kind).unwrap();
+        let mut body = message.to_frame().body.to_vec();
+        body.push(0);
+        let frame = Frame { kind, body: body.into() };
+        assert!(matches!(Message::from_frame(&frame), Err(MessageError::Malformed { .. })), "{kind:?}");
+    }
+}
+
+#[test]
+fn ranges_that_are_empty_touch_or_descend_are_refused() {
+    for ranges in [&[(3, 3)][..], &[(0, 2)], &[(1, 3), (3, 5)], &[(5, 6), (1, 2)]] {
+        let frame = Message::Ack(Ack { lanes: lanes(ranges) }).to_frame();
+        assert_eq!(
+            Message::from_frame(&frame),
+            Err(MessageError::BadRanges { kind: Kind::Ack }),
+            "{ranges:?}"
+        );
+    }
+}
+
+#[test]
+fn more_than_the_limits_is_refused_and_named() {
+    let many = vec![held()[0]; HELD_LANES_MAX + 1];
+    let beat = Message::Heartbeat(Heartbeat { held: many, clock: CLOCK }).to_frame();
+    let error = Message::from_frame(&beat).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        format!(
+            "a Heartbeat frame with {} held lanes; at most {HELD_LANES_MAX} are allowed",
+            HELD_LANES_MAX + 1
+        )
+    );
+    let payload = Bytes::from(vec![0; BATCH_BYTES_MAX + 1]);
+    let batch = Message::Batch(Numbered { head: head(Lane::Live, 1), payload }).to_frame();
+    assert!(matches!(Message::from_frame(&batch), Err(MessageError::TooMany { .. })));
+    let zero = Message::Batch(Numbered { head: head(Lane::Live, 0), payload: Bytes::new() }).to_frame();
+    assert!(matches!(Message::from_frame(&zero), Err(MessageError::Malformed { .. })));
+}
+
+proptest! {
+    #[test]
+    fn no_body_makes_a_decoder_panic(kind in 0..11_usize, body in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let kind = one_of_each()[kind].to_frame().kind;
+        if let Ok(Message::Loss(numbered)) = Message::from_frame(&Frame { kind, body: body.into() }) {
+            let _ = numbered.loss();
+        }
+    }
+
+    #[test]
+    fn a_damaged_body_is_a_message_or_an_error(which in 0..11_usize, flip in any::<prop::sample::Index>()) {
+        let frame = one_of_each()[which].to_frame();
+        let mut body = frame.body.to_vec();
+        let bit = flip.index(body.len() * 8);
+        body[bit / 8] ^= 1 << (bit % 8);
+        let _ = Message::from_frame(&Frame { kind: frame.kind, body: body.into() });
+    }
+}

@@ -1,0 +1,218 @@
+//! What must not rely on memory: the rules of the house, checked over the sources as text.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// A source file, named from the root of the repository.
+struct Source {
+    name: String,
+    text: String,
+}
+
+/// Folders and files whose decisions are apart from all I/O.
+const PURE: &[&str] = &[
+    "protocol/src/",
+    "agent/src/backoff.rs",
+    "agent/src/batcher.rs",
+    "agent/src/batcher/",
+    "agent/src/delivery.rs",
+    "agent/src/delivery/",
+    "agent/src/spool/format.rs",
+    "gateway/src/fleet.rs",
+    "gateway/src/fleet/",
+    "gateway/src/record.rs",
+    "gateway/src/record/",
+];
+
+/// What a pure file does not name.
+const IMPURE: &[&str] =
+    &["tokio", "std::fs", "std::net", "std::thread", "std::process", "::now(", "getrandom"];
+
+/// Which files may name a crate that one file is to know: the file, its folder, and who hands its types on.
+const ONE_DOOR: &[(&str, &[&str])] = &[
+    ("sled::", &["gateway/src/store/database.rs", "gateway/src/store/database/"]),
+    ("quinn::", &["agent/src/link/quic.rs", "gateway/src/link/quic.rs"]),
+    ("rumqttc::", &["agent/src/link/mqtt.rs"]),
+    ("mqtt_protocol_core::", &["gateway/src/link/mqtt/"]),
+    ("toml::", &["protocol/src/settings.rs", "protocol/src/settings/"]),
+    ("rcgen::", &["gateway/src/tls.rs"]),
+    ("sysinfo::", &["agent/src/inputs/host.rs", "agent/src/inputs/host/"]),
+];
+
+/// Where a pause is the point: between two tries to reach what gives no event, and the pace of a simulated robot.
+const PAUSES: &[&str] = &["gateway/src/muster/export/progress.rs", "examples/src/clock.rs"];
+
+const FILE_LINES_MAX: usize = 500;
+
+#[test]
+fn pure_modules_name_no_io_and_no_clock() {
+    let mut found = Vec::new();
+    for source in sources(&["protocol/src", "agent/src", "gateway/src"]) {
+        if PURE.iter().any(|pure| source.name.starts_with(pure)) && !is_test(&source.name) {
+            for (number, line) in source.code() {
+                let named = IMPURE.iter().find(|word| line.contains(**word));
+                found.extend(named.map(|word| format!("{}:{number} names {word}", source.name)));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn each_engine_has_one_door() {
+    let mut found = Vec::new();
+    for source in sources(&["protocol/src", "agent/src", "gateway/src"]) {
+        for (engine, doors) in ONE_DOOR {
+            let allowed = doors.iter().any(|door| source.name.starts_with(door)) || is_test(&source.name);
+            let named = source.code().find(|(_, line)| names(line, engine));
+            if let (Some((number, _)), false) = (named, allowed) {
+                found.push(format!("{}:{number} names {engine}", source.name));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn files_stay_short() {
+    let long = |source: &Source| source.text.lines().count() > FILE_LINES_MAX;
+    let found: Vec<_> = all().into_iter().filter(long).map(|source| source.name).collect();
+    assert!(found.is_empty(), "over {FILE_LINES_MAX} lines: {found:?}");
+}
+
+#[test]
+fn nothing_is_put_off_or_slept_through() {
+    let words = ["TODO", "FIXME"];
+    let calls = ["thread::sleep(", "todo!(", "unimplemented!(", "dbg!(", "#[ignore"];
+    let mut found = Vec::new();
+    for source in all().into_iter().filter(|source| !source.name.ends_with("integration/tidy.rs")) {
+        for (number, line) in source.text.lines().enumerate() {
+            let named = words.iter().chain(&calls).find(|word| line.contains(**word));
+            let named =
+                named.filter(|word| !(word.contains("sleep") && PAUSES.contains(&source.name.as_str())));
+            found.extend(named.map(|word| format!("{}:{} has {word}", source.name, number + 1)));
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn cited_sections_of_the_protocol_exist() {
+    let headings: BTreeSet<String> = page("PROTOCOL.md")
+        .lines()
+        .filter(|line| line.starts_with('#'))
+        .map(|line| anchor_of(line.trim_start_matches('#').trim()))
+        .collect();
+    let mut found = Vec::new();
+    for source in all().into_iter().filter(|source| !source.name.ends_with("integration/tidy.rs")) {
+        for cited in source.text.split("PROTOCOL.md#").skip(1) {
+            let anchor: String =
+                cited.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+            if !headings.contains(&anchor) {
+                found.push(format!("{} cites PROTOCOL.md#{anchor}", source.name));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn metrics_that_pages_name_exist() {
+    let metrics = page("gateway/src/metrics.rs");
+    let mut found = Vec::new();
+    for name in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "BENCHMARKS.md"] {
+        for named in page(name).split("`muster_").skip(1) {
+            let metric: String =
+                named.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+            let is_crate = ["agent", "gateway", "protocol", "tests", "examples"].contains(&metric.as_str());
+            if !is_crate && !metrics.contains(&format!("muster_{metric}")) {
+                found.push(format!("{name} names muster_{metric}"));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn the_readme_lists_each_key_as_the_programs_have_it() {
+    let readme = page("README.md");
+    for (name, table) in [
+        ("agent", muster_agent::config::PROGRAM.markdown()),
+        ("gateway", muster_gateway::config::PROGRAM.markdown()),
+    ] {
+        let (begin, end) =
+            (format!("<!-- keys of the {name} -->\n"), format!("<!-- end of the {name}'s keys -->"));
+        let listed =
+            readme.split_once(&begin).and_then(|(_, rest)| rest.split_once(&end)).map(|(listed, _)| listed);
+        let listed =
+            listed.unwrap_or_else(|| panic!("README.md has no section between {begin:?} and {end:?}"));
+        assert_eq!(listed.trim(), table.trim(), "the {name}'s keys in README.md");
+    }
+}
+
+impl Source {
+    /// Returns the lines of code with their numbers: no comments, and nothing from the tests on.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        let code = self.text.split("#[cfg(test)]").next().unwrap_or_default();
+        let lines = code.lines().enumerate().map(|(number, line)| (number + 1, line));
+        lines.filter(|(_, line)| !line.trim_start().starts_with("//"))
+    }
+}
+
+/// Returns whether a line names a crate, and not something that only ends like it.
+fn names(line: &str, engine: &str) -> bool {
+    line.match_indices(engine).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':')
+    })
+}
+
+fn anchor_of(heading: &str) -> String {
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.collect::<String>().to_lowercase().replace(' ', "-")
+}
+
+fn is_test(name: &str) -> bool {
+    name.contains("/tests/") || name.ends_with("tests.rs")
+}
+
+fn all() -> Vec<Source> {
+    let folders = ["protocol", "agent", "gateway", "tests", "examples"];
+    folders.iter().flat_map(|folder| sources(&[folder])).collect()
+}
+
+fn sources(folders: &[&str]) -> Vec<Source> {
+    let root = root();
+    let mut files = Vec::new();
+    for folder in folders {
+        collect(&root.join(folder), &mut files);
+    }
+    assert!(!files.is_empty(), "there are sources below {folders:?}");
+    let read = |path: PathBuf| Source {
+        name: path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned(),
+        text: fs::read_to_string(&path).unwrap(),
+    };
+    files.into_iter().map(read).collect()
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("target") {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+fn page(name: &str) -> String {
+    fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
