@@ -19,10 +19,10 @@ mod session;
 mod tests;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map},
     sync::{
         Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -99,6 +99,7 @@ struct Shared {
     robots: RwLock<BTreeMap<RobotId, Arc<Robot>>>,
     acks: Acks,
     next_session: AtomicU64,
+    said_full: AtomicBool,
     parser: Mutex<Parser>,
 }
 
@@ -113,6 +114,7 @@ impl Ingest {
             metrics,
             robots: RwLock::default(),
             acks: Acks::default(),
+            said_full: AtomicBool::new(false),
             parser: Mutex::new(Parser::default()),
         }))
     }
@@ -185,15 +187,43 @@ impl Ingest {
         self.0.robots.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
+    fn known(&self, id: &RobotId) -> Option<Arc<Robot>> {
+        self.0.robots.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    /// Returns a robot that the log holds, whatever the bound.
     fn robot(&self, id: &RobotId) -> Arc<Robot> {
-        if let Some(robot) = self.0.robots.read().unwrap_or_else(PoisonError::into_inner).get(id) {
-            return Arc::clone(robot);
+        self.known(id).or_else(|| self.add(id, usize::MAX)).expect("no map has so many entries")
+    }
+
+    /// Returns a robot that speaks to the gateway, or `None` if it is new and there are [`ROBOTS_MAX`] already.
+    fn admit(&self, id: &RobotId) -> Option<Arc<Robot>> {
+        let robot = self.known(id).or_else(|| self.add(id, ROBOTS_MAX));
+        if robot.is_none() && !self.0.said_full.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                robot = %id,
+                "refused a robot, and will refuse every further one: this gateway already holds {ROBOTS_MAX}"
+            );
         }
+        robot
+    }
+
+    fn add(&self, id: &RobotId, robots_max: usize) -> Option<Arc<Robot>> {
         let mut robots = self.0.robots.write().unwrap_or_else(PoisonError::into_inner);
-        let robot = || Arc::new(Robot::new(id.clone(), Receiver::default()));
-        Arc::clone(robots.entry(id.clone()).or_insert_with(robot))
+        let count = robots.len();
+        match robots.entry(id.clone()) {
+            btree_map::Entry::Occupied(robot) => Some(Arc::clone(robot.get())),
+            btree_map::Entry::Vacant(_) if count >= robots_max => None,
+            btree_map::Entry::Vacant(free) => {
+                Some(Arc::clone(free.insert(Arc::new(Robot::new(id.clone(), Receiver::default())))))
+            }
+        }
     }
 }
+
+/// Most robots that may come to one gateway. Each costs a few KiB for good, and a client that makes up names must not
+/// take all memory. Those that the log holds are always restored.
+const ROBOTS_MAX: usize = 100_000;
 
 impl Intake for Ingest {
     fn open(&self, peer: Peer, outbox: Outbox) -> Box<dyn AgentSession> {

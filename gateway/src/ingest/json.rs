@@ -15,7 +15,7 @@ use muster_protocol::{
 
 use super::{
     Ingest,
-    robot::{OpenSession, Robot},
+    robot::{OpenSession, Robot, SessionGauge},
     session::unhandled,
 };
 use crate::{
@@ -44,7 +44,7 @@ pub(super) fn take(ingest: &Ingest, robot: &RobotId, payload: &[u8]) -> Ticket {
     if let Some(error) = &parsed.first_error {
         tracing::warn!(%robot, refused = parsed.refused, "refused plain JSON: {error}");
     }
-    let robot = ingest.robot(robot);
+    let Some(robot) = ingest.admit(robot) else { return Ticket::done(Err(Unhandled::Busy)) };
     let session = hear(ingest, &robot);
     let records = number(ingest, &robot, &parsed.rows, parsed.refused);
     commit(ingest, &robot, session, records)
@@ -72,7 +72,9 @@ fn hear(ingest: &Ingest, robot: &Arc<Robot>) -> u64 {
         transport: Transport::MqttJson,
         address: String::new(),
     };
-    state.session = Some(OpenSession { number, instance: None, outbox: None, heard: mono, live });
+    let gauge = SessionGauge::open(&shared.metrics, live.transport);
+    state.session =
+        Some(OpenSession { number, instance: None, outbox: None, heard: mono, live, _gauge: gauge });
     drop(state);
     let up = SessionEvent::Up {
         transport: Transport::MqttJson,

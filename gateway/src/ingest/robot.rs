@@ -16,6 +16,8 @@ use muster_protocol::{
 use crate::{
     fleet::LiveLink,
     link::port::{Outbox, TicketIssuer, Unhandled},
+    metrics::Metrics,
+    record::Transport,
 };
 
 /// One robot, shared by all its connections and by the committer.
@@ -51,6 +53,13 @@ pub(super) struct OpenSession {
     pub(super) heard: MonoTime,
     /// What operators see.
     pub(super) live: LiveLink,
+    pub(super) _gauge: SessionGauge,
+}
+
+/// Counts a session as open for as long as this lives, however it ends.
+pub(super) struct SessionGauge {
+    metrics: Arc<Metrics>,
+    transport: Transport,
 }
 
 /// Most schemas kept in memory for one robot. More are found in the log.
@@ -74,6 +83,19 @@ impl Robot {
     pub(super) fn lock(&self) -> MutexGuard<'_, RobotState> {
         // Each change under the lock is whole before anything in it can panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SessionGauge {
+    pub(super) fn open(metrics: &Arc<Metrics>, transport: Transport) -> Self {
+        metrics.session_opened(transport);
+        Self { metrics: Arc::clone(metrics), transport }
+    }
+}
+
+impl Drop for SessionGauge {
+    fn drop(&mut self) {
+        self.metrics.session_closed(self.transport);
     }
 }
 
@@ -118,14 +140,16 @@ impl RobotState {
 
     /// Takes back a claim and returns the tickets of its copies.
     pub(super) fn settle(&mut self, claim: Claim, result: Result<(), Unhandled>) -> Vec<TicketIssuer> {
-        let head = claim.head();
+        let seqs = claim.seqs();
         if result.is_ok() {
             self.unsaid.extend(claim.seqs());
             self.receiver.handle_committed(claim);
         } else {
             self.receiver.handle_failed(claim);
         }
-        self.repeats.remove(&head).unwrap_or_default()
+        // A late copy of a batch that the claimed record declares lost waits under the batch's own number.
+        let copies = |(epoch, lane, seq)| self.repeats.remove(&NumberedHead { epoch, lane, seq });
+        seqs.filter_map(copies).flatten().collect()
     }
 
     /// Numbers a batch of plain JSON.

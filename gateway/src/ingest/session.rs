@@ -19,7 +19,7 @@ use muster_protocol::{
 
 use super::{
     Ingest,
-    robot::{OpenSession, Robot},
+    robot::{OpenSession, Robot, RobotState, SessionGauge},
 };
 use crate::{
     committer::{CommitError, Decoded, Entry, RejectReason, Rejected},
@@ -48,46 +48,57 @@ impl Session {
         Self { ingest, peer, outbox, open: None }
     }
 
-    fn take(&mut self, frame: &Frame) -> Result<Ticket, ByeReason> {
+    fn take(&mut self, frame: &Frame) -> Result<Ticket, Bye> {
         let message = Message::from_frame(frame).map_err(|error| {
             tracing::warn!(address = %self.peer.address, "closed a session: {error}");
-            ByeReason::ProtocolError
+            BROKE_PROTOCOL
         })?;
         match (message, self.open.clone()) {
             (Message::Hello(hello), None) => self.handle_hello(&hello).map(|()| Ticket::done(Ok(()))),
             (message, Some(open)) => self.handle_message(&open, message),
-            (_, None) => Err(ByeReason::ProtocolError),
+            (_, None) => Err(BROKE_PROTOCOL),
         }
     }
 
-    fn handle_message(&self, open: &Open, message: Message) -> Result<Ticket, ByeReason> {
-        let now = self.ingest.0.clock;
-        match open.robot.lock().session(open.number) {
-            Some(session) => session.hear(now.mono(), now.wall()),
-            None => return Err(ByeReason::Superseded),
-        }
+    fn handle_message(&self, open: &Open, message: Message) -> Result<Ticket, Bye> {
+        self.hear(open)?;
         match message {
             Message::Heartbeat(beat) => self.handle_heartbeat(open, &beat),
             Message::Schema(schema) => return handle_schema(open, &schema.payload),
             Message::Batch(batch) => return Ok(self.handle_batch(open, batch)),
             Message::Loss(loss) => return Ok(self.handle_loss(open, &loss)),
             Message::Bye(_) => self.end(open, DownReason::Closed),
-            _ => return Err(ByeReason::ProtocolError),
+            _ => return Err(BROKE_PROTOCOL),
         }
         Ok(Ticket::done(Ok(())))
     }
 
-    fn handle_hello(&mut self, hello: &Hello) -> Result<(), ByeReason> {
+    /// Takes a frame as a sign of life, if the session still speaks for its robot.
+    fn hear(&self, open: &Open) -> Result<(), Bye> {
+        let clock = self.ingest.0.clock;
+        let mut state = open.robot.lock();
+        if let Some(session) = state.session(open.number) {
+            session.hear(clock.mono(), clock.wall());
+            return Ok(());
+        }
+        // Without a newer session nothing took this one's place: it was silent for too long, or said Bye itself.
+        let retry_after_ms = if state.session.is_some() { BROKEN_RETRY_MS } else { 0 };
+        Err(Bye { reason: ByeReason::Superseded, retry_after_ms })
+    }
+
+    fn handle_hello(&mut self, hello: &Hello) -> Result<(), Bye> {
         if let Some(bound) = self.peer.robot.as_ref().filter(|bound| **bound != hello.robot) {
             let said = &hello.robot;
             tracing::warn!(address = %self.peer.address, "refused a Hello for {said} on a connection of {bound}");
-            return Err(ByeReason::IdentityMismatch);
+            return Err(Bye { reason: ByeReason::IdentityMismatch, retry_after_ms: BROKEN_RETRY_MS });
         }
         let shared = &self.ingest.0;
-        let robot = self.ingest.robot(&hello.robot);
+        let Some(robot) = self.ingest.admit(&hello.robot) else {
+            return Err(Bye { reason: ByeReason::TooManySessions, retry_after_ms: ROBOTS_FULL_RETRY_MS });
+        };
         let number = shared.next_session();
         let now = shared.clock.wall();
-        let (welcome, old) = {
+        let old = {
             let mut state = robot.lock();
             let welcome = Welcome {
                 instance: shared.config.instance.id,
@@ -98,13 +109,13 @@ impl Session {
                 schemas: state.schema_hashes(),
                 now,
             };
-            let old = state.session.replace(self.opened(number, hello, now));
-            (welcome, old)
+            // Under the lock: once the session is in its place, acks go to its outbox, and none may come before the Welcome.
+            let _ = self.outbox.send(Message::Welcome(welcome).to_frame());
+            state.session.replace(self.opened(number, hello, now))
         };
         if let Some(old) = old {
             supersede(&robot, &old, hello.instance);
         }
-        let _ = self.outbox.send(Message::Welcome(welcome).to_frame());
         shared.commit_event(&robot, number, Body::Session(self.up(hello)));
         tracing::info!(robot = %robot.id, address = %self.peer.address, transport = %self.peer.transport, "session up");
         self.open = Some(Open { robot, number });
@@ -122,7 +133,9 @@ impl Session {
             address: self.peer.address.to_string(),
         };
         let heard = self.ingest.0.clock.mono();
-        OpenSession { number, instance: Some(hello.instance), outbox: Some(self.outbox.clone()), heard, live }
+        let gauge = SessionGauge::open(&self.ingest.0.metrics, live.transport);
+        let (instance, outbox) = (Some(hello.instance), Some(self.outbox.clone()));
+        OpenSession { number, instance, outbox, heard, live, _gauge: gauge }
     }
 
     fn up(&self, hello: &Hello) -> SessionEvent {
@@ -165,17 +178,15 @@ impl Session {
             Ok(decoded) => decoded,
             Err(error) => return self.refuse_malformed(open, head, &error),
         };
-        let verdict = {
-            let mut state = open.robot.lock();
-            state.learn_schema(Arc::clone(&schema));
-            state.receiver.handle_batch(head)
-        };
-        let claim = match verdict {
+        let mut state = open.robot.lock();
+        state.learn_schema(Arc::clone(&schema));
+        let claim = match state.receiver.handle_batch(head) {
             Verdict::Commit(claim) => claim,
-            Verdict::Committed => return self.say_again(open, head),
-            Verdict::Claimed => return self.await_claim(open, head),
+            Verdict::Committed => return self.say_again(open, &mut state, head),
+            Verdict::Claimed => return self.await_claim(&mut state, head),
             Verdict::Refuse(reason) => return self.refuse(open, head, reason),
         };
+        drop(state);
         let stored = (schema.hash(), schema.encoded().clone());
         let decoded = Arc::new(Decoded { schema, batch: decoded });
         let body = Body::Batch { head, info, payload: batch.payload };
@@ -188,15 +199,15 @@ impl Session {
             Ok(loss) => loss,
             Err(error) => return self.refuse_malformed(open, head, &error),
         };
-        let verdict = open.robot.lock().receiver.handle_loss(head, &loss);
-        match verdict {
-            LossVerdict::Commit(claim, loss) => {
-                self.submit(open, claim, Body::Loss { head: Some(head), loss }, None)
-            }
-            LossVerdict::Committed => self.say_again(open, head),
-            LossVerdict::Claimed => self.await_claim(open, head),
-            LossVerdict::Refuse(reason) => self.refuse(open, head, reason),
-        }
+        let mut state = open.robot.lock();
+        let (claim, loss) = match state.receiver.handle_loss(head, &loss) {
+            LossVerdict::Commit(claim, loss) => (claim, loss),
+            LossVerdict::Committed => return self.say_again(open, &mut state, head),
+            LossVerdict::Claimed => return self.await_claim(&mut state, head),
+            LossVerdict::Refuse(reason) => return self.refuse(open, head, reason),
+        };
+        drop(state);
+        self.submit(open, claim, Body::Loss { head: Some(head), loss }, None)
     }
 
     fn submit(
@@ -225,18 +236,18 @@ impl Session {
     }
 
     /// Acknowledges what is committed already.
-    fn say_again(&self, open: &Open, head: NumberedHead) -> Ticket {
+    fn say_again(&self, open: &Open, state: &mut RobotState, head: NumberedHead) -> Ticket {
         self.ingest.0.metrics.duplicate();
-        let mut state = open.robot.lock();
         state.unsaid.insert((head.epoch, head.lane, head.seq));
-        self.ingest.0.acks.queue(&open.robot, &mut state);
+        self.ingest.0.acks.queue(&open.robot, state);
         Ticket::done(Ok(()))
     }
 
-    fn await_claim(&self, open: &Open, head: NumberedHead) -> Ticket {
+    /// Lets a copy's ticket follow its claim. `state` is locked since the verdict, so the claim is not settled yet.
+    fn await_claim(&self, state: &mut RobotState, head: NumberedHead) -> Ticket {
         self.ingest.0.metrics.duplicate();
         let (issuer, ticket) = Ticket::new();
-        open.robot.lock().await_claim(head, issuer);
+        state.await_claim(head, issuer);
         ticket
     }
 
@@ -270,9 +281,10 @@ impl AgentSession for Session {
     fn handle_frame(&mut self, frame: Frame) -> Ticket {
         match self.take(&frame) {
             Ok(ticket) => ticket,
-            Err(reason) => {
-                self.outbox.close(Bye { reason, retry_after_ms: BROKEN_RETRY_MS });
-                Ticket::done(Err(Unhandled::Stopping))
+            Err(bye) => {
+                self.outbox.close(bye);
+                // A ticket that failed would end the link at once, without the Bye that says why.
+                Ticket::done(Ok(()))
             }
         }
     }
@@ -333,10 +345,10 @@ fn resolve(issuers: Vec<TicketIssuer>, result: Result<(), Unhandled>) {
     }
 }
 
-fn handle_schema(open: &Open, payload: &Bytes) -> Result<Ticket, ByeReason> {
+fn handle_schema(open: &Open, payload: &Bytes) -> Result<Ticket, Bye> {
     let schema = Schema::decode(payload).map_err(|error| {
         tracing::warn!(robot = %open.robot.id, "closed a session: a schema does not decode: {error}");
-        ByeReason::ProtocolError
+        BROKE_PROTOCOL
     })?;
     open.robot.lock().learn_schema(Arc::new(schema));
     Ok(Ticket::done(Ok(())))
@@ -374,6 +386,12 @@ const DISK_FULL_RETRY_MS: u32 = 30_000;
 
 /// An agent that broke the protocol will break it again.
 const BROKEN_RETRY_MS: u32 = 60_000;
+
+/// For what no agent that keeps to the protocol says.
+const BROKE_PROTOCOL: Bye = Bye { reason: ByeReason::ProtocolError, retry_after_ms: BROKEN_RETRY_MS };
+
+/// A gateway that is full of robots stays so until an operator acts.
+const ROBOTS_FULL_RETRY_MS: u32 = 60_000;
 
 /// How long the loser of two processes with one identity stays away.
 const CONFLICT_RETRY_MS: u32 = 180_000;
