@@ -118,14 +118,16 @@ impl RobotState {
 
     /// Takes back a claim and returns the tickets of its copies.
     pub(super) fn settle(&mut self, claim: Claim, result: Result<(), Unhandled>) -> Vec<TicketIssuer> {
-        let head = claim.head();
+        let seqs: Vec<_> = claim.seqs().collect();
         if result.is_ok() {
-            self.unsaid.extend(claim.seqs());
+            self.unsaid.extend(seqs.iter().copied());
             self.receiver.handle_committed(claim);
         } else {
             self.receiver.handle_failed(claim);
         }
-        self.repeats.remove(&head).unwrap_or_default()
+        // A late copy of a batch that a loss record declares lost waits for that record.
+        let heads = seqs.into_iter().map(|(epoch, lane, seq)| NumberedHead { epoch, lane, seq });
+        heads.filter_map(|head| self.repeats.remove(&head)).flatten().collect()
     }
 
     /// Numbers a batch of plain JSON.
