@@ -113,7 +113,9 @@ impl Session {
             let _ = self.outbox.send(Message::Welcome(welcome).to_frame());
             state.session.replace(self.opened(number, hello, now))
         };
+        shared.metrics.session_opened(transport(self.peer.transport));
         if let Some(old) = old {
+            shared.metrics.session_closed(old.live.transport);
             supersede(&robot, &old, hello.instance);
         }
         shared.commit_event(&robot, number, Body::Session(self.up(hello)));
@@ -150,12 +152,15 @@ impl Session {
 
     fn handle_heartbeat(&self, open: &Open, beat: &Heartbeat) {
         let now = self.ingest.0.clock.wall();
-        if let Some(session) = open.robot.lock().session(open.number) {
+        let mut state = open.robot.lock();
+        state.receiver.handle_heartbeat(&beat.held);
+        if let Some(session) = state.session(open.number) {
             session.live.told_at = now;
             session.live.backlog_samples = backlog(&beat.held);
             session.live.held.clone_from(&beat.held);
             session.live.clock_skew_ns = Some(beat.clock.wall.nanos_since(now));
         }
+        drop(state);
         let reply = HeartbeatReply { echo: beat.clock.mono, now };
         let _ = self.outbox.send(Message::HeartbeatReply(reply).to_frame());
     }
@@ -261,7 +266,8 @@ impl Session {
         self.ingest.0.metrics.refused(reason);
         let retry_after_ms = match reason {
             RefuseReason::Malformed => None,
-            RefuseReason::EpochClosed | RefuseReason::WindowFull | RefuseReason::Busy => Some(BUSY_RETRY_MS),
+            RefuseReason::WindowFull | RefuseReason::Busy => Some(BUSY_RETRY_MS),
+            RefuseReason::EpochClosed => Some(EPOCH_CLOSED_RETRY_MS),
             RefuseReason::DiskFull => Some(DISK_FULL_RETRY_MS),
         };
         let _ = self.outbox.send(Message::Refuse(Refuse { batch: head, reason, retry_after_ms }).to_frame());
@@ -270,9 +276,9 @@ impl Session {
 
     fn end(&self, open: &Open, why: DownReason) {
         let ended = open.robot.lock().end_session_if(|session| session.number == open.number);
-        if ended.is_some() {
+        if let Some(ended) = ended {
             tracing::info!(robot = %open.robot.id, %why, "session down");
-            self.ingest.0.commit_session_down(&open.robot, open.number, why);
+            self.ingest.0.session_down(&open.robot, &ended, why);
         }
     }
 }
@@ -380,6 +386,9 @@ fn backlog(held: &[HeldLane]) -> u64 {
 
 /// A queue that is full has room again within a few commits.
 const BUSY_RETRY_MS: u32 = 250;
+
+/// A closed epoch opens with one of the next heartbeats, if at all.
+const EPOCH_CLOSED_RETRY_MS: u32 = 5_000;
 
 /// A full disk waits for an operator.
 const DISK_FULL_RETRY_MS: u32 = 30_000;
