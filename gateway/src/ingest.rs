@@ -50,7 +50,7 @@ use crate::{
 };
 
 use acks::Acks;
-use robot::{OpenSession, Robot};
+use robot::Robot;
 use session::Session;
 
 /// Where records go, and where schemas are found again. The committer and the store behind it; a fake in tests.
@@ -158,7 +158,7 @@ impl Ingest {
                 robot.lock().end_session_if(|session| now.since(session.heard) > self.0.config.silence);
             if let Some(session) = silent {
                 tracing::info!(robot = %robot.id, "not heard for {:?}: its link is down", self.0.config.silence);
-                self.0.session_down(&robot, &session, DownReason::Silent);
+                self.0.commit_session_down(&robot, session.number, DownReason::Silent);
             }
         }
     }
@@ -168,7 +168,7 @@ impl Ingest {
         for robot in self.all() {
             let open = robot.lock().end_session_if(|_| true);
             if let Some(session) = open {
-                self.0.session_down(&robot, &session, DownReason::GatewayShutdown);
+                self.0.commit_session_down(&robot, session.number, DownReason::GatewayShutdown);
             }
         }
     }
@@ -259,11 +259,6 @@ impl Shared {
         if let Err(rejected) = self.log.submit(entry) {
             tracing::warn!(robot = %robot.id, why = ?rejected.why, "a session event is not in the log");
         }
-    }
-
-    fn session_down(&self, robot: &Robot, session: &OpenSession, why: DownReason) {
-        self.metrics.session_closed(session.live.transport);
-        self.commit_session_down(robot, session.number, why);
     }
 
     fn commit_session_down(&self, robot: &Robot, session: u64, why: DownReason) {

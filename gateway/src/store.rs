@@ -184,12 +184,6 @@ impl Default for StoreConfig {
 }
 
 impl Committed {
-    /// Stands in for what a commit mints, where a test is the log.
-    #[cfg(test)]
-    pub(crate) fn for_test(offset: Offset) -> Self {
-        Self { offset }
-    }
-
     /// Returns the record's offset.
     pub fn offset(self) -> Offset {
         self.offset

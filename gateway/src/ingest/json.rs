@@ -76,7 +76,6 @@ fn hear(ingest: &Ingest, robot: &Arc<Robot>) -> u64 {
     state.session =
         Some(OpenSession { number, instance: None, outbox: None, heard: mono, live, _gauge: gauge });
     drop(state);
-    shared.metrics.session_opened(Transport::MqttJson);
     let up = SessionEvent::Up {
         transport: Transport::MqttJson,
         address: String::new(),

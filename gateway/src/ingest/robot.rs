@@ -140,26 +140,16 @@ impl RobotState {
 
     /// Takes back a claim and returns the tickets of its copies.
     pub(super) fn settle(&mut self, claim: Claim, result: Result<(), Unhandled>) -> Vec<TicketIssuer> {
-<<<<<<< HEAD
         let seqs = claim.seqs();
-=======
-        let seqs: Vec<_> = claim.seqs().collect();
->>>>>>> t2
         if result.is_ok() {
-            self.unsaid.extend(seqs.iter().copied());
+            self.unsaid.extend(claim.seqs());
             self.receiver.handle_committed(claim);
         } else {
             self.receiver.handle_failed(claim);
         }
-<<<<<<< HEAD
         // A late copy of a batch that the claimed record declares lost waits under the batch's own number.
         let copies = |(epoch, lane, seq)| self.repeats.remove(&NumberedHead { epoch, lane, seq });
         seqs.filter_map(copies).flatten().collect()
-=======
-        // A late copy of a batch that a loss record declares lost waits for that record.
-        let heads = seqs.into_iter().map(|(epoch, lane, seq)| NumberedHead { epoch, lane, seq });
-        heads.filter_map(|head| self.repeats.remove(&head)).flatten().collect()
->>>>>>> t2
     }
 
     /// Numbers a batch of plain JSON.

@@ -113,9 +113,7 @@ impl Session {
             let _ = self.outbox.send(Message::Welcome(welcome).to_frame());
             state.session.replace(self.opened(number, hello, now))
         };
-        shared.metrics.session_opened(transport(self.peer.transport));
         if let Some(old) = old {
-            shared.metrics.session_closed(old.live.transport);
             supersede(&robot, &old, hello.instance);
         }
         shared.commit_event(&robot, number, Body::Session(self.up(hello)));
@@ -276,9 +274,9 @@ impl Session {
 
     fn end(&self, open: &Open, why: DownReason) {
         let ended = open.robot.lock().end_session_if(|session| session.number == open.number);
-        if let Some(ended) = ended {
+        if ended.is_some() {
             tracing::info!(robot = %open.robot.id, %why, "session down");
-            self.ingest.0.session_down(&open.robot, &ended, why);
+            self.ingest.0.commit_session_down(&open.robot, open.number, why);
         }
     }
 }
