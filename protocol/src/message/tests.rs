@@ -145,7 +145,74 @@ fn more_than_the_limits_is_refused_and_named() {
     assert!(matches!(Message::from_frame(&zero), Err(MessageError::Malformed { .. })));
 }
 
+fn any_head() -> impl Strategy<Value = NumberedHead> {
+    (any::<u64>(), any::<u64>(), 0..3_usize, 1..=u64::MAX).prop_map(|(start, random, lane, seq)| {
+        NumberedHead { epoch: Epoch { start, random }, lane: Lane::ALL[lane], seq: Seq(seq) }
+    })
+}
+
+fn any_ranges() -> impl Strategy<Value = Vec<LaneRanges>> {
+    let steps = proptest::collection::vec((1..1000_u64, 1..1000_u64), 0..40);
+    proptest::collection::vec((any_head(), steps), 0..5).prop_map(|lanes| {
+        let lane = |(head, steps): (NumberedHead, Vec<(u64, u64)>)| {
+            let mut at = 0;
+            let mut range = |(gap, length)| {
+                let first = at + gap;
+                at = first + length;
+                SeqRange { first: Seq(first), end: Seq(at) }
+            };
+            let ranges = steps.into_iter().map(&mut range).collect();
+            LaneRanges { epoch: head.epoch, lane: head.lane, ranges }
+        };
+        lanes.into_iter().map(lane).collect()
+    })
+}
+
+fn any_message() -> impl Strategy<Value = Message> {
+    let payload = || proptest::collection::vec(any::<u8>(), 0..200).prop_map(Bytes::from);
+    prop_oneof![
+        any_ranges().prop_map(|lanes| Message::Ack(Ack { lanes })),
+        (any_head(), payload()).prop_map(|(head, payload)| Message::Batch(Numbered { head, payload })),
+        (any_head(), payload()).prop_map(|(head, payload)| Message::Loss(Numbered { head, payload })),
+        payload().prop_map(|payload| Message::Schema(SchemaBody { payload })),
+        (any_head(), any::<[u8; 16]>())
+            .prop_map(|(batch, hash)| Message::NeedSchema(NeedSchema { batch, hash: SchemaHash(hash) })),
+        (any_head(), any::<Option<u32>>()).prop_map(|(batch, retry_after_ms)| {
+            Message::Refuse(Refuse { batch, reason: RefuseReason::WindowFull, retry_after_ms })
+        }),
+        (any_ranges(), any::<(u64, u32, u32, i64)>(), any::<[u8; 16]>()).prop_map(
+            |(have, (session, bytes, batches, now), id)| {
+                let (instance, log) = (InstanceId(id), LogId(id));
+                let window = Window { bytes, batches };
+                let schemas = vec![SchemaHash(id)];
+                Message::Welcome(Welcome {
+                    instance,
+                    log,
+                    session,
+                    window,
+                    have,
+                    schemas,
+                    now: WallTime(now),
+                })
+            }
+        ),
+        (any::<(u64, u64, i64, bool)>(), any_head(), any::<(u64, u64)>()).prop_map(
+            |((boot, mono, wall, synchronised), head, (next, samples))| {
+                let clock = Clock { boot, mono: MonoTime(mono), wall: WallTime(wall), synchronised };
+                let NumberedHead { epoch, lane, seq } = head;
+                let held = vec![HeldLane { epoch, lane, first: seq, next: Seq(next), samples }];
+                Message::Heartbeat(Heartbeat { held, clock })
+            }
+        ),
+    ]
+}
+
 proptest! {
+    #[test]
+    fn any_message_comes_back_as_it_went(message in any_message()) {
+        prop_assert_eq!(Message::from_frame(&message.to_frame()), Ok(message));
+    }
+
     #[test]
     fn no_body_makes_a_decoder_panic(kind in 0..11_usize, body in proptest::collection::vec(any::<u8>(), 0..300)) {
         let kind = one_of_each()[kind].to_frame().kind;
