@@ -38,9 +38,18 @@ pub struct Fold {
     ingest: Ingest,
     metrics: Arc<Metrics>,
     clock: Clock,
-    save_every: Duration,
-    saved_at: MonoTime,
+    pace: Pace,
     saver: SyncSender<Checkpoint>,
+}
+
+/// When the next checkpoint is due: by time, and by how much a start would have to fold anew.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    every: Duration,
+    saved_at: MonoTime,
+    /// How long the committer waited for the last one.
+    took: Duration,
+    samples: u64,
 }
 
 /// Writes checkpoints on a thread of its own: the committer does not wait for their sync.
@@ -131,7 +140,7 @@ impl Fold {
     pub fn new(fleet: Arc<Fleet>, ingest: Ingest, metrics: Arc<Metrics>, saver: &Saver, save: Save) -> Self {
         let Save { clock, every } = save;
         let saver = saver.to.clone();
-        Self { fleet, ingest, metrics, clock, save_every: every, saved_at: clock.mono(), saver }
+        Self { fleet, ingest, metrics, clock, pace: Pace::new(every, clock.mono()), saver }
     }
 
     /// Takes a group that was synced.
@@ -143,6 +152,7 @@ impl Fold {
             match &envelope.body {
                 Body::Batch { info, payload, .. } => {
                     self.metrics.batch_committed(info.samples, payload.len(), now);
+                    self.pace.samples += u64::from(info.samples);
                 }
                 Body::Loss { loss, .. } => self.metrics.lost(loss.reason, loss.samples()),
                 Body::Session(_) | Body::ClockFix(_) => {}
@@ -150,15 +160,30 @@ impl Fold {
         }
         self.metrics.group_committed(group.records.len(), group.took);
         let Some((last, ..)) = group.records.last() else { return };
-        if now.since(self.saved_at) >= self.save_every {
-            self.saved_at = now;
+        if self.pace.is_due(now) {
             // The claims of this very group are brought back only after the fold.
             for (_, envelope, _) in &group.records {
                 replay_window(&self.ingest, envelope);
             }
             // The writer of checkpoints may still be at the last one: then the next group brings the next one.
             let _ = self.saver.try_send(checkpoint(&self.fleet, &self.ingest, last.offset()));
+            self.pace.saved(now, self.clock.mono());
         }
+    }
+}
+
+impl Pace {
+    fn new(every: Duration, now: MonoTime) -> Self {
+        Self { every, saved_at: now, took: Duration::ZERO, samples: 0 }
+    }
+
+    fn is_due(&self, now: MonoTime) -> bool {
+        let since = now.since(self.saved_at);
+        since >= self.every || self.samples >= SAMPLES_UNSAVED_MAX && since >= self.took * TIMES_TOOK_MIN
+    }
+
+    fn saved(&mut self, began: MonoTime, now: MonoTime) {
+        *self = Self { took: now.since(began), ..Self::new(self.every, now) };
     }
 }
 
@@ -218,5 +243,46 @@ pub fn end_lost_sessions(fleet: &Fleet, ingest: &Ingest) {
     });
     for (robot, session) in lost {
         ingest.commit_lost_session(&robot, session);
+    }
+}
+
+/// Samples after which a checkpoint is due before its time: a start folds tens of millions a second, and should not
+/// fold for longer than a few seconds because a fleet sent its backlog at full speed.
+const SAMPLES_UNSAVED_MAX: u64 = 48 * 1024 * 1024;
+
+/// A checkpoint before its time waits for so many times what the last one took: a large fleet is not saved all the time.
+const TIMES_TOOK_MIN: u32 = 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVERY: Duration = Duration::from_secs(30);
+
+    fn at(millis: u64) -> MonoTime {
+        MonoTime::default() + Duration::from_millis(millis)
+    }
+
+    fn with_samples(pace: Pace, samples: u64) -> Pace {
+        Pace { samples, ..pace }
+    }
+
+    /// Guards the start after a kill: with time alone, half a minute at full speed took a quarter of a minute to fold.
+    #[test]
+    fn a_checkpoint_is_due_by_time_or_by_what_a_start_would_fold() {
+        let pace = Pace::new(EVERY, at(0));
+        assert!(!with_samples(pace, SAMPLES_UNSAVED_MAX - 1).is_due(at(29_999)));
+        assert!(with_samples(pace, 0).is_due(at(30_000)));
+        assert!(with_samples(pace, SAMPLES_UNSAVED_MAX).is_due(at(1)));
+    }
+
+    #[test]
+    fn saving_a_large_fleet_does_not_become_all_that_is_done() {
+        let mut pace = with_samples(Pace::new(EVERY, at(0)), SAMPLES_UNSAVED_MAX);
+        pace.saved(at(1000), at(1500));
+        assert_eq!(pace.samples, 0);
+        let full = with_samples(pace, SAMPLES_UNSAVED_MAX);
+        assert!(!full.is_due(at(1500 + 500 * 20 - 1)));
+        assert!(full.is_due(at(1500 + 500 * 20)));
     }
 }
