@@ -115,7 +115,7 @@ struct Outlets {
 }
 
 impl Link {
-    /// Connects, or says why not within [`CONNECT_TIMEOUT`].
+    /// Connects, or says why not within [`QUIC_CONNECT_TIMEOUT`] or [`MQTT_CONNECT_TIMEOUT`].
     pub async fn connect(url: &GatewayUrl, identity: &Identity) -> Result<Self, ConnectError> {
         let connecting = async {
             match url {
@@ -123,8 +123,12 @@ impl Link {
                 GatewayUrl::Mqtt { host, port, tls } => mqtt::connect((host, *port), *tls, identity).await,
             }
         };
-        let waited = || ConnectError::Refused(format!("no answer within {CONNECT_TIMEOUT:?}"));
-        timeout(CONNECT_TIMEOUT, connecting).await.unwrap_or_else(|_| Err(waited()))
+        let patience = match url {
+            GatewayUrl::Quic { .. } => QUIC_CONNECT_TIMEOUT,
+            GatewayUrl::Mqtt { .. } => MQTT_CONNECT_TIMEOUT,
+        };
+        let waited = || ConnectError::Refused(format!("no answer within {patience:?}"));
+        timeout(patience, connecting).await.unwrap_or_else(|_| Err(waited()))
     }
 
     /// Queues a frame. Returns false if the link no longer takes any: it is closing, or so far behind that the
@@ -172,7 +176,12 @@ const FRAMES_QUEUED_MAX: usize = 1024;
 /// Events that wait for the driver; then the link is not read.
 const EVENTS_QUEUED_MAX: usize = 64;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// QUIC asks a silent address ever more rarely: after this, a fresh try notices sooner that a gateway is back.
+const QUIC_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A broker far away, TLS included.
+const MQTT_CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What waits in front of an urgent frame, on links whose lanes share one connection.
