@@ -115,7 +115,7 @@ struct Outlets {
 }
 
 impl Link {
-    /// Connects, or says why not within [`QUIC_CONNECT_TIMEOUT`] or [`MQTT_CONNECT_TIMEOUT`].
+    /// Connects, or says why not: within 10 s over QUIC and 30 s over MQTT.
     pub async fn connect(url: &GatewayUrl, identity: &Identity) -> Result<Self, ConnectError> {
         let connecting = async {
             match url {
