@@ -274,17 +274,16 @@ impl Driver {
         self.loading = None;
         let mut loaded = Vec::with_capacity(reads.len());
         for (head, read) in reads {
-            let found = match read {
-                Ok(found) => found,
-                Err(error) => {
+            match read {
+                Ok(found) => loaded.push((head, found)),
+                Err(error @ ReadError::Corrupt { .. }) => {
                     warn!("{error}");
-                    if matches!(error, ReadError::Corrupt { .. }) {
-                        self.command(RecorderCommand::GiveUp(head, LossReason::Corrupt)).await;
-                    }
-                    None
+                    self.command(RecorderCommand::GiveUp(head, LossReason::Corrupt)).await;
+                    loaded.push((head, None));
                 }
-            };
-            loaded.push((head, found));
+                // The disk may answer again: the batch counts as sent, and is read anew after its ack timeout.
+                Err(error) => warn!("{error}"),
+            }
         }
         self.delivery.handle_loaded(loaded, self.clock.mono());
     }

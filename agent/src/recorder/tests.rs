@@ -13,16 +13,19 @@ use crate::{
     batcher::{Manner, Stamped},
     intake::{Counts, IntakeConfig, Shown, Source},
     spool::{
-        SpoolConfig,
+        SpoolConfig, SpoolReader,
         fake_disk::{FakeDisk, Faults, Operation},
     },
 };
+
+mod order;
 
 const LIMIT_BYTES: u64 = 1024 * 1024;
 
 /// A recorder without its thread, in virtual time.
 struct Bench {
     disk: FakeDisk,
+    reader: SpoolReader,
     core: Core,
     intake: Intake,
     outlet: Outlet,
@@ -73,9 +76,10 @@ impl Bench {
         let config =
             SpoolConfig { limit_bytes, segment_bytes: 64 * 1024, robot: "fleet/robot".parse().unwrap() };
         let (spool, _) = Spool::open(Arc::new(disk.clone()), config, 7).unwrap();
+        let reader = spool.reader();
         let (intake, outlet) = Intake::new(&IntakeConfig::default());
         let core = Core::new(spool, RecorderConfig::default());
-        Self { disk, core, intake, outlet, now: MonoTime::default(), events: Vec::new() }
+        Self { disk, reader, core, intake, outlet, now: MonoTime::default(), events: Vec::new() }
     }
 
     /// Lets time pass, and the recorder do all that is due, as its thread would.
