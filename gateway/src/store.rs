@@ -178,7 +178,7 @@ impl Default for StoreConfig {
             ballast_bytes: 16 << 20,
             write_cache_bytes: 64 << 20,
             read_cache_bytes: 16 << 20,
-            sealed_open_max: 8,
+            sealed_open_max: 3,
         }
     }
 }

@@ -27,11 +27,7 @@ const PURE: &[&str] = &[
     "gateway/src/record/",
 ];
 
-<<<<<<< HEAD
 /// What a pure file does not name. A thread's own storage is none of it: it starts nothing and waits for nothing.
-=======
-/// What a pure file does not name.
->>>>>>> t2
 const IMPURE: &[&str] = &[
     "tokio",
     "std::fs",
