@@ -115,7 +115,7 @@ fn functions_fit_on_a_screen() {
             // rustfmt puts the closing brace of a function under its first word.
             let indent = &line[..line.len() - line.trim_start().len()];
             let ends = |line: &&str| line.strip_prefix(indent).is_some_and(|rest| rest == "}");
-            let length = lines[at..].iter().position(|line| ends(line)).map_or(1, |last| last + 1);
+            let length = lines[at..].iter().position(ends).map_or(1, |last| last + 1);
             if length > FUNCTION_LINES_MAX && !line.ends_with('}') && !line.ends_with(';') {
                 found.push(format!("{}:{} is {length} lines long", source.name, at + 1));
             }
