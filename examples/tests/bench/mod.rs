@@ -3,7 +3,7 @@
 use std::{
     cell::RefCell,
     io::{self, BufRead as _, BufReader, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     time::Duration,
 };
@@ -66,6 +66,17 @@ impl Bench {
         self.programs.borrow_mut().push(Program { child, lifeline });
         until("the agent's socket", || socket.exists());
         socket
+    }
+
+    /// Runs an agent on the spool that a program left, until everything in it is acknowledged.
+    pub(crate) fn deliver_rest(&self, robot: &str, spool: &Path) {
+        let mut command = fleet();
+        command.args(["__agent", "--robot", robot, "--gateway", &self.mqtt_url(), "--once", "--spool"]);
+        let mut child = command.arg(spool).stdin(Stdio::piped()).spawn().unwrap();
+        // The agent ends with this pipe, also when the test fails.
+        let lifeline = child.stdin.take();
+        until("the rest to be delivered", || child.try_wait().unwrap().is_some());
+        drop(lifeline);
     }
 
     pub(crate) fn mqtt_url(&self) -> String {
