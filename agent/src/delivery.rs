@@ -142,6 +142,7 @@ impl Delivery {
             instance: self.who.instance,
             version: self.who.version.to_owned(),
             held: self.held.clone(),
+            drained: Vec::new(),
             clock,
         };
         self.say(&Message::Hello(hello));

@@ -61,5 +61,11 @@ pub const RANGES_PER_ACK_MAX: usize = 256;
 /// Most (epoch, lane) pairs that a Hello may list. Older epochs drain before newer ones, so few are alive at once.
 pub const HELD_LANES_MAX: usize = 192;
 
+/// Most ranges, all lanes together, by which a Hello or heartbeat says what is gone between what is held.
+pub const GONE_RANGES_MAX: usize = 1024;
+
+/// Most drained lanes that a Hello lists: those of the last sixteen runs of an agent that used every lane.
+pub const DRAINED_LANES_MAX: usize = 48;
+
 /// Most lost batches that one loss record lists.
 pub const LOST_SEQS_MAX: usize = 2048;

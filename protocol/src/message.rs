@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::{
     frame::{Frame, Kind},
     id::{Epoch, InstanceId, Lane, LogId, RobotId, SchemaHash, Seq},
-    limits::{BATCH_BYTES_MAX, HELD_LANES_MAX, RANGES_PER_ACK_MAX},
+    limits::{BATCH_BYTES_MAX, DRAINED_LANES_MAX, GONE_RANGES_MAX, HELD_LANES_MAX, RANGES_PER_ACK_MAX},
     loss::{Loss, LossError},
     time::{MonoTime, WallTime},
 };
@@ -52,12 +52,15 @@ pub struct Hello {
     pub version: String,
     /// Everything that the spool holds, the current epoch's lanes included even when empty.
     pub held: Vec<HeldLane>,
+    /// Lanes of the last epochs that the spool holds nothing of any more, newest last, at most [`DRAINED_LANES_MAX`]:
+    /// a gateway that lost what it had acknowledged learns from them what was there.
+    pub drained: Vec<DrainedLane>,
     /// The robot's clocks.
     pub clock: Clock,
 }
 
 /// What a spool holds of one lane of one epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldLane {
     /// The epoch.
     pub epoch: Epoch,
@@ -69,6 +72,24 @@ pub struct HeldLane {
     pub next: Seq,
     /// Samples held and not yet acknowledged.
     pub samples: u64,
+    /// Samples of all seqs below `next`, held or not.
+    pub spooled: u64,
+    /// Between `first` and `next`, what is not held any more: ascending, not touching. All lanes of a message
+    /// together list at most [`GONE_RANGES_MAX`]; what does not fit counts as held.
+    pub gone: Vec<SeqRange>,
+}
+
+/// A lane of an epoch of which the spool holds nothing any more, and to which nothing will be added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainedLane {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The lane.
+    pub lane: Lane,
+    /// The seq after the last that there was.
+    pub next: Seq,
+    /// Samples of all seqs below `next`.
+    pub spooled: u64,
 }
 
 /// A robot's clocks, read together.
@@ -274,6 +295,12 @@ pub enum MessageError {
         /// The frame's kind.
         kind: Kind,
     },
+    /// What a lane is said to hold contradicts itself.
+    #[error("a {kind:?} frame with a lane whose first, next, gone and samples contradict each other")]
+    BadHeld {
+        /// The frame's kind.
+        kind: Kind,
+    },
     /// A loss record that breaks its rules.
     #[error(transparent)]
     Loss(#[from] LossError),
@@ -321,9 +348,10 @@ impl Message {
         match self {
             Self::Hello(hello) => {
                 at_most(kind, "bytes of version", hello.version.len(), VERSION_BYTES_MAX)?;
-                at_most(kind, "held lanes", hello.held.len(), HELD_LANES_MAX)
+                at_most(kind, "drained lanes", hello.drained.len(), DRAINED_LANES_MAX)?;
+                check_held(kind, &hello.held)
             }
-            Self::Heartbeat(beat) => at_most(kind, "held lanes", beat.held.len(), HELD_LANES_MAX),
+            Self::Heartbeat(beat) => check_held(kind, &beat.held),
             Self::Welcome(welcome) => {
                 at_most(kind, "schemas", welcome.schemas.len(), KNOWN_SCHEMAS_MAX)?;
                 check_ranges(kind, &welcome.have)
@@ -397,13 +425,33 @@ fn check_ranges(kind: Kind, lanes: &[LaneRanges]) -> Result<(), MessageError> {
     at_most(kind, "lanes", lanes.len(), HELD_LANES_MAX)?;
     for lane in lanes {
         at_most(kind, "ranges", lane.ranges.len(), RANGES_PER_ACK_MAX)?;
-        let mut end = Seq(0);
-        for range in &lane.ranges {
-            if range.first < Seq::FIRST || range.first <= end && end != Seq(0) || range.end <= range.first {
-                return Err(MessageError::BadRanges { kind });
-            }
-            end = range.end;
+        check_order(kind, &lane.ranges)?;
+    }
+    Ok(())
+}
+
+fn check_held(kind: Kind, held: &[HeldLane]) -> Result<(), MessageError> {
+    at_most(kind, "held lanes", held.len(), HELD_LANES_MAX)?;
+    let gone = held.iter().map(|lane| lane.gone.len()).sum();
+    at_most(kind, "ranges that are gone", gone, GONE_RANGES_MAX)?;
+    for lane in held {
+        check_order(kind, &lane.gone)?;
+        let ends = lane.gone.first().zip(lane.gone.last());
+        let outside = ends.is_some_and(|(first, last)| first.first <= lane.first || last.end >= lane.next);
+        if lane.first < Seq::FIRST || lane.next < lane.first || outside || lane.spooled < lane.samples {
+            return Err(MessageError::BadHeld { kind });
         }
+    }
+    Ok(())
+}
+
+fn check_order(kind: Kind, ranges: &[SeqRange]) -> Result<(), MessageError> {
+    let mut end = Seq(0);
+    for range in ranges {
+        if range.first < Seq::FIRST || range.first <= end && end != Seq(0) || range.end <= range.first {
+            return Err(MessageError::BadRanges { kind });
+        }
+        end = range.end;
     }
     Ok(())
 }

@@ -383,7 +383,7 @@ fn acknowledged_segments_go_and_an_idle_spool_becomes_empty() {
     let epoch = spool.epoch();
     let range = |first, end| SeqRange { first: Seq(first), end: Seq(end) };
     assert_eq!(spool.release_ranges(Lane::Live, epoch, &[range(2, 8)]).unwrap().len(), 1, "seqs 4 to 6");
-    let held = spool.held()[1];
+    let held = spool.held().remove(1);
     assert_eq!((held.first, held.next, held.samples), (Seq(1), Seq(11), 4));
     assert_eq!(spool.release_ranges(Lane::Live, epoch, &[range(1, 2), range(8, 11)]).unwrap().len(), 2);
     assert!(spool.is_drained());

@@ -87,7 +87,15 @@ impl Spool {
             next = next.max(segment.next);
             samples += segment.samples_held();
         }
-        HeldLane { epoch, lane, first: first.unwrap_or(next), next, samples }
+        HeldLane {
+            epoch,
+            lane,
+            first: first.unwrap_or(next),
+            next,
+            samples,
+            spooled: samples,
+            gone: Vec::new(),
+        }
     }
 }
 

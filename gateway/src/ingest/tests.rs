@@ -225,9 +225,24 @@ fn clock_reading() -> ClockReading {
 }
 
 fn hello(instance: u8) -> Message {
-    let held = vec![HeldLane { epoch: EPOCH, lane: Lane::Live, first: Seq(1), next: Seq(9), samples: 4 }];
+    let held = vec![HeldLane {
+        epoch: EPOCH,
+        lane: Lane::Live,
+        first: Seq(1),
+        next: Seq(9),
+        samples: 4,
+        spooled: 8,
+        gone: Vec::new(),
+    }];
     let instance = InstanceId([instance; 16]);
-    Message::Hello(Hello { robot: robot(), instance, version: "1".to_owned(), held, clock: clock_reading() })
+    Message::Hello(Hello {
+        robot: robot(),
+        instance,
+        version: "1".to_owned(),
+        held,
+        drained: Vec::new(),
+        clock: clock_reading(),
+    })
 }
 
 fn schema() -> Schema {

@@ -11,7 +11,16 @@ fn head(lane: Lane, seq: u64) -> NumberedHead {
 }
 
 fn held() -> Vec<HeldLane> {
-    vec![HeldLane { epoch: EPOCH, lane: Lane::Live, first: Seq(1), next: Seq(3), samples: 20 }]
+    let gone = vec![SeqRange { first: Seq(3), end: Seq(5) }];
+    vec![HeldLane {
+        epoch: EPOCH,
+        lane: Lane::Live,
+        first: Seq(1),
+        next: Seq(9),
+        samples: 20,
+        spooled: 70,
+        gone,
+    }]
 }
 
 fn loss() -> Loss {
@@ -40,6 +49,7 @@ fn one_of_each() -> Vec<Message> {
             instance: InstanceId([0xaa; 16]),
             version: "0.1.0".to_owned(),
             held: held(),
+            drained: vec![DrainedLane { epoch: EPOCH, lane: Lane::Bulk, next: Seq(4), spooled: 30 }],
             clock: CLOCK,
         }),
         Message::Welcome(Welcome {
@@ -71,13 +81,14 @@ fn hex(bytes: &[u8]) -> String {
 fn golden_bodies_of_each_kind() {
     let bodies: Vec<String> = one_of_each().iter().map(|message| hex(&message.to_frame().body)).collect();
     let (aa, bb, cc, dd) = ("aa".repeat(16), "bb".repeat(16), "cc".repeat(16), "dd".repeat(16));
-    let held = "0101820201010314";
+    let held = "010182020101091446010305";
+    let drained = "010182020204 1e".replace(' ', "");
     let clock = "07ac02d00f01";
     let batch = "0182020102";
     assert_eq!(
         bodies,
         [
-            format!("0764656d6f2f7231{aa}05302e312e30{held}{clock}"),
+            format!("0764656d6f2f7231{aa}05302e312e30{held}{drained}{clock}"),
             format!("{bb}{cc}0580804080020101820201010102{}{dd}01", "01"),
             format!("{held}{clock}"),
             "ac02d00f".to_owned(),
@@ -127,8 +138,31 @@ fn ranges_that_are_empty_touch_or_descend_are_refused() {
 }
 
 #[test]
+fn a_lane_that_contradicts_itself_is_refused() {
+    let range = |first, end| SeqRange { first: Seq(first), end: Seq(end) };
+    let wrong: [fn(&mut HeldLane); 5] = [
+        |lane| lane.first = Seq(0),
+        |lane| lane.next = Seq(0),
+        |lane| lane.spooled = lane.samples - 1,
+        |lane| lane.gone = vec![SeqRange { first: lane.first, end: lane.first.next() }],
+        |lane| lane.gone = vec![SeqRange { first: Seq(5), end: lane.next }],
+    ];
+    for spoil in wrong {
+        let mut lane = held().remove(0);
+        spoil(&mut lane);
+        let beat = Message::Heartbeat(Heartbeat { held: vec![lane.clone()], clock: CLOCK });
+        let error = MessageError::BadHeld { kind: Kind::Heartbeat };
+        assert_eq!(Message::from_frame(&beat.to_frame()), Err(error), "{lane:?}");
+    }
+    let mut lane = held().remove(0);
+    lane.gone = vec![range(5, 6), range(3, 4)];
+    let beat = Message::Heartbeat(Heartbeat { held: vec![lane], clock: CLOCK });
+    assert_eq!(Message::from_frame(&beat.to_frame()), Err(MessageError::BadRanges { kind: Kind::Heartbeat }));
+}
+
+#[test]
 fn more_than_the_limits_is_refused_and_named() {
-    let many = vec![held()[0]; HELD_LANES_MAX + 1];
+    let many = vec![held().remove(0); HELD_LANES_MAX + 1];
     let beat = Message::Heartbeat(Heartbeat { held: many, clock: CLOCK }).to_frame();
     let error = Message::from_frame(&beat).unwrap_err().to_string();
     assert_eq!(
@@ -200,7 +234,9 @@ fn any_message() -> impl Strategy<Value = Message> {
             |((boot, mono, wall, synchronised), head, (next, samples))| {
                 let clock = Clock { boot, mono: MonoTime(mono), wall: WallTime(wall), synchronised };
                 let NumberedHead { epoch, lane, seq } = head;
-                let held = vec![HeldLane { epoch, lane, first: seq, next: Seq(next), samples }];
+                let next = Seq(seq.0.saturating_add(next));
+                let gone = Vec::new();
+                let held = vec![HeldLane { epoch, lane, first: seq, next, samples, spooled: samples, gone }];
                 Message::Heartbeat(Heartbeat { held, clock })
             }
         ),

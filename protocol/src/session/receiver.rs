@@ -316,7 +316,15 @@ mod tests {
     }
 
     fn held(first: u64, next: u64) -> HeldLane {
-        HeldLane { epoch: EPOCH, lane: Lane::Live, first: Seq(first), next: Seq(next), samples: 0 }
+        HeldLane {
+            epoch: EPOCH,
+            lane: Lane::Live,
+            first: Seq(first),
+            next: Seq(next),
+            samples: 0,
+            spooled: 0,
+            gone: Vec::new(),
+        }
     }
 
     fn receiver() -> Receiver {

@@ -134,12 +134,21 @@ fn send(link: &Link, seq: Seq, batch: &EncodedBatch) -> anyhow::Result<()> {
 }
 
 fn hello(robot: &RobotId) -> Message {
-    let held = HeldLane { epoch: EPOCH, lane: Lane::Live, first: Seq::FIRST, next: Seq::FIRST, samples: 0 };
+    let held = HeldLane {
+        epoch: EPOCH,
+        lane: Lane::Live,
+        first: Seq::FIRST,
+        next: Seq::FIRST,
+        samples: 0,
+        spooled: 0,
+        gone: Vec::new(),
+    };
     Message::Hello(Hello {
         robot: robot.clone(),
         instance: InstanceId([7; 16]),
         version: "bench".to_owned(),
         held: vec![held],
+        drained: Vec::new(),
         clock: clock::reading(),
     })
 }

@@ -18,8 +18,14 @@ use crate::scene;
 fn hello(robot: &str) -> Vec<u8> {
     let clock = Clock { boot: 1, mono: MonoTime::default(), wall: WallTime(1), synchronised: true };
     let robot = robot.parse().unwrap();
-    let hello =
-        Hello { robot, instance: InstanceId([7; 16]), version: "test".to_owned(), held: Vec::new(), clock };
+    let hello = Hello {
+        robot,
+        instance: InstanceId([7; 16]),
+        version: "test".to_owned(),
+        held: Vec::new(),
+        drained: Vec::new(),
+        clock,
+    };
     Message::Hello(hello).to_frame().encode().to_vec()
 }
 

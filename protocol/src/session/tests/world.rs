@@ -292,7 +292,14 @@ impl World {
             self.beat_at = self.now + HEARTBEAT_EVERY;
             let (robot, instance) = ("f/r".parse().unwrap(), InstanceId([1; 16]));
             let held = self.held();
-            self.send_up(&Message::Hello(Hello { robot, instance, version: "1".to_owned(), held, clock }));
+            self.send_up(&Message::Hello(Hello {
+                robot,
+                instance,
+                version: "1".to_owned(),
+                held,
+                drained: Vec::new(),
+                clock,
+            }));
         }
     }
 
@@ -300,17 +307,26 @@ impl World {
     fn held(&self) -> Vec<HeldLane> {
         let mut held: BTreeMap<(Epoch, Lane), HeldLane> = BTreeMap::new();
         for (epoch, lane, seq) in self.spool.keys() {
-            let new = HeldLane { epoch: *epoch, lane: *lane, first: *seq, next: *seq, samples: 0 };
+            let new = HeldLane {
+                epoch: *epoch,
+                lane: *lane,
+                first: *seq,
+                next: *seq,
+                samples: 0,
+                spooled: 0,
+                gone: Vec::new(),
+            };
             let lane = held.entry((*epoch, *lane)).or_insert(new);
             lane.next = seq.next();
             lane.samples += 1;
+            lane.spooled += 1;
         }
         held.retain(|key, _| key.0 != self.epoch);
         let current = Lane::ALL.map(|lane| {
             let next = self.next[lane.index()];
             let mut of_lane = self.spool.keys().filter(|key| key.0 == self.epoch && key.1 == lane);
             let first = of_lane.next().map_or(next, |key| key.2);
-            HeldLane { epoch: self.epoch, lane, first, next, samples: 0 }
+            HeldLane { epoch: self.epoch, lane, first, next, samples: 0, spooled: 0, gone: Vec::new() }
         });
         held.into_values().take(HELD_LANES_MAX - current.len()).chain(current).collect()
     }
