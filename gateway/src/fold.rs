@@ -77,7 +77,8 @@ pub struct Restored {
 }
 
 const FLEET: &str = "fleet";
-const WINDOWS: &str = "windows";
+/// Version 2 counts samples; a checkpoint without it is folded anew.
+const WINDOWS: &str = "windows-2";
 
 /// Brings back the fleet's state and the receive windows.
 pub fn restore(
@@ -117,7 +118,7 @@ fn take(saved: &Checkpoint, ingest: &Ingest) -> Option<(Fleet, Offset)> {
 }
 
 fn replay(fleet: &Fleet, reader: &StoreReader, ingest: &Ingest, offset: Offset, envelope: &Envelope) {
-    replay_window(ingest, envelope);
+    ingest.replay(envelope);
     let Body::Batch { info, payload, .. } = &envelope.body else {
         fleet.apply(offset, envelope, None);
         return;
@@ -125,14 +126,6 @@ fn replay(fleet: &Fleet, reader: &StoreReader, ingest: &Ingest, offset: Offset, 
     let schema = reader.schema_at(offset, &envelope.robot, info.schema);
     let batch = schema.and_then(|schema| Some((batch::decode(payload, &schema).ok()?, schema)));
     fleet.apply(offset, envelope, batch.as_ref().map(|(batch, schema)| (batch, &**schema)));
-}
-
-fn replay_window(ingest: &Ingest, envelope: &Envelope) {
-    match &envelope.body {
-        Body::Batch { head, .. } => ingest.replay(&envelope.robot, *head, None),
-        Body::Loss { head: Some(head), loss } => ingest.replay(&envelope.robot, *head, Some(loss)),
-        Body::Loss { head: None, .. } | Body::Session(_) | Body::ClockFix(_) => {}
-    }
 }
 
 impl Fold {
@@ -155,6 +148,11 @@ impl Fold {
                     self.pace.samples += u64::from(info.samples);
                 }
                 Body::Loss { loss, .. } => self.metrics.lost(loss.reason, loss.samples()),
+                Body::Absence(absence) => {
+                    if let Some(reason) = absence.reason.loss() {
+                        self.metrics.lost(reason, absence.samples);
+                    }
+                }
                 Body::Session(_) | Body::ClockFix(_) => {}
             }
         }
@@ -163,7 +161,7 @@ impl Fold {
         if self.pace.is_due(now) {
             // The claims of this very group are brought back only after the fold.
             for (_, envelope, _) in &group.records {
-                replay_window(&self.ingest, envelope);
+                self.ingest.replay(envelope);
             }
             // The writer of checkpoints may still be at the last one: then the next group brings the next one.
             let _ = self.saver.try_send(checkpoint(&self.fleet, &self.ingest, last.offset()));
