@@ -18,7 +18,8 @@ use bytes::Bytes;
 
 use muster_protocol::{
     batch,
-    id::{Offset, RobotId},
+    id::{Offset, RobotId, SchemaHash},
+    schema::Schema,
     time::MonoTime,
 };
 
@@ -76,20 +77,46 @@ pub struct Restored {
     pub replayed: u64,
 }
 
+/// What a start reads beside the checkpoint.
+pub trait History {
+    /// Returns the first offset that is held.
+    fn first(&self) -> Offset;
+
+    /// Returns the records from `from` on, in the order of the log.
+    fn scan(&self, from: Offset) -> impl Iterator<Item = Result<(Offset, Envelope), ReadError>>;
+
+    /// Returns the schema of a robot's batch at `offset`.
+    fn schema_at(&self, offset: Offset, robot: &RobotId, hash: SchemaHash) -> Option<Arc<Schema>>;
+}
+
 const FLEET: &str = "fleet";
 const WINDOWS: &str = "windows";
 
-/// Brings back the fleet's state and the receive windows.
+impl History for StoreReader {
+    fn first(&self) -> Offset {
+        self.first()
+    }
+
+    fn scan(&self, from: Offset) -> impl Iterator<Item = Result<(Offset, Envelope), ReadError>> {
+        self.scan(from)
+    }
+
+    fn schema_at(&self, offset: Offset, robot: &RobotId, hash: SchemaHash) -> Option<Arc<Schema>> {
+        self.schema_at(offset, robot, hash)
+    }
+}
+
+/// Brings back the fleet's state and the receive windows from the newest checkpoint and what the log holds behind it.
 pub fn restore(
-    checkpoints: &CheckpointStore,
-    reader: &StoreReader,
+    saved: Option<&Checkpoint>,
+    history: &impl History,
     ingest: &Ingest,
 ) -> Result<Restored, RestoreError> {
-    let (fleet, from) = checkpoints.latest().and_then(|saved| take(&saved, ingest)).unwrap_or_default();
+    let (fleet, from) = saved.and_then(|saved| take(saved, ingest)).unwrap_or_default();
     let mut restored = Restored { fleet, replayed: 0 };
-    for record in reader.scan(from.max(reader.first())) {
+    for record in history.scan(from.max(history.first())) {
         match record {
-            Ok((offset, envelope)) => replay(&restored.fleet, reader, ingest, offset, &envelope),
+            Ok((offset, envelope)) => replay(&restored.fleet, history, ingest, offset, &envelope),
             Err(error @ (ReadError::Damaged { .. } | ReadError::Record { .. })) => {
                 tracing::error!("{error}; what it held is not in the state that is served");
             }
@@ -116,13 +143,13 @@ fn take(saved: &Checkpoint, ingest: &Ingest) -> Option<(Fleet, Offset)> {
     Some((fleet, saved.at.next()))
 }
 
-fn replay(fleet: &Fleet, reader: &StoreReader, ingest: &Ingest, offset: Offset, envelope: &Envelope) {
+fn replay(fleet: &Fleet, history: &impl History, ingest: &Ingest, offset: Offset, envelope: &Envelope) {
     replay_window(ingest, envelope);
     let Body::Batch { info, payload, .. } = &envelope.body else {
         fleet.apply(offset, envelope, None);
         return;
     };
-    let schema = reader.schema_at(offset, &envelope.robot, info.schema);
+    let schema = history.schema_at(offset, &envelope.robot, info.schema);
     let batch = schema.and_then(|schema| Some((batch::decode(payload, &schema).ok()?, schema)));
     fleet.apply(offset, envelope, batch.as_ref().map(|(batch, schema)| (batch, &**schema)));
 }
@@ -136,10 +163,15 @@ fn replay_window(ingest: &Ingest, envelope: &Envelope) {
 }
 
 impl Fold {
-    /// Starts folding into a state that [`restore`] brought back.
-    pub fn new(fleet: Arc<Fleet>, ingest: Ingest, metrics: Arc<Metrics>, saver: &Saver, save: Save) -> Self {
+    /// Starts folding into a state that [`restore`] brought back; due checkpoints go to `saver`.
+    pub fn new(
+        fleet: Arc<Fleet>,
+        ingest: Ingest,
+        metrics: Arc<Metrics>,
+        saver: SyncSender<Checkpoint>,
+        save: Save,
+    ) -> Self {
         let Save { clock, every } = save;
-        let saver = saver.to.clone();
         Self { fleet, ingest, metrics, clock, pace: Pace::new(every, clock.mono()), saver }
     }
 
@@ -220,6 +252,11 @@ impl Saver {
         };
         let thread = std::thread::Builder::new().name("checkpoints".to_owned()).spawn(save)?;
         Ok(Self { to, thread })
+    }
+
+    /// Returns where checkpoints go; [`Saver::finish`] waits until all of these are dropped.
+    pub fn sender(&self) -> SyncSender<Checkpoint> {
+        self.to.clone()
     }
 
     /// Saves the final state, after the last commit, so that the next start reads nothing twice.
