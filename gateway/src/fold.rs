@@ -236,6 +236,12 @@ fn checkpoint(fleet: &Fleet, ingest: &Ingest, at: Offset) -> Checkpoint {
     Checkpoint { at, sections: vec![section(FLEET, fleet.to_bytes()), section(WINDOWS, windows)] }
 }
 
+/// Returns the final state, after the last commit; `None` of an empty log.
+pub fn last_checkpoint(fleet: &Fleet, ingest: &Ingest, next: Offset) -> Option<Checkpoint> {
+    let last = next.0.checked_sub(1).filter(|last| *last > 0).map(Offset)?;
+    Some(checkpoint(fleet, ingest, last))
+}
+
 impl Saver {
     /// Starts the thread.
     pub fn start(mut checkpoints: CheckpointStore) -> io::Result<Self> {
@@ -264,8 +270,8 @@ impl Saver {
         let Self { to, thread } = self;
         drop(to);
         let Ok(mut checkpoints) = thread.join() else { return };
-        let Some(last) = next.0.checked_sub(1).filter(|last| *last > 0).map(Offset) else { return };
-        if let Err(error) = checkpoints.write(&checkpoint(fleet, ingest, last)) {
+        let Some(last) = last_checkpoint(fleet, ingest, next) else { return };
+        if let Err(error) = checkpoints.write(&last) {
             tracing::error!("cannot save the last checkpoint: {error}; the next start reads more of the log");
         }
     }
