@@ -21,11 +21,13 @@
 //!
 //! Rows and lines that were refused before they came into a batch are told by loss records too, summed up.
 
+pub mod steps;
+
 mod core;
 mod events;
 mod spools;
 
-use std::{collections::VecDeque, fmt, io, sync::Arc, thread::JoinHandle, time::Duration};
+use std::{fmt, io, sync::Arc, thread::JoinHandle, time::Duration};
 
 use muster_protocol::{
     loss::LossReason,
@@ -38,14 +40,14 @@ use crate::{
     batcher::{BatcherConfig, Declarations},
     clock::Clock,
     config::Config,
-    intake::{Intake, Outlet, Want},
+    intake::{Intake, Outlet},
     spool::{Evicted, Holding, Span, Spool, SpoolFault, Spooled},
 };
 
 pub use events::RecorderEvents;
 
-use core::Core;
 use events::Outbox;
+use steps::{Flow, Reader, Steps};
 
 /// Bytes of batches that may wait for a sync, so that a file is recorded at the disk's speed and not at the pace of
 /// the group sync.
@@ -115,8 +117,7 @@ pub struct Recording {
 pub struct RecorderEnded;
 
 struct RecorderThread {
-    core: Core,
-    outlet: Outlet,
+    steps: Steps,
     commands: mpsc::Receiver<RecorderCommand>,
     outbox: Arc<Outbox>,
     clocks: Clocks,
@@ -132,7 +133,8 @@ pub fn start(
     let (commands, waiting) = mpsc::channel(COMMANDS_MAX);
     let outbox = Arc::new(Outbox::default());
     let events = RecorderEvents::new(Arc::clone(&outbox), intake.clone());
-    let thread = RecorderThread { core: Core::new(spool, config), outlet, commands: waiting, outbox, clocks };
+    let thread =
+        RecorderThread { steps: Steps::new(spool, outlet, config), commands: waiting, outbox, clocks };
     let thread = std::thread::Builder::new().name("recorder".to_owned()).spawn(move || thread.run())?;
     Ok((Recording { commands, intake, thread: Some(thread) }, events))
 }
@@ -185,27 +187,19 @@ impl Drop for Recording {
 impl RecorderThread {
     fn run(mut self) -> bool {
         let _end = EndOnDrop(Arc::clone(&self.outbox));
-        let mut items = VecDeque::new();
         loop {
             let now = self.clocks.mono.mono();
             while let Ok(command) = self.commands.try_recv() {
-                self.core.handle_command(command, now);
+                self.steps.handle_command(command, now);
             }
-            self.core.handle_timeout(now, &*self.clocks.read, &self.outlet);
-            let behind = self.outbox.put(self.core.take_events());
-            let want = if behind { Want::Nothing } else { self.core.want() };
-            let patience = self.core.poll_timeout().map(|at| at.since(now));
-            let state = self.outlet.take(want, patience, &mut items);
-            let now = self.clocks.mono.mono();
-            items.drain(..).for_each(|item| self.core.handle_item(item, now, &self.outlet));
-            if state.drained {
-                self.core.handle_drained(now);
-            }
-            if state.closed {
+            let behind = self.outbox.put(self.steps.handle_timeout(now, &*self.clocks.read));
+            let reader = if behind { Reader::Behind } else { Reader::KeepsUp };
+            let patience = self.steps.poll_timeout().map(|at| at.since(now));
+            if self.steps.take(reader, patience, || self.clocks.mono.mono()) == Flow::Closed {
                 break;
             }
         }
-        let last = self.core.finish(&*self.clocks.read, &self.outlet);
+        let last = self.steps.finish(&*self.clocks.read);
         self.outbox.put(last.events);
         last.lost
     }

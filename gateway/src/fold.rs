@@ -18,7 +18,8 @@ use bytes::Bytes;
 
 use muster_protocol::{
     batch,
-    id::{Offset, RobotId},
+    id::{Offset, RobotId, SchemaHash},
+    schema::Schema,
     time::MonoTime,
 };
 
@@ -76,21 +77,47 @@ pub struct Restored {
     pub replayed: u64,
 }
 
+/// What a start reads beside the checkpoint.
+pub trait History {
+    /// Returns the first offset that is held.
+    fn first(&self) -> Offset;
+
+    /// Returns the records from `from` on, in the order of the log.
+    fn scan(&self, from: Offset) -> impl Iterator<Item = Result<(Offset, Envelope), ReadError>>;
+
+    /// Returns the schema of a robot's batch at `offset`.
+    fn schema_at(&self, offset: Offset, robot: &RobotId, hash: SchemaHash) -> Option<Arc<Schema>>;
+}
+
 const FLEET: &str = "fleet";
 /// Version 2 counts samples; a checkpoint without it is folded anew.
 const WINDOWS: &str = "windows-2";
 
-/// Brings back the fleet's state and the receive windows.
+impl History for StoreReader {
+    fn first(&self) -> Offset {
+        self.first()
+    }
+
+    fn scan(&self, from: Offset) -> impl Iterator<Item = Result<(Offset, Envelope), ReadError>> {
+        self.scan(from)
+    }
+
+    fn schema_at(&self, offset: Offset, robot: &RobotId, hash: SchemaHash) -> Option<Arc<Schema>> {
+        self.schema_at(offset, robot, hash)
+    }
+}
+
+/// Brings back the fleet's state and the receive windows from the newest checkpoint and what the log holds behind it.
 pub fn restore(
-    checkpoints: &CheckpointStore,
-    reader: &StoreReader,
+    saved: Option<&Checkpoint>,
+    history: &impl History,
     ingest: &Ingest,
 ) -> Result<Restored, RestoreError> {
-    let (fleet, from) = checkpoints.latest().and_then(|saved| take(&saved, ingest)).unwrap_or_default();
+    let (fleet, from) = saved.and_then(|saved| take(saved, ingest)).unwrap_or_default();
     let mut restored = Restored { fleet, replayed: 0 };
-    for record in reader.scan(from.max(reader.first())) {
+    for record in history.scan(from.max(history.first())) {
         match record {
-            Ok((offset, envelope)) => replay(&restored.fleet, reader, ingest, offset, &envelope),
+            Ok((offset, envelope)) => replay(&restored.fleet, history, ingest, offset, &envelope),
             Err(error @ (ReadError::Damaged { .. } | ReadError::Record { .. })) => {
                 tracing::error!("{error}; what it held is not in the state that is served");
             }
@@ -117,22 +144,27 @@ fn take(saved: &Checkpoint, ingest: &Ingest) -> Option<(Fleet, Offset)> {
     Some((fleet, saved.at.next()))
 }
 
-fn replay(fleet: &Fleet, reader: &StoreReader, ingest: &Ingest, offset: Offset, envelope: &Envelope) {
+fn replay(fleet: &Fleet, history: &impl History, ingest: &Ingest, offset: Offset, envelope: &Envelope) {
     ingest.replay(envelope);
     let Body::Batch { info, payload, .. } = &envelope.body else {
         fleet.apply(offset, envelope, None);
         return;
     };
-    let schema = reader.schema_at(offset, &envelope.robot, info.schema);
+    let schema = history.schema_at(offset, &envelope.robot, info.schema);
     let batch = schema.and_then(|schema| Some((batch::decode(payload, &schema).ok()?, schema)));
     fleet.apply(offset, envelope, batch.as_ref().map(|(batch, schema)| (batch, &**schema)));
 }
 
 impl Fold {
-    /// Starts folding into a state that [`restore`] brought back.
-    pub fn new(fleet: Arc<Fleet>, ingest: Ingest, metrics: Arc<Metrics>, saver: &Saver, save: Save) -> Self {
+    /// Starts folding into a state that [`restore`] brought back; due checkpoints go to `saver`.
+    pub fn new(
+        fleet: Arc<Fleet>,
+        ingest: Ingest,
+        metrics: Arc<Metrics>,
+        saver: SyncSender<Checkpoint>,
+        save: Save,
+    ) -> Self {
         let Save { clock, every } = save;
-        let saver = saver.to.clone();
         Self { fleet, ingest, metrics, clock, pace: Pace::new(every, clock.mono()), saver }
     }
 
@@ -202,6 +234,12 @@ fn checkpoint(fleet: &Fleet, ingest: &Ingest, at: Offset) -> Checkpoint {
     Checkpoint { at, sections: vec![section(FLEET, fleet.to_bytes()), section(WINDOWS, windows)] }
 }
 
+/// Returns the final state, after the last commit; `None` of an empty log.
+pub fn last_checkpoint(fleet: &Fleet, ingest: &Ingest, next: Offset) -> Option<Checkpoint> {
+    let last = next.0.checked_sub(1).filter(|last| *last > 0).map(Offset)?;
+    Some(checkpoint(fleet, ingest, last))
+}
+
 impl Saver {
     /// Starts the thread.
     pub fn start(mut checkpoints: CheckpointStore) -> io::Result<Self> {
@@ -220,13 +258,18 @@ impl Saver {
         Ok(Self { to, thread })
     }
 
+    /// Returns where checkpoints go; [`Saver::finish`] waits until all of these are dropped.
+    pub fn sender(&self) -> SyncSender<Checkpoint> {
+        self.to.clone()
+    }
+
     /// Saves the final state, after the last commit, so that the next start reads nothing twice.
     pub fn finish(self, fleet: &Fleet, ingest: &Ingest, next: Offset) {
         let Self { to, thread } = self;
         drop(to);
         let Ok(mut checkpoints) = thread.join() else { return };
-        let Some(last) = next.0.checked_sub(1).filter(|last| *last > 0).map(Offset) else { return };
-        if let Err(error) = checkpoints.write(&checkpoint(fleet, ingest, last)) {
+        let Some(last) = last_checkpoint(fleet, ingest, next) else { return };
+        if let Err(error) = checkpoints.write(&last) {
             tracing::error!("cannot save the last checkpoint: {error}; the next start reads more of the log");
         }
     }

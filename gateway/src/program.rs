@@ -100,8 +100,8 @@ impl Gateway {
             metrics.clone(),
         );
         let began = clock.mono();
-        let restored =
-            fold::restore(&checkpoints, &reader, &ingest).context("restore the state from the log")?;
+        let restored = fold::restore(checkpoints.latest().as_ref(), &reader, &ingest)
+            .context("restore the state from the log")?;
         tracing::info!(
             robots = restored.fleet.len(),
             replayed = restored.replayed,
@@ -111,7 +111,7 @@ impl Gateway {
         let fleet = Arc::new(restored.fleet);
         let saver = Saver::start(checkpoints).context("start the thread of checkpoints")?;
         let save = Save { clock, every: config.store.checkpoint_every.duration() };
-        let mut fold = Fold::new(fleet.clone(), ingest.clone(), metrics.clone(), &saver, save);
+        let mut fold = Fold::new(fleet.clone(), ingest.clone(), metrics.clone(), saver.sender(), save);
         let committer = Committer::spawn(
             store,
             clock,

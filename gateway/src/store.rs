@@ -28,6 +28,8 @@ use muster_protocol::id::{Offset, RobotId, SchemaHash};
 
 use crate::record::{Body, Envelope, Head};
 
+pub mod simulated;
+
 mod ballast;
 mod checkpoint;
 mod database;

@@ -18,3 +18,4 @@ pub mod outside;
 pub mod patience;
 pub mod process;
 pub mod scene;
+pub mod world;

@@ -415,11 +415,11 @@ impl Core {
 }
 
 /// How a recorder ended.
-pub(super) struct Finished {
+pub struct Finished {
     /// The last events.
-    pub(super) events: Vec<RecorderEvent>,
+    pub events: Vec<RecorderEvent>,
     /// Whether samples were lost that were only in memory.
-    pub(super) lost: bool,
+    pub lost: bool,
 }
 
 fn entry_of(closed: &Closed<Origin>) -> Entry {

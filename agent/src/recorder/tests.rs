@@ -1,4 +1,7 @@
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::{
+    collections::VecDeque,
+    sync::mpsc::{Receiver, sync_channel},
+};
 
 use muster_protocol::{
     id::{ChannelName, InstanceId, Lane, LogId, Seq},
@@ -8,10 +11,10 @@ use muster_protocol::{
     time::{MonoTime, WallTime},
 };
 
-use super::*;
+use super::{core::Core, *};
 use crate::{
     batcher::{Manner, Stamped},
-    intake::{Counts, IntakeConfig, Shown, Source},
+    intake::{Counts, IntakeConfig, Shown, Source, Want},
     spool::{
         SpoolConfig, SpoolReader,
         fake_disk::{FakeDisk, Faults, Operation},
@@ -339,11 +342,12 @@ fn an_idle_recorder_waits_for_nothing() {
 fn the_thread_records_answers_and_ends_with_the_last_events() {
     let bench = Bench::new();
     let Bench { core, outlet, intake, .. } = bench;
+    let steps = Steps::of(core, outlet);
     let outbox = Arc::new(Outbox::default());
     let mut events = RecorderEvents::new(Arc::clone(&outbox), intake.clone());
     let (_commands, waiting) = mpsc::channel(1);
     let clocks = Clocks { mono: Clock::new(), read: Arc::new(reading) };
-    let thread = RecorderThread { core, outlet, commands: waiting, outbox, clocks };
+    let thread = RecorderThread { steps, commands: waiting, outbox, clocks };
     let thread = std::thread::spawn(move || thread.run());
     let source = intake.source("unix:x", Manner::Live);
     push(&source, None);
