@@ -13,7 +13,7 @@ use muster_agent::{
         RecorderCommand, RecorderConfig, RecorderEvent,
         steps::{Flow, Reader, Steps},
     },
-    spool::{ReadError, Recovered, Spool, SpoolConfig, SpoolReader, StoredKind, disk::Disk},
+    spool::{Holding, ReadError, Recovered, Spool, SpoolConfig, SpoolReader, StoredKind, disk::Disk},
 };
 use muster_protocol::{
     frame::Frame,
@@ -78,14 +78,18 @@ impl Process {
             robot: setup.robot.clone(),
         };
         let (spool, recovered) = Spool::open(disk, config, random[0]).map_err(|error| error.to_string())?;
-        let (held, reader) = (spool.held(), spool.reader());
+        let (held, reader) = (Holding::of([&spool]), spool.reader());
         let (intake, outlet) = Intake::new(&IntakeConfig::default());
         let batcher = BatcherConfig {
             linger_live: setup.linger,
             linger_bulk: setup.linger * 2,
             ..BatcherConfig::default()
         };
-        let steps = Steps::new(spool, outlet, RecorderConfig { sync_every: setup.sync_every, batcher });
+        let steps = Steps::new(
+            spool,
+            outlet,
+            RecorderConfig { sync_every: setup.sync_every, batcher, ..RecorderConfig::default() },
+        );
         let mut delivery = delivery(&setup.robot, random);
         delivery.handle_held(held);
         for span in &recovered.spans {
@@ -169,7 +173,7 @@ impl Process {
             report(&self.steps.handle_timeout(now, &move || clock), effects);
         }
         let last = self.steps.finish(&move || clock);
-        report(&last, effects);
+        report(&last.events, effects);
         effects.push(Effect::Disconnect);
     }
 
@@ -248,6 +252,17 @@ impl Process {
                 }
             }
             RecorderEvent::Held(held) => self.delivery.handle_held(held),
+            RecorderEvent::Mended(spans) => {
+                for span in spans {
+                    let range = SeqRange { first: span.first, end: span.next };
+                    self.delivery.sender().handle_recovered(
+                        span.lane,
+                        span.epoch,
+                        span.segment.number(),
+                        range,
+                    );
+                }
+            }
             RecorderEvent::Failed(_) | RecorderEvent::InputsDrained => {}
         }
     }

@@ -196,7 +196,7 @@ impl Checker {
                         }
                     }
                 }
-                Body::Session(_) | Body::ClockFix(_) => {}
+                Body::Session(_) | Body::Absence(_) | Body::ClockFix(_) => {}
             }
         }
         found
@@ -241,7 +241,7 @@ fn places_of(envelope: &Envelope) -> Vec<Place> {
             let lost = loss.lost.iter().map(|lost| (robot.clone(), loss.epoch, loss.lane, lost.seq));
             head.map(|head| place(robot, head)).into_iter().chain(lost).collect()
         }
-        Body::Session(_) | Body::ClockFix(_) => Vec::new(),
+        Body::Session(_) | Body::Absence(_) | Body::ClockFix(_) => Vec::new(),
     }
 }
 

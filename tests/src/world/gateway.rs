@@ -26,6 +26,7 @@ use muster_gateway::{
 use muster_protocol::{
     frame::Frame,
     id::{InstanceId, LogId, Offset},
+    loss::AbsenceReason,
     message::Window,
 };
 
@@ -91,7 +92,13 @@ impl Running {
         let mut id = [0; 16];
         id[..8].copy_from_slice(&dice.bits().to_le_bytes());
         let instance = Instance { id: InstanceId(id), start: disk.starts };
-        let config = IngestConfig { window: setup.window, silence: SILENCE, instance, log: disk.log_id };
+        let config = IngestConfig {
+            window: setup.window,
+            silence: SILENCE,
+            instance,
+            log: disk.log_id,
+            forgot: AbsenceReason::Restored,
+        };
         let log = WorldLog::new(disk.log.clone(), setup.queue_bytes);
         let metrics = Arc::new(Metrics::new());
         let ingest = Ingest::new(config, clock, Arc::new(log.clone()), Arc::clone(&metrics));
