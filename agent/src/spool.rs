@@ -46,6 +46,8 @@ mod view;
 mod writer;
 
 #[cfg(test)]
+mod bounds_tests;
+#[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
 mod model_tests;

@@ -5,7 +5,6 @@
 //!
 //! Anything that takes a lock, a disk or a while runs on a thread that may block. Nothing here writes to the log.
 
-mod base64;
 mod damage;
 mod json;
 mod lines;

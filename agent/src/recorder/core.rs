@@ -30,7 +30,7 @@ const UNTOLD_EVERY: Duration = Duration::from_secs(10);
 /// How long the first refusal waits for others to share its loss record.
 const UNTOLD_AFTER: Duration = Duration::from_secs(1);
 
-type ReadClocks = dyn Fn() -> ClockReading + Send + Sync;
+type ReadClocks<'a> = &'a dyn Fn() -> ClockReading;
 
 /// Owns the spools and the batcher.
 pub(super) struct Core {
@@ -97,6 +97,17 @@ impl Core {
         if self.parked.is_empty() { Want::All } else { Want::Live }
     }
 
+    /// Returns the epoch that numbers what comes.
+    #[cfg(test)]
+    pub(super) fn epoch(&self) -> muster_protocol::id::Epoch {
+        self.spools.epoch()
+    }
+
+    #[cfg(test)]
+    pub(super) fn holding(&self) -> crate::spool::Holding {
+        self.spools.holding()
+    }
+
     /// Returns what happened since the last call.
     pub(super) fn take_events(&mut self) -> Vec<RecorderEvent> {
         std::mem::take(&mut self.events)
@@ -156,7 +167,7 @@ impl Core {
     }
 
     /// Does what is due: spools closed batches, syncs, answers.
-    pub(super) fn handle_timeout(&mut self, now: MonoTime, read: &ReadClocks, outlet: &Outlet) {
+    pub(super) fn handle_timeout(&mut self, now: MonoTime, read: ReadClocks<'_>, outlet: &Outlet) {
         let sync_due = self.sync_at.is_some_and(|at| at <= now);
         if sync_due && (!self.requests.is_empty() || self.drained == Drained::Due) {
             self.batcher.close_all();
@@ -180,7 +191,7 @@ impl Core {
     }
 
     /// Records what is left, closes the spool and returns the last events.
-    pub(super) fn finish(mut self, read: &ReadClocks, outlet: &Outlet) -> Finished {
+    pub(super) fn finish(mut self, read: ReadClocks<'_>, outlet: &Outlet) -> Finished {
         let end = MonoTime(u64::MAX);
         self.batcher.close_all();
         self.spool_closed(end, read, outlet);
@@ -218,7 +229,7 @@ impl Core {
         }
     }
 
-    fn spool_closed(&mut self, now: MonoTime, read: &ReadClocks, outlet: &Outlet) {
+    fn spool_closed(&mut self, now: MonoTime, read: ReadClocks<'_>, outlet: &Outlet) {
         while self.batcher.poll_timeout().is_some_and(|at| at <= now) {
             let Some(closed) = self.batcher.poll_batch(now, read()) else { return };
             self.append(closed, now, outlet);

@@ -21,7 +21,10 @@ use crate::{
     },
 };
 
+mod clock_steps;
+mod memory_mode;
 mod order;
+mod refusals;
 
 const LIMIT_BYTES: u64 = 1024 * 1024;
 
@@ -79,6 +82,10 @@ impl Bench {
         let config =
             SpoolConfig { limit_bytes, segment_bytes: 64 * 1024, robot: "fleet/robot".parse().unwrap() };
         let (spool, _) = Spool::open(Arc::new(disk.clone()), config, 7).unwrap();
+        Self::of(disk, spool)
+    }
+
+    fn of(disk: FakeDisk, spool: Spool) -> Self {
         let reader = spool.reader();
         let (intake, outlet) = Intake::new(&IntakeConfig::default());
         let core = Core::new(spool, RecorderConfig::default());
@@ -87,26 +94,34 @@ impl Bench {
 
     /// Lets time pass, and the recorder do all that is due, as its thread would.
     fn advance(&mut self, span: Duration) {
+        self.advance_with(span, &reading);
+    }
+
+    fn advance_with(&mut self, span: Duration, read: &dyn Fn() -> ClockReading) {
         let end = self.now + span;
         loop {
-            self.turn();
+            self.turn_with(read);
             match self.core.poll_timeout() {
                 Some(at) if at <= end => self.now = self.now.max(at),
                 _ => break,
             }
         }
         self.now = end;
-        self.turn();
+        self.turn_with(read);
     }
 
     fn turn(&mut self) {
+        self.turn_with(&reading);
+    }
+
+    fn turn_with(&mut self, read: &dyn Fn() -> ClockReading) {
         let mut items = VecDeque::new();
         let state = self.outlet.take(self.core.want(), Some(Duration::ZERO), &mut items);
         items.drain(..).for_each(|item| self.core.handle_item(item, self.now, &self.outlet));
         if state.drained {
             self.core.handle_drained(self.now);
         }
-        self.core.handle_timeout(self.now, &reading, &self.outlet);
+        self.core.handle_timeout(self.now, read, &self.outlet);
         let syncs = self.syncs();
         let events = self.core.take_events().into_iter();
         let told = events.filter(|event| !matches!(event, RecorderEvent::Held(_)));
@@ -151,7 +166,7 @@ impl Bench {
             log: LogId([2; 16]),
             session: 1,
             window: Window { bytes: 1, batches: 1 },
-            have: heads.first().map(whole).into_iter().collect(),
+            have: heads.iter().map(whole).collect(),
             schemas: Vec::new(),
             now: WallTime(0),
         };
@@ -184,19 +199,24 @@ fn nothing_is_spooled_or_answered_before_the_sync_that_covers_it() {
 }
 
 #[test]
-fn a_failed_sync_mints_nothing_and_answers_nothing() {
+fn a_failed_sync_answers_nothing_and_what_it_failed_to_sync_goes_on_in_memory() {
     let mut bench = Bench::new();
+    let failed = bench.core.epoch();
     let source = bench.intake.source("unix:x", Manner::Live);
     push(&source, None);
     let answer = sync(&source);
     bench.disk.set_faults(Faults { no_syncs: true, ..Faults::default() });
     bench.advance(millis(1000));
-    assert!(bench.spooled().is_empty());
     assert_eq!(bench.count(|event| matches!(event, RecorderEvent::Failed(_))), 1);
     assert_eq!(answer.recv(), Err(std::sync::mpsc::RecvError), "the request is dropped without an answer");
+    let heads = bench.spooled();
+    assert_eq!(heads.len(), 2, "the batch under its new number, and that the old one stands for nothing");
+    assert!(heads.iter().all(|head| head.epoch > failed && head.epoch.start % 2 == 0), "{heads:?}");
     push(&source, None);
+    let answer = sync(&source);
     bench.advance(millis(10_000));
-    assert_eq!(bench.intake.ledger().refusals()[0].reason, "spool_failed");
+    assert_eq!(answer.recv(), Err(std::sync::mpsc::RecvError));
+    assert_eq!(bench.intake.ledger().total(), 0, "nothing is refused");
     assert_eq!(bench.count(|event| matches!(event, RecorderEvent::Failed(_))), 1);
 }
 

@@ -6,6 +6,7 @@
 use std::{collections::HashMap, fmt, ops::ControlFlow, str::FromStr, sync::Arc};
 
 use muster_protocol::{
+    base64,
     batch::DecodedBatch,
     column::ValueRef,
     glob::Glob,
@@ -14,10 +15,7 @@ use muster_protocol::{
     time::WallTime,
 };
 
-use super::{
-    base64,
-    json::{Ints, non_finite},
-};
+use super::json::{Ints, non_finite};
 
 /// Which samples are wanted, and how they are printed.
 #[derive(Clone, Debug)]
