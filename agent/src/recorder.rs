@@ -36,6 +36,7 @@ use crate::{
     config::Config,
     intake::{Intake, Outlet, Want},
     spool::{Evicted, Spool, SpoolFault, Spooled},
+    uplink::channels::ChannelCosts,
 };
 
 pub use events::RecorderEvents;
@@ -57,6 +58,8 @@ pub struct RecorderConfig {
     pub sync_every: Duration,
     /// How rows become batches.
     pub batcher: BatcherConfig,
+    /// Where each batch is counted by channel.
+    pub costs: Arc<ChannelCosts>,
 }
 
 /// The machine's time, as the recorder needs it.
@@ -131,7 +134,11 @@ pub fn start(
 
 impl Default for RecorderConfig {
     fn default() -> Self {
-        Self { sync_every: Duration::from_millis(500), batcher: BatcherConfig::default() }
+        Self {
+            sync_every: Duration::from_millis(500),
+            batcher: BatcherConfig::default(),
+            costs: Arc::default(),
+        }
     }
 }
 
@@ -142,7 +149,7 @@ impl RecorderConfig {
         let linger_live = config.batch.linger.duration();
         let linger_bulk = BatcherConfig::default().linger_bulk.max(linger_live);
         let batcher = BatcherConfig { linger_live, linger_bulk, declarations };
-        Self { sync_every: config.spool.sync_every.duration(), batcher }
+        Self { sync_every: config.spool.sync_every.duration(), batcher, costs: Arc::default() }
     }
 }
 

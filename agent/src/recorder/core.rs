@@ -8,6 +8,7 @@ use crate::{
     batcher::{Batcher, Closed, Manner},
     intake::{Item, Origin, Outlet, QueuedRow, Shown, SyncRequest, Want, Why},
     spool::{AppendError, Entry, MakeRoomError, Spool, SpoolFault, Spooled},
+    uplink::channels::ChannelCosts,
 };
 
 use super::{RecorderCommand, RecorderConfig, RecorderEvent, UNSYNCED_BYTES_MAX};
@@ -25,6 +26,7 @@ pub(super) struct Core {
     spool: Spool,
     batcher: Batcher<Origin>,
     sync_every: Duration,
+    costs: Arc<ChannelCosts>,
     /// Closed batches of waiting inputs for which the spool has no room, oldest first. Few: while there is one, no more
     /// rows of waiting inputs are taken.
     parked: VecDeque<Closed<Origin>>,
@@ -56,6 +58,7 @@ impl Core {
             spool,
             batcher: Batcher::new(config.batcher),
             sync_every: config.sync_every,
+            costs: config.costs,
             parked: VecDeque::new(),
             requests: Vec::new(),
             unsynced_bytes: 0,
@@ -249,6 +252,7 @@ impl Core {
     }
 
     fn appended(&mut self, closed: &Closed<Origin>, now: MonoTime) {
+        self.costs.count(&closed.encoded, &closed.schema);
         self.unsynced_bytes += closed.encoded.bytes.len();
         self.urgent_unsynced |= closed.lane == Lane::Urgent;
         self.idle_at = Some(now + IDLE_AFTER);

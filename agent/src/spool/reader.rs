@@ -75,6 +75,11 @@ pub enum ReadError {
 }
 
 impl SpoolReader {
+    /// Returns the size of all segments in bytes, by lane.
+    pub fn lane_bytes(&self) -> [u64; 3] {
+        self.shared.catalog().lane_bytes()
+    }
+
     /// Reads a record; `None` if it is not accepted yet, or not held any more.
     pub fn read(&self, head: NumberedHead) -> Result<Option<Stored>, ReadError> {
         let NumberedHead { lane, epoch, seq } = head;

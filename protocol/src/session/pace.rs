@@ -7,8 +7,7 @@
 //!
 //! The *rate* is what acks confirm, over spans of 250 ms or more. It is lowered only by spans in which the bound held
 //! batches back: an agent with little to say has not measured its link. The *empty-path time* is what an ack takes
-//! when nothing else was in flight, less the batch's own time on the link; without it, a path with a long delay would
-//! be taken for a queue. To know it, the backlog stands back for one ack every 10 s, at a cost of about a hundredth.
+//! when nothing else was in flight; without it, a path with a long delay would be taken for a queue. To know it, the backlog stands back for one ack every 10 s, at a cost of about a hundredth.
 //!
 //! Until the first span is measured two batches are in flight; each span then multiplies what may be, so that a fast
 //! link is filled within a second or two.
@@ -81,6 +80,9 @@ const PAIR_TIME_MAX: Duration = Duration::from_millis(600);
 /// How often the path's time is measured.
 const MEASURE_EVERY: Duration = Duration::from_secs(10);
 
+/// The same in times of the path, so that it costs a few hundredths of a path with a long delay, not more.
+const MEASURE_PATHS: u32 = 40;
+
 /// How long the backlog stands back for it at most: fresh batches may never leave the path empty.
 const STAND_BACK_MAX: Duration = Duration::from_secs(1);
 
@@ -139,9 +141,13 @@ impl Pace {
 
     /// Returns whether the backlog waits until nothing is in flight, so that the path's time can be measured.
     pub(super) fn stands_back(&mut self, load: Load, now: MonoTime) -> bool {
-        let due = self.measured_at.is_some_and(|at| at + MEASURE_EVERY <= now);
+        let every = MEASURE_EVERY.max(self.path_time.unwrap_or_default() * MEASURE_PATHS);
+        let due = self.measured_at.is_some_and(|at| at + every <= now);
         if self.queue_time.is_none() || !due || load.batches == 0 {
-            self.standing_back = None;
+            if self.standing_back.take().is_some() {
+                // The pause is none of the link's doing.
+                self.span = None;
+            }
             return false;
         }
         let since = *self.standing_back.get_or_insert(now);
@@ -156,8 +162,7 @@ impl Pace {
     /// Learns from an ack.
     pub(super) fn handle_acked(&mut self, flight: &Flight, now: MonoTime) {
         self.count(flight, now);
-        let own = self.rate.map_or(Duration::ZERO, |rate| time_of(flight.bytes, rate));
-        let took = now.since(flight.at).saturating_sub(own);
+        let took = now.since(flight.at);
         if flight.alone {
             self.path_time = Some(took);
             self.measured_at = Some(now);
@@ -190,10 +195,6 @@ impl Pace {
 
 fn bytes_in(rate: u64, time: Duration) -> usize {
     usize::try_from(u128::from(rate) * time.as_micros() / 1_000_000).unwrap_or(usize::MAX)
-}
-
-fn time_of(bytes: usize, rate: u64) -> Duration {
-    Duration::from_micros(u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(1_000_000) / rate.max(1))
 }
 
 #[cfg(test)]
