@@ -1,10 +1,14 @@
 //! The one driver with the one select: carries out what [`Delivery`](crate::delivery) decides, between the recorder's
 //! thread (which owns the spool) and the link. It decides nothing itself.
 
+mod asked;
+mod damper;
+mod ledger;
+
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use tokio::{
-    sync::watch,
+    sync::{mpsc, watch},
     task::{JoinHandle, spawn_blocking},
     time::sleep,
 };
@@ -22,8 +26,15 @@ use crate::{
     delivery::{Action, Delivery, Figures, Loaded},
     link::{ConnectError, Identity, Link, LinkEvent, Stream},
     recorder::{RecorderCommand, RecorderEvent, RecorderEvents, Recording},
-    spool::{Holding, ReadError, Span, SpoolReader, StoredKind},
+    spool::{Disk, Holding, ReadError, Span, SpoolReader, StoredKind},
 };
+
+use self::{
+    damper::Damper,
+    ledger::{Ledger, Written},
+};
+
+pub use asked::{Ask, DeliveryReport, LaneReport, LinkState};
 
 /// Carries out what delivery decides.
 #[expect(
@@ -47,6 +58,12 @@ pub struct Driver {
     link: Option<Link>,
     connecting: Option<Connecting>,
     loading: Option<JoinHandle<Vec<Read>>>,
+    ledger: Ledger,
+    asks: mpsc::Receiver<Ask>,
+    /// The attempt that goes on: when it began, and to which URL.
+    attempt: Option<(MonoTime, usize)>,
+    failures: Damper,
+    facts: asked::Facts,
 }
 
 /// What a driver works with.
@@ -69,6 +86,10 @@ pub struct DriverParts {
     pub figures: Arc<watch::Sender<Figures>>,
     /// Whether to stop once everything is delivered.
     pub once: bool,
+    /// Where the counts of bytes sent are kept; `None` keeps none.
+    pub disk: Option<Arc<dyn Disk>>,
+    /// Who asks for a report.
+    pub asks: mpsc::Receiver<Ask>,
 }
 
 /// How the driver ended.
@@ -105,6 +126,8 @@ enum Happened {
     Link(LinkEvent),
     Connected(Result<Link, ConnectError>),
     Loaded(Vec<Read>),
+    Saved(Written),
+    Asked(Ask),
     Due,
     Stop,
 }
@@ -114,7 +137,8 @@ impl Driver {
     pub fn new(mut parts: DriverParts, holding: Holding, spans: &[Span]) -> Self {
         parts.delivery.handle_held(holding);
         recover(&mut parts.delivery, spans);
-        let DriverParts { delivery, clock, urls, identity, recording, events, reader, figures, once } = parts;
+        let DriverParts { delivery, clock, urls, identity, recording, events, reader, figures, once, .. } =
+            parts;
         Self {
             delivery,
             clock,
@@ -131,12 +155,18 @@ impl Driver {
             link: None,
             connecting: None,
             loading: None,
+            ledger: Ledger::new(parts.disk),
+            asks: parts.asks,
+            attempt: None,
+            failures: Damper::default(),
+            facts: asked::Facts::default(),
         }
     }
 
     /// Runs until everything is delivered (if that is wanted), or until `stop` turns true.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Ended {
         loop {
+            self.count_uplink();
             while let Some(action) = self.delivery.poll_action(self.clock.mono()) {
                 self.act(action).await;
             }
@@ -155,6 +185,16 @@ impl Driver {
                 Happened::Link(event) => self.handle_link(event),
                 Happened::Connected(result) => self.handle_connected(result),
                 Happened::Loaded(reads) => self.handle_loaded(reads).await,
+                Happened::Saved((record, written)) => {
+                    if self.delivery.handle_saved(record, written.is_ok()) {
+                        let why = written.err().map(|error| error.to_string()).unwrap_or_default();
+                        error!(
+                            "cannot keep the count of bytes sent on disk: {why}; it is kept in memory until the agent ends"
+                        );
+                    }
+                }
+                // Who asked may have gone.
+                Happened::Asked(ask) => drop(ask.send(self.report())),
                 Happened::Due => self.delivery.handle_timeout(self.clock.reading(), self.clock.mono()),
                 Happened::Stop => {
                     self.leave().await;
@@ -173,6 +213,8 @@ impl Driver {
             event = link_event(&mut self.link) => Happened::Link(event),
             result = connected(&mut self.connecting) => Happened::Connected(result),
             reads = loaded(&mut self.loading) => Happened::Loaded(reads),
+            written = self.ledger.written() => Happened::Saved(written),
+            Some(ask) = self.asks.recv() => Happened::Asked(ask),
             () = until(due, now) => Happened::Due,
             _ = stop.wait_for(|stop| *stop) => Happened::Stop,
         }
@@ -181,6 +223,7 @@ impl Driver {
     async fn act(&mut self, action: Action) {
         match action {
             Action::Connect(url) => {
+                self.attempt = Some((self.clock.mono(), url));
                 let url = self.urls.get(url).cloned().expect("delivery counts within the given URLs");
                 let identity = self.identity.clone();
                 debug!(%url, "connecting");
@@ -202,7 +245,8 @@ impl Driver {
                 warn!(lane = %head.lane, seq = %head.seq, reason = ?gave_up.reason, "the gateway refused a batch for good");
                 self.command(RecorderCommand::GiveUp(head, LossReason::Refused)).await;
             }
-            Action::Disconnect => self.link = None,
+            Action::Disconnect => self.drop_link(),
+            Action::SaveUplink(record) => self.ledger.write(record),
         }
     }
 
@@ -222,17 +266,20 @@ impl Driver {
             RecorderEvent::Evicted(evicted) => {
                 self.lost = true;
                 for one in evicted {
+                    self.facts.lose(&one);
                     self.delivery.sender().handle_evicted(one.lane(), one.epoch(), one.range());
                 }
             }
             RecorderEvent::Held(held) => self.delivery.handle_held(held),
             RecorderEvent::Failed(why) => {
                 error!("samples are kept in memory only: {why}");
+                self.facts.fault = Some(why.to_string());
                 self.failed = true;
             }
             RecorderEvent::Mended(spans) => {
                 warn!("the spool's disk works again: samples are kept on it");
                 self.failed = false;
+                self.facts.fault = None;
                 recover(&mut self.delivery, &spans);
             }
             RecorderEvent::InputsDrained => self.inputs_ended = true,
@@ -246,11 +293,34 @@ impl Driver {
                 self.delivery.handle_connected(link.queue_time(), self.clock.reading(), self.clock.mono());
                 self.link = Some(link);
             }
-            Err(error) => {
-                warn!("no link: {error}");
-                self.delivery.handle_closed(self.clock.mono());
-            }
+            Err(error) => self.handle_no_link(&error),
         }
+    }
+
+    fn handle_no_link(&mut self, error: &ConnectError) {
+        let now = self.clock.mono();
+        if let Some((url, since)) = self.attempt.and_then(|(since, url)| Some((self.urls.get(url)?, since))) {
+            self.delivery.handle_spent(Link::cost_of_failure(url, error, now.since(since)));
+        }
+        let sentence = error.to_string();
+        match self.failures.note(&sentence, now) {
+            Some(0) => warn!("no link: {error}"),
+            Some(unsaid) => warn!("no link: {error}; {unsaid} more attempts have failed since the last word"),
+            None => debug!("no link: {error}"),
+        }
+        self.facts.no_link(sentence);
+        self.delivery.handle_closed(now);
+    }
+
+    /// Tells delivery what the link has sent by now.
+    fn count_uplink(&mut self) {
+        let sent = self.link.as_ref().map_or(0, Link::sent_bytes);
+        self.delivery.handle_uplink(sent, self.clock.wall(), self.clock.mono());
+    }
+
+    fn drop_link(&mut self) {
+        self.count_uplink();
+        self.link = None;
     }
 
     fn handle_link(&mut self, event: LinkEvent) {
@@ -262,12 +332,21 @@ impl Driver {
                 }
                 if !was_up && self.delivery.figures().up {
                     info!("session up");
+                    self.failures.reset();
+                    self.facts.up();
                 }
             }
             LinkEvent::Closed(why) => {
                 info!("link down: {why}");
-                self.link = None;
+                self.drop_link();
                 self.delivery.handle_closed(self.clock.mono());
+                self.facts.no_link(why);
+            }
+            LinkEvent::ClosedByGateway(why) => {
+                info!("the gateway ended the link: {why}");
+                self.drop_link();
+                self.delivery.handle_closed_by_gateway(self.clock.mono());
+                self.facts.no_link(why);
             }
         }
     }
@@ -297,6 +376,7 @@ impl Driver {
     /// Says goodbye and closes the link.
     async fn leave(&mut self) {
         self.delivery.handle_stop();
+        self.count_uplink();
         while let Some(action) = self.delivery.poll_action(self.clock.mono()) {
             if !matches!(action, Action::Load(_)) {
                 self.act(action).await;
@@ -304,6 +384,9 @@ impl Driver {
         }
         if let Some(link) = self.link.take() {
             link.close().await;
+        }
+        if let Some(error) = self.ledger.finish(self.delivery.last_record()).await {
+            warn!("cannot keep the count of bytes sent: {error}");
         }
     }
 }

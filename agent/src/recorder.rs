@@ -42,6 +42,7 @@ use crate::{
     config::Config,
     intake::{Intake, Outlet},
     spool::{Evicted, Holding, Span, Spool, SpoolFault, Spooled},
+    uplink::channels::ChannelCosts,
 };
 
 pub use events::RecorderEvents;
@@ -65,6 +66,8 @@ pub struct RecorderConfig {
     pub batcher: BatcherConfig,
     /// Bytes that may be kept in memory while the disk fails; beyond them the oldest is lost, and recorded so.
     pub memory_bytes: u64,
+    /// Where each batch is counted by channel.
+    pub costs: Arc<ChannelCosts>,
 }
 
 /// The machine's time, as the recorder needs it.
@@ -145,6 +148,7 @@ impl Default for RecorderConfig {
             sync_every: Duration::from_millis(500),
             batcher: BatcherConfig::default(),
             memory_bytes: 8 * 1024 * 1024,
+            costs: Arc::default(),
         }
     }
 }
@@ -157,7 +161,8 @@ impl RecorderConfig {
         let linger_bulk = BatcherConfig::default().linger_bulk.max(linger_live);
         let batcher = BatcherConfig { linger_live, linger_bulk, declarations };
         let memory_bytes = config.spool.memory_limit.bytes();
-        Self { sync_every: config.spool.sync_every.duration(), batcher, memory_bytes }
+        let sync_every = config.spool.sync_every.duration();
+        Self { sync_every, batcher, memory_bytes, costs: Arc::default() }
     }
 }
 

@@ -25,7 +25,9 @@ impl AgentPlan {
         let plan =
             Self { programs, robot: robot.to_owned(), spool, args: Vec::new(), environment: Vec::new() };
         // A test does not wait as long between attempts as a robot on a bad road does.
-        plan.set("LINK__BACKOFF_MIN", "50ms").set("LINK__BACKOFF_MAX", "500ms")
+        plan.set("LINK__BACKOFF_MIN", "50ms")
+            .set("LINK__BACKOFF_MAX", "500ms")
+            .set("LINK__RETURN_SPREAD", "500ms")
     }
 
     /// Sends to this gateway, and trusts it.

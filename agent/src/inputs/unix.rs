@@ -52,7 +52,8 @@ const ACCEPT_RETRY: Duration = Duration::from_secs(1);
 const TOO_MANY_CLIENTS: &str = "{\"error\":\"too many programs are connected to this socket\"}\n";
 
 /// Said of a question that the recorder let go of.
-const NOT_SYNCED: &str = "not on disk: the spool's disk failed and samples are kept in memory, or the agent stops";
+const NOT_SYNCED: &str =
+    "not on disk: the spool's disk failed and samples are kept in memory, or the agent stops";
 
 /// A bound socket. Dropping it removes its file.
 #[derive(Debug)]

@@ -13,6 +13,7 @@ use crate::{
     batcher::{Batcher, Closed, Manner},
     intake::{Item, Origin, Outlet, QueuedRow, Shown, SyncRequest, Untold, Want, Why},
     spool::{AppendError, Entry, Spool, SpoolFault},
+    uplink::channels::ChannelCosts,
 };
 
 use super::{RecorderCommand, RecorderConfig, RecorderEvent, UNSYNCED_BYTES_MAX, spools::Spools};
@@ -37,6 +38,7 @@ pub(super) struct Core {
     spools: Spools,
     batcher: Batcher<Origin>,
     sync_every: Duration,
+    costs: Arc<ChannelCosts>,
     /// Closed batches of waiting inputs for which the spool has no room, oldest first. Few: while there is one, no more
     /// rows of waiting inputs are taken.
     parked: VecDeque<Closed<Origin>>,
@@ -73,6 +75,7 @@ impl Core {
             spools: Spools::new(spool, config.memory_bytes),
             batcher: Batcher::new(config.batcher),
             sync_every: config.sync_every,
+            costs: config.costs,
             parked: VecDeque::new(),
             requests: Vec::new(),
             unsynced_bytes: 0,
@@ -319,6 +322,7 @@ impl Core {
     }
 
     fn appended(&mut self, closed: &Closed<Origin>, now: MonoTime) {
+        self.costs.count(&closed.encoded, &closed.schema);
         self.unsynced_bytes += closed.encoded.bytes.len();
         self.urgent_unsynced |= closed.lane == Lane::Urgent;
         self.idle_at = Some(now + IDLE_AFTER);

@@ -102,6 +102,17 @@ impl SpoolReader {
         self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns the size of all segments in bytes, by lane.
+    pub fn lane_bytes(&self) -> [u64; 3] {
+        let mut bytes = [0; 3];
+        for shelf in self.shelves() {
+            for (sum, lane) in bytes.iter_mut().zip(shelf.catalog().lane_bytes()) {
+                *sum += lane;
+            }
+        }
+        bytes
+    }
+
     /// Reads a record; `None` if it is not accepted yet, or not held any more.
     pub fn read(&self, head: NumberedHead) -> Result<Option<Stored>, ReadError> {
         let NumberedHead { lane, epoch, seq } = head;
