@@ -18,6 +18,7 @@ mod robot;
 mod session;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::{
     collections::{BTreeMap, btree_map},

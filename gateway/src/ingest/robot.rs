@@ -13,6 +13,7 @@ use muster_protocol::{
     time::MonoTime,
 };
 
+use super::told::LastTold;
 use crate::{
     fleet::LiveLink,
     link::port::{Outbox, TicketIssuer, Unhandled},
@@ -53,6 +54,8 @@ pub(super) struct OpenSession {
     pub(super) heard: MonoTime,
     /// What operators see.
     pub(super) live: LiveLink,
+    /// What the log holds of what it told; `None` for plain JSON.
+    pub(super) told: Option<LastTold>,
     pub(super) _gauge: SessionGauge,
 }
 

@@ -30,6 +30,7 @@ use crate::{
     store::{Committed, Encoded, Store, StoreConfig},
 };
 
+mod conflicts;
 mod delivery;
 mod json;
 mod restart;
