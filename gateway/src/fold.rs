@@ -19,12 +19,14 @@ use bytes::Bytes;
 use muster_protocol::{
     batch,
     id::{Offset, RobotId},
+    loss::{Loss, LostSeq},
+    message::NumberedHead,
     time::MonoTime,
 };
 
 use crate::{
     clock::Clock,
-    committer::CommittedGroup,
+    committer::{CommittedGroup, Follow},
     fleet::Fleet,
     ingest::Ingest,
     metrics::Metrics,
@@ -89,6 +91,7 @@ pub fn restore(
     let mut restored = Restored { fleet, replayed: 0 };
     for record in reader.scan(from.max(reader.first())) {
         match record {
+            Ok((_, envelope)) if is_repeated(ingest, &envelope) => {}
             Ok((offset, envelope)) => replay(&restored.fleet, reader, ingest, offset, &envelope),
             Err(error @ (ReadError::Damaged { .. } | ReadError::Record { .. })) => {
                 tracing::error!("{error}; what it held is not in the state that is served");
@@ -131,8 +134,20 @@ fn replay_window(ingest: &Ingest, envelope: &Envelope) {
     match &envelope.body {
         Body::Batch { head, .. } => ingest.replay(&envelope.robot, *head, None),
         Body::Loss { head: Some(head), loss } => ingest.replay(&envelope.robot, *head, Some(loss)),
-        Body::Loss { head: None, .. } | Body::Session(_) | Body::ClockFix(_) => {}
+        // The gateway's own has no number; what it lists is decided all the same, and must not be stored again.
+        Body::Loss { head: None, loss: Loss { epoch, lane, lost, .. } } => {
+            for LostSeq { seq, .. } in lost {
+                let number = NumberedHead { epoch: *epoch, lane: *lane, seq: *seq };
+                ingest.replay(&envelope.robot, number, None);
+            }
+        }
+        Body::Session(_) | Body::ClockFix(_) => {}
     }
+}
+
+/// Returns whether a record repeats what a damaged partition said and the state knows already.
+fn is_repeated(ingest: &Ingest, envelope: &Envelope) -> bool {
+    matches!(&envelope.body, Body::Loss { head: Some(head), .. } if ingest.has(&envelope.robot, *head))
 }
 
 impl Fold {
@@ -142,11 +157,13 @@ impl Fold {
         let saver = saver.to.clone();
         Self { fleet, ingest, metrics, clock, pace: Pace::new(every, clock.mono()), saver }
     }
+}
 
-    /// Takes a group that was synced.
-    pub fn handle_committed(&mut self, group: &CommittedGroup<'_>) {
+impl Follow for Fold {
+    fn handle_committed(&mut self, group: &CommittedGroup<'_>) {
         let now = self.clock.mono();
-        for (committed, envelope, decoded) in &group.records {
+        let records = group.records.iter().filter(|(_, envelope, _)| !is_repeated(&self.ingest, envelope));
+        for (committed, envelope, decoded) in records {
             let batch = decoded.map(|decoded| (&decoded.batch, &*decoded.schema));
             self.fleet.apply(committed.offset(), envelope, batch);
             match &envelope.body {
@@ -154,7 +171,12 @@ impl Fold {
                     self.metrics.batch_committed(info.samples, payload.len(), now);
                     self.pace.samples += u64::from(info.samples);
                 }
-                Body::Loss { loss, .. } => self.metrics.lost(loss.reason, loss.samples()),
+                Body::Loss { head, loss } => {
+                    self.metrics.lost(loss.reason, loss.samples());
+                    if head.is_none() {
+                        replay_window(&self.ingest, envelope); // no claim brings it back
+                    }
+                }
                 Body::Session(_) | Body::ClockFix(_) => {}
             }
         }
@@ -169,6 +191,13 @@ impl Fold {
             let _ = self.saver.try_send(checkpoint(&self.fleet, &self.ingest, last.offset()));
             self.pace.saved(now, self.clock.mono());
         }
+    }
+
+    fn handle_sealed(&mut self, last: Offset) {
+        let now = self.clock.mono();
+        // If the writer is still at the last one, that one is recent enough.
+        let _ = self.saver.try_send(checkpoint(&self.fleet, &self.ingest, last));
+        self.pace.saved(now, self.clock.mono());
     }
 }
 

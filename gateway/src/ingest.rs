@@ -134,6 +134,12 @@ impl Ingest {
         self.robot(robot).lock().receiver.replay(number, loss);
     }
 
+    /// Returns whether a record of this number is committed.
+    pub fn has(&self, robot: &RobotId, number: NumberedHead) -> bool {
+        let NumberedHead { epoch, lane, seq } = number;
+        self.known(robot).is_some_and(|robot| !robot.lock().receiver.ack([(epoch, lane, seq)]).is_empty())
+    }
+
     /// Returns the receive windows for a checkpoint. They hold at least every record below the offset that was the
     /// log's next before this call.
     pub fn windows(&self) -> Vec<u8> {

@@ -111,7 +111,7 @@ impl Gateway {
         let fleet = Arc::new(restored.fleet);
         let saver = Saver::start(checkpoints).context("start the thread of checkpoints")?;
         let save = Save { clock, every: config.store.checkpoint_every.duration() };
-        let mut fold = Fold::new(fleet.clone(), ingest.clone(), metrics.clone(), &saver, save);
+        let fold = Fold::new(fleet.clone(), ingest.clone(), metrics.clone(), &saver, save);
         let committer = Committer::spawn(
             store,
             clock,
@@ -119,7 +119,7 @@ impl Gateway {
                 group_bytes: config.commit.group_size.in_memory(),
                 queue_bytes: config.commit.queue_size.in_memory(),
             },
-            Box::new(move |group| fold.handle_committed(group)),
+            Box::new(fold),
             on_fatal(stop.clone(), failed.clone()),
         )
         .context("start the committer")?;
