@@ -25,7 +25,7 @@ use muster_protocol::{
 
 use crate::{
     clock::Clock,
-    committer::CommittedGroup,
+    committer::{CommittedGroup, Follow},
     fleet::Fleet,
     ingest::Ingest,
     metrics::Metrics,
@@ -117,6 +117,7 @@ pub fn restore(
     let mut restored = Restored { fleet, replayed: 0 };
     for record in history.scan(from.max(history.first())) {
         match record {
+            Ok((_, envelope)) if is_repeated(ingest, &envelope) => {}
             Ok((offset, envelope)) => replay(&restored.fleet, history, ingest, offset, &envelope),
             Err(error @ (ReadError::Damaged { .. } | ReadError::Record { .. })) => {
                 tracing::error!("{error}; what it held is not in the state that is served");
@@ -155,6 +156,11 @@ fn replay(fleet: &Fleet, history: &impl History, ingest: &Ingest, offset: Offset
     fleet.apply(offset, envelope, batch.as_ref().map(|(batch, schema)| (batch, &**schema)));
 }
 
+/// Returns whether a record repeats what a damaged partition said and the state knows already.
+fn is_repeated(ingest: &Ingest, envelope: &Envelope) -> bool {
+    matches!(&envelope.body, Body::Loss { head: Some(head), .. } if ingest.has(&envelope.robot, *head))
+}
+
 impl Fold {
     /// Starts folding into a state that [`restore`] brought back; due checkpoints go to `saver`.
     pub fn new(
@@ -167,11 +173,13 @@ impl Fold {
         let Save { clock, every } = save;
         Self { fleet, ingest, metrics, clock, pace: Pace::new(every, clock.mono()), saver }
     }
+}
 
-    /// Takes a group that was synced.
-    pub fn handle_committed(&mut self, group: &CommittedGroup<'_>) {
+impl Follow for Fold {
+    fn handle_committed(&mut self, group: &CommittedGroup<'_>) {
         let now = self.clock.mono();
-        for (committed, envelope, decoded) in &group.records {
+        let records = group.records.iter().filter(|(_, envelope, _)| !is_repeated(&self.ingest, envelope));
+        for (committed, envelope, decoded) in records {
             let batch = decoded.map(|decoded| (&decoded.batch, &*decoded.schema));
             self.fleet.apply(committed.offset(), envelope, batch);
             match &envelope.body {
@@ -179,7 +187,12 @@ impl Fold {
                     self.metrics.batch_committed(info.samples, payload.len(), now);
                     self.pace.samples += u64::from(info.samples);
                 }
-                Body::Loss { loss, .. } => self.metrics.lost(loss.reason, loss.samples()),
+                Body::Loss { head, loss } => {
+                    self.metrics.lost(loss.reason, loss.samples());
+                    if head.is_none() {
+                        self.ingest.replay(envelope); // no claim brings it back
+                    }
+                }
                 Body::Absence(absence) => {
                     if let Some(reason) = absence.reason.loss() {
                         self.metrics.lost(reason, absence.samples);
@@ -199,6 +212,13 @@ impl Fold {
             let _ = self.saver.try_send(checkpoint(&self.fleet, &self.ingest, last.offset()));
             self.pace.saved(now, self.clock.mono());
         }
+    }
+
+    fn handle_sealed(&mut self, last: Offset) {
+        let now = self.clock.mono();
+        // If the writer is still at the last one, that one is recent enough.
+        let _ = self.saver.try_send(checkpoint(&self.fleet, &self.ingest, last));
+        self.pace.saved(now, self.clock.mono());
     }
 }
 

@@ -35,7 +35,7 @@ use serde::{Deserialize, Serialize};
 use muster_protocol::{
     id::{InstanceId, LogId, RobotId, SchemaHash},
     loss::AbsenceReason,
-    message::Window,
+    message::{NumberedHead, Window},
     ndjson::Parser,
     schema::Schema,
     session::receiver::{CommittedLane, Receiver},
@@ -142,8 +142,15 @@ impl Ingest {
             Body::Loss { head: Some(head), loss } => receiver.replay(*head, 0, Some(loss)),
             Body::Absence(absence) => receiver.replay_absence(absence),
             Body::Session(SessionEvent::Told { held, .. }) => receiver.replay_told(held),
-            Body::Loss { head: None, .. } | Body::Session(_) | Body::ClockFix(_) => {}
+            Body::Loss { head: None, loss } => receiver.replay_lost(loss),
+            Body::Session(_) | Body::ClockFix(_) => {}
         }
+    }
+
+    /// Returns whether a record of this number is committed.
+    pub fn has(&self, robot: &RobotId, number: NumberedHead) -> bool {
+        let NumberedHead { epoch, lane, seq } = number;
+        self.known(robot).is_some_and(|robot| !robot.lock().receiver.ack([(epoch, lane, seq)]).is_empty())
     }
 
     /// Returns the receive windows for a checkpoint. They hold at least every record below the offset that was the

@@ -119,6 +119,11 @@ impl Receiver {
         self.settle(&Claim { head: Some((head, samples)), gone });
     }
 
+    /// Takes a loss record that the gateway made itself and the log holds: what it lists is decided.
+    pub fn replay_lost(&mut self, loss: &Loss) {
+        self.settle(&Claim { head: None, gone: lost_ranges(loss).collect() });
+    }
+
     /// Takes an absence that the log already holds, while windows are rebuilt at start.
     pub fn replay_absence(&mut self, absence: &Absence) {
         self.settle(&Claim { head: None, gone: absent_ranges(absence) });
