@@ -229,7 +229,7 @@ impl Listeners {
     async fn bind(config: &Config, keys: &Keys) -> anyhow::Result<Self> {
         let http = bind_tcp("http", config.http).await?;
         let quic = config.quic.addr().map(|addr| QuicListener::bind(addr, keys)).transpose()?;
-        let mqtt = bind_tcp("mqtt", config.mqtt).await?;
+        let mqtt = bind_tcp("mqtt", config.mqtt.listen).await?;
         Ok(Self { http, quic, mqtt })
     }
 
