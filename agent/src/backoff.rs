@@ -27,6 +27,11 @@ impl Backoff {
         wait
     }
 
+    /// Returns a wait from half of `around` to one and a half times as long; leaves the range as it is.
+    pub fn spread(&mut self, around: Duration) -> Duration {
+        around.mul_f64(0.5 + self.draw())
+    }
+
     /// Starts anew: a session was established.
     pub fn reset(&mut self) {
         self.ceiling = self.min;
@@ -60,6 +65,17 @@ mod tests {
             ceiling = (ceiling * 2).min(MAX);
         }
         backoff.reset();
+        assert!(backoff.next_wait() < MIN);
+    }
+
+    #[test]
+    fn a_spread_wait_stays_around_its_middle_and_leaves_the_range_alone() {
+        let mut backoff = Backoff::new(MIN, MAX, 1);
+        let around = Duration::from_secs(4);
+        let waits: Vec<_> = (0..1000).map(|_| backoff.spread(around)).collect();
+        assert!(waits.iter().all(|wait| (around / 2..around * 3 / 2).contains(wait)));
+        let mean = waits.iter().sum::<Duration>() / 1000;
+        assert!((Duration::from_millis(3800)..Duration::from_millis(4200)).contains(&mean), "{mean:?}");
         assert!(backoff.next_wait() < MIN);
     }
 

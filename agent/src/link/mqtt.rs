@@ -1,5 +1,8 @@
-//! The MQTT link, over rumqttc: each frame is the payload of one QoS 1 publish. Only the frame `Ack` frees anything;
-//! a PUBACK is between rumqttc and the broker.
+//! The MQTT link, over rumqttc: each frame is the payload of one publish. Only the frame `Ack` frees anything; a PUBACK
+//! is between rumqttc and the broker.
+//!
+//! Lanes go at QoS 1, control at QoS 0: a broker keeps what is QoS 1 for a gateway that is away, and a Hello or a
+//! heartbeat of long ago would only fill its queue. What matters of it is said again.
 //!
 //! rumqttc drops what is pending when a broker forgets a session, and can wedge on a collision of packet ids. So each
 //! connection has a client of its own, which is dropped on any error; the session above resends.
@@ -8,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rumqttc::{
-    AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, NetworkOptions, Packet, QoS,
+    AsyncClient, ConnectionError, Event, EventLoop, LastWill, MqttOptions, NetworkOptions, Packet, QoS,
     SubscribeReasonCode, TlsConfiguration, Transport,
 };
 use tokio::{
@@ -20,9 +23,13 @@ use tokio::{
 use muster_protocol::{
     frame::Frame,
     id::{Lane, RobotId},
+    message::{Bye, Message},
 };
 
-use super::{ConnectError, EVENTS_QUEUED_MAX, Identity, Link, LinkEvent, Outlets, QUEUE_TIME, outboxes, tls};
+use super::{
+    ConnectError, EVENTS_QUEUED_MAX, HELLO_EVERY, Identity, Link, LinkEvent, Outlets, QUEUE_TIME, outboxes,
+    tls,
+};
 
 pub(super) async fn connect(
     (host, port): (&str, u16),
@@ -30,6 +37,7 @@ pub(super) async fn connect(
     identity: &Identity,
 ) -> Result<Link, ConnectError> {
     let robot = &identity.robot;
+    let topics = Topics::of(robot);
     let client_id = format!("muster-{}-{}", robot.fleet(), robot.robot());
     let mut options = MqttOptions::new(client_id, host, port);
     options.set_clean_session(true);
@@ -37,6 +45,8 @@ pub(super) async fn connect(
     options.set_inflight(INFLIGHT_MAX);
     options.set_request_channel_capacity(1);
     options.set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX);
+    let will = Message::Bye(Bye::CUT_OFF).to_frame().encode();
+    options.set_last_will(LastWill::new(&topics.control, will, QoS::AtMostOnce, false));
     if tls {
         let no_ca = || ConnectError::NoCa { url: format!("mqtts://{host}:{port}") };
         let config = tls::client_config(identity.ca.as_deref().ok_or_else(no_ca)?, &[]).await?;
@@ -52,7 +62,6 @@ pub(super) async fn connect(
     let (events_in, events) = mpsc::channel(EVENTS_QUEUED_MAX);
     let (subscribed, ready) = oneshot::channel();
     let mut tasks = JoinSet::new();
-    let topics = Topics::of(robot);
     let done = client.clone();
     client
         .try_subscribe(&topics.down, QoS::AtLeastOnce)
@@ -61,7 +70,7 @@ pub(super) async fn connect(
     let failed = || ConnectError::Refused("the connection ended before it was ready".to_owned());
     ready.await.map_err(|_| failed())?.map_err(ConnectError::Refused)?;
     tasks.spawn(publish(client, topics, outlets));
-    Ok(Link { out, events, tasks, queue_time: Some(QUEUE_TIME) })
+    Ok(Link { out, events, tasks, queue_time: Some(QUEUE_TIME), hello_every: Some(HELLO_EVERY) })
 }
 
 /// The topics of one robot.
@@ -87,15 +96,15 @@ async fn publish(client: AsyncClient, topics: Topics, outlets: Outlets) {
     let Outlets { mut control, lanes: [mut urgent, mut live, mut bulk] } = outlets;
     let [to_urgent, to_live, to_bulk] = &topics.lanes;
     loop {
-        let (topic, frame) = tokio::select! {
+        let (topic, qos, frame) = tokio::select! {
             biased;
-            Some(frame) = control.recv() => (&topics.control, frame),
-            Some(frame) = urgent.recv() => (to_urgent, frame),
-            Some(frame) = live.recv() => (to_live, frame),
-            Some(frame) = bulk.recv() => (to_bulk, frame),
+            Some(frame) = control.recv() => (&topics.control, QoS::AtMostOnce, frame),
+            Some(frame) = urgent.recv() => (to_urgent, QoS::AtLeastOnce, frame),
+            Some(frame) = live.recv() => (to_live, QoS::AtLeastOnce, frame),
+            Some(frame) = bulk.recv() => (to_bulk, QoS::AtLeastOnce, frame),
             else => break,
         };
-        if client.publish_bytes(topic, QoS::AtLeastOnce, false, frame).await.is_err() {
+        if client.publish_bytes(topic, qos, false, frame).await.is_err() {
             return;
         }
     }

@@ -96,7 +96,7 @@ async fn open(endpoint: Endpoint, connection: Connection) -> Result<Link, Connec
     }
     let mut tasks = JoinSet::new();
     tasks.spawn(carry(endpoint, connection, writers, answers, events_in));
-    Ok(Link { out, events, tasks, queue_time: Some(QUEUE_TIME) })
+    Ok(Link { out, events, tasks, queue_time: Some(QUEUE_TIME), hello_every: None })
 }
 
 /// Runs the connection until its writers are done or it breaks, then says why it is over.
