@@ -250,6 +250,12 @@ pub struct Bye {
     pub retry_after_ms: u32,
 }
 
+impl Bye {
+    /// What a broker tells a gateway in the name of an agent whose connection to it broke: the agent's MQTT will. An
+    /// agent that leaves in order says 0 ms.
+    pub const CUT_OFF: Self = Self { reason: ByeReason::Shutdown, retry_after_ms: 1 };
+}
+
 /// Why a session ends. New reasons are appended: the number is on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -10,6 +10,7 @@
 pub mod agent;
 pub mod aloud;
 pub mod bench;
+pub mod broker;
 pub mod facts;
 pub mod feeder;
 pub mod fuzz;
