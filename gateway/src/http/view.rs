@@ -47,8 +47,9 @@ impl FleetCounts {
             counts.freshness += reading.freshness;
             counts.health[reading.health.level as usize] += 1;
             counts.samples += state.totals().samples;
-            counts.lost += state.totals().lost_samples();
-            counts.on_robots += reading.backlog.map_or(0, |told| told.samples);
+            counts.lost = counts.lost.saturating_add(state.totals().lost_samples());
+            let on_robot = reading.backlog.map_or(0, |told| told.samples);
+            counts.on_robots = counts.on_robots.saturating_add(on_robot);
         }
         counts
     }

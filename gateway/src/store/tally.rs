@@ -77,7 +77,7 @@ impl Tally {
                 let seqs = robot.batches.entry((number.epoch, number.lane)).or_default();
                 seqs.push(LostSeq { seq: number.seq, samples });
             }
-            (RecordKind::Loss, _) => robot.lost += head.samples,
+            (RecordKind::Loss, _) => robot.lost = robot.lost.saturating_add(head.samples),
             _ => {}
         }
     }
