@@ -411,8 +411,8 @@ fn decode_exactly<T: DeserializeOwned>(kind: Kind, body: &[u8]) -> Result<T, Mes
 fn decode_numbered(frame: &Frame) -> Result<Numbered, MessageError> {
     let (head, rest) = postcard::take_from_bytes::<NumberedHead>(&frame.body)
         .map_err(|error| MessageError::Malformed { kind: frame.kind, why: error.to_string() })?;
-    if head.seq < Seq::FIRST {
-        return Err(MessageError::Malformed { kind: frame.kind, why: "seq 0".to_owned() });
+    if !(Seq::FIRST..=Seq::LAST).contains(&head.seq) {
+        return Err(MessageError::Malformed { kind: frame.kind, why: format!("seq {}", head.seq) });
     }
     Ok(Numbered { head, payload: payload(frame, frame.body.len() - rest.len())? })
 }
