@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read},
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::mpsc::sync_channel,
     thread,
@@ -144,17 +145,21 @@ impl Gateway {
 
     /// Returns the URL for agents.
     pub fn url(&self, transport: Transport) -> String {
+        format!("{}://{}", transport.name(), self.address(transport))
+    }
+
+    /// Returns the address that agents connect to.
+    pub fn address(&self, transport: Transport) -> SocketAddr {
         let at = match transport {
             Transport::Quic => &self.plan.listen.quic,
             Transport::Mqtt => &self.plan.listen.mqtt,
         };
-        format!("{}://{at}", transport.name())
+        at.parse().expect("a ready line has addresses")
     }
 
     /// Returns the port of its MQTT listener.
     pub fn mqtt_port(&self) -> u16 {
-        let (_, port) = self.plan.listen.mqtt.rsplit_once(':').expect("an address has a port");
-        port.parse().expect("a port is a number")
+        self.address(Transport::Mqtt).port()
     }
 
     /// Returns the URL of its API.

@@ -10,7 +10,10 @@
 pub mod agent;
 pub mod aloud;
 pub mod bench;
+pub mod chaos;
+pub mod dice;
 pub mod facts;
+pub mod fault;
 pub mod feeder;
 pub mod fuzz;
 pub mod gateway;
