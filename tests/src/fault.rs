@@ -2,6 +2,9 @@
 //! [`Account`] of what was put in and what came out, taken by the checker of [`facts`](crate::facts).
 
 mod account;
+pub mod damage;
+#[cfg(target_os = "linux")]
+pub mod disks;
 pub mod kills;
 pub mod storms;
 mod story;

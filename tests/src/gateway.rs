@@ -4,6 +4,7 @@ use std::{
     io::{BufRead as _, BufReader, Read},
     net::SocketAddr,
     path::{Path, PathBuf},
+    process::ExitStatus,
     sync::mpsc::sync_channel,
     thread,
 };
@@ -131,6 +132,11 @@ impl Gateway {
     pub fn stop(&mut self) {
         let status = self.process.terminate();
         assert!(status.success(), "the gateway ended with {status}; it said:\n{}", self.process.said());
+    }
+
+    /// Returns how it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.ended()
     }
 
     /// Starts it again on the same folder and ports, and waits until it serves.

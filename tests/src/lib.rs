@@ -17,6 +17,8 @@ pub mod fault;
 pub mod feeder;
 pub mod fuzz;
 pub mod gateway;
+#[cfg(target_os = "linux")]
+pub mod ground;
 pub mod logs;
 pub mod outside;
 pub mod patience;

@@ -54,10 +54,18 @@ impl Account {
         self.lost.saturating_sub(self.produced_missing)
     }
 
+    /// Returns whether each sample is stored once or accounted for, and nothing else is.
+    pub fn is_settled(&self) -> bool {
+        self.wrong() == [0; 4]
+    }
+
+    fn wrong(&self) -> [u64; 4] {
+        [self.doubled, self.strange, self.unaccounted(), self.overclaimed()]
+    }
+
     /// Fails the test unless each sample is stored once or accounted for, and nothing else is.
     pub fn assert_settled(&self, what: &str) {
-        let wrong = [self.doubled, self.strange, self.unaccounted(), self.overclaimed()];
-        assert_eq!(wrong, [0; 4], "{what}: [doubled, strange, unaccounted, overclaimed] of {self:?}");
+        assert_eq!(self.wrong(), [0; 4], "{what}: [doubled, strange, unaccounted, overclaimed] of {self:?}");
         let shown = self.stored > 0 && self.accepted > self.produced / 2;
         assert!(shown, "{what}: most has to be accepted for certain, and some stored: {self:?}");
     }

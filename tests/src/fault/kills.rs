@@ -6,7 +6,7 @@ use crate::{dice::Dice, gateway::Transport, scene::Scene};
 /// Kills agent and gateway so often each, in an order and at moments that the seed decides, and returns what became of
 /// the samples.
 pub fn run(scene: &Scene, transport: Transport, kills: usize, seed: u64) -> Account {
-    let mut story = Story::new(scene, transport, ROWS_MAX);
+    let mut story = Story::new(scene, transport);
     let mut dice = Dice::new(seed);
     // Gateways that are still to be killed, and agents.
     let mut left = [kills, kills];
@@ -43,7 +43,3 @@ pub fn run(scene: &Scene, transport: Transport, kills: usize, seed: u64) -> Acco
 fn pieces(dice: &mut Dice) -> usize {
     usize::try_from(dice.below(6)).expect("it is below 6")
 }
-
-/// Most rows of the log that are fed; twice as many as a hundred kills need. Once they are all fed, the story goes on
-/// without new ones.
-const ROWS_MAX: usize = 10_000;

@@ -6,7 +6,7 @@ use super::{Account, Story, story::ROBOT};
 use crate::{
     chaos::Proxy,
     gateway::Transport,
-    patience::{now, wait_until},
+    patience::{PATIENCE, now, wait_within},
     scene::Scene,
 };
 
@@ -28,24 +28,23 @@ pub fn run(scene: &Scene, transport: Transport, lasts: Duration, seed: u64) -> S
     let plan = scene.agent(ROBOT).arg("--gateway").arg(proxy.url());
     let plan = plan.arg("--ca").arg(ca.to_str().expect("temporary paths are text"));
     let plan = plan.set("LINK__ACK_TIMEOUT", "500ms");
-    let mut story = Story::with(scene, gateway, plan, ROWS_MAX);
+    let mut story = Story::with(scene, gateway, plan);
     story.wait_for_traffic();
     proxy.storm();
-    let (start, rows) = (now(), story.rows_left());
-    wait_until("the rows are fed", || {
-        // They come as evenly as time passes, so that there is something under way in each mood.
-        let due = rows as u128 * start.elapsed().as_millis() / lasts.as_millis();
-        while (rows - story.rows_left()) as u128 <= due {
-            if !story.feed(1) {
-                return true;
-            }
+    let (start, before) = (now(), story.rows_fed());
+    let over = wait_within(2 * lasts + PATIENCE, || {
+        // Rows come as evenly as time passes, so that there is something under way in each mood.
+        let due = start.elapsed().as_millis() * ROWS_PER_S / 1000;
+        while u128::from(story.rows_fed() - before) < due {
+            story.feed(1);
         }
-        false
+        (start.elapsed() >= lasts).then_some(())
     });
+    over.expect("rows are taken while the network misbehaves");
     proxy.calm();
     story.drain();
     Storm { account: story.account(), harm: proxy.harm() }
 }
 
-/// Rows of the log that are fed: few enough that a slow disk takes them, ten at a sync, within the storm.
-const ROWS_MAX: usize = 5_000;
+/// What a slow disk takes, ten rows at a sync.
+const ROWS_PER_S: u128 = 300;

@@ -8,6 +8,9 @@ mod bad_lines;
 mod bad_trust;
 mod chaos;
 mod corpora;
+mod damage;
+#[cfg(target_os = "linux")]
+mod disks;
 mod embedded;
 mod freshness;
 mod gateways;
