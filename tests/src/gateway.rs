@@ -78,6 +78,14 @@ impl GatewayPlan {
         self
     }
 
+    /// Listens to agents on this address of its network, which may be one that others reach.
+    #[must_use]
+    pub fn reached_at(mut self, address: &str) -> Self {
+        self.listen.quic = format!("{address}:0");
+        self.listen.mqtt = format!("{address}:0");
+        self.set("INSECURE_LISTEN", "true")
+    }
+
     /// Takes another folder.
     #[must_use]
     pub fn on(mut self, data: PathBuf) -> Self {

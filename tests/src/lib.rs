@@ -20,6 +20,8 @@ pub mod gateway;
 #[cfg(target_os = "linux")]
 pub mod ground;
 pub mod logs;
+#[cfg(target_os = "linux")]
+pub mod netlab;
 pub mod outside;
 pub mod patience;
 pub mod process;

@@ -50,7 +50,19 @@ impl Programs {
 
     /// Returns a command for one of the programs, with an environment that says nothing to it.
     pub fn command(&self, which: Which) -> Command {
-        let mut command = Command::new(&self.path);
+        self.command_by(&[], which)
+    }
+
+    /// Returns a command for one of the programs, started by another that becomes it.
+    pub(crate) fn command_by(&self, starter: &[String], which: Which) -> Command {
+        let mut command = match starter {
+            [] => Command::new(&self.path),
+            [starter, args @ ..] => {
+                let mut command = Command::new(starter);
+                command.args(args).arg(&self.path);
+                command
+            }
+        };
         command.env_clear().arg(which.argument());
         command
     }

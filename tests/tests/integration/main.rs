@@ -19,6 +19,8 @@ mod kills;
 mod operator;
 mod plain_json;
 mod restart;
+#[cfg(target_os = "linux")]
+mod roaming;
 mod tidy;
 
 use muster_tests::{process::Programs, scene::Scene};
