@@ -8,6 +8,7 @@ pub mod disks;
 pub mod kills;
 pub mod storms;
 mod story;
+pub mod table;
 
 pub use account::Account;
 pub use story::Story;

@@ -1,7 +1,7 @@
 //! A real gateway: started, asked over HTTP, killed, and started again on the same folder and ports.
 
 use std::{
-    io::{BufRead as _, BufReader, Read},
+    io::{BufRead, BufReader, Read},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitStatus,
@@ -142,6 +142,11 @@ impl Gateway {
         assert!(status.success(), "the gateway ended with {status}; it said:\n{}", self.process.said());
     }
 
+    /// Returns its process id.
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Returns how it ended, if it has.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.process.ended()
@@ -224,6 +229,13 @@ impl Gateway {
         let mut text = String::new();
         body.read_to_string(&mut text).expect("the samples are text to their end");
         text
+    }
+
+    /// Returns the lines of an answer as they come.
+    pub(crate) fn lines(&self, path: &str) -> anyhow::Result<impl BufRead + use<>> {
+        let (status, body) = self.get(path)?;
+        anyhow::ensure!(status == 200, "{path}: {status}");
+        Ok(BufReader::new(body))
     }
 
     fn get(&self, path: &str) -> anyhow::Result<(u16, impl Read + use<>)> {

@@ -22,6 +22,10 @@ pub struct Account {
     pub accepted_missing: u64,
     /// Produced and not stored.
     pub produced_missing: u64,
+    /// Accepted for certain, not stored, and in no loss record.
+    pub unaccounted: u64,
+    /// In loss records, but stored or never produced.
+    pub overclaimed: u64,
 }
 
 impl Account {
@@ -32,6 +36,8 @@ impl Account {
         from_accepted: Difference,
         from_produced: Difference,
     ) -> Self {
+        let (accepted_missing, produced_missing) =
+            (from_accepted.missing as u64, from_produced.missing as u64);
         Self {
             produced: produced as u64,
             accepted: accepted as u64,
@@ -39,19 +45,28 @@ impl Account {
             lost,
             doubled: from_produced.doubled as u64,
             strange: from_produced.strange as u64,
-            accepted_missing: from_accepted.missing as u64,
-            produced_missing: from_produced.missing as u64,
+            accepted_missing,
+            produced_missing,
+            unaccounted: accepted_missing.saturating_sub(lost),
+            overclaimed: lost.saturating_sub(produced_missing),
         }
     }
 
-    /// Returns how many samples were accepted, are not stored, and are in no loss record.
-    pub fn unaccounted(&self) -> u64 {
-        self.accepted_missing.saturating_sub(self.lost)
-    }
-
-    /// Returns how many samples loss records claim that are stored, or were never produced.
-    pub fn overclaimed(&self) -> u64 {
-        self.lost.saturating_sub(self.produced_missing)
+    /// Returns the sums of both.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            produced: self.produced + other.produced,
+            accepted: self.accepted + other.accepted,
+            stored: self.stored + other.stored,
+            lost: self.lost + other.lost,
+            doubled: self.doubled + other.doubled,
+            strange: self.strange + other.strange,
+            accepted_missing: self.accepted_missing + other.accepted_missing,
+            produced_missing: self.produced_missing + other.produced_missing,
+            unaccounted: self.unaccounted + other.unaccounted,
+            overclaimed: self.overclaimed + other.overclaimed,
+        }
     }
 
     /// Returns whether each sample is stored once or accounted for, and nothing else is.
@@ -60,7 +75,7 @@ impl Account {
     }
 
     fn wrong(&self) -> [u64; 4] {
-        [self.doubled, self.strange, self.unaccounted(), self.overclaimed()]
+        [self.doubled, self.strange, self.unaccounted, self.overclaimed]
     }
 
     /// Fails the test unless each sample is stored once or accounted for, and nothing else is.
