@@ -7,7 +7,11 @@ mod bad_frames;
 mod bad_lines;
 mod bad_trust;
 mod broker;
+mod chaos;
 mod corpora;
+mod damage;
+#[cfg(target_os = "linux")]
+mod disks;
 mod embedded;
 mod freshness;
 mod gateways;
@@ -16,6 +20,8 @@ mod kills;
 mod operator;
 mod plain_json;
 mod restart;
+#[cfg(target_os = "linux")]
+mod roaming;
 mod tidy;
 
 use muster_tests::{process::Programs, scene::Scene};
