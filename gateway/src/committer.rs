@@ -192,7 +192,7 @@ impl Entry {
         match &self.envelope.body {
             Body::Batch { payload, .. } => payload.len(),
             Body::Loss { loss, .. } => size_of_val(&loss.lost[..]),
-            Body::Session(_) | Body::ClockFix(_) => 0,
+            Body::Session(_) | Body::Absence(_) | Body::ClockFix(_) => 0,
         }
     }
 }

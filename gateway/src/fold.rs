@@ -90,7 +90,8 @@ pub trait History {
 }
 
 const FLEET: &str = "fleet";
-const WINDOWS: &str = "windows";
+/// Version 2 counts samples; a checkpoint without it is folded anew.
+const WINDOWS: &str = "windows-2";
 
 impl History for StoreReader {
     fn first(&self) -> Offset {
@@ -144,7 +145,7 @@ fn take(saved: &Checkpoint, ingest: &Ingest) -> Option<(Fleet, Offset)> {
 }
 
 fn replay(fleet: &Fleet, history: &impl History, ingest: &Ingest, offset: Offset, envelope: &Envelope) {
-    replay_window(ingest, envelope);
+    ingest.replay(envelope);
     let Body::Batch { info, payload, .. } = &envelope.body else {
         fleet.apply(offset, envelope, None);
         return;
@@ -152,14 +153,6 @@ fn replay(fleet: &Fleet, history: &impl History, ingest: &Ingest, offset: Offset
     let schema = history.schema_at(offset, &envelope.robot, info.schema);
     let batch = schema.and_then(|schema| Some((batch::decode(payload, &schema).ok()?, schema)));
     fleet.apply(offset, envelope, batch.as_ref().map(|(batch, schema)| (batch, &**schema)));
-}
-
-fn replay_window(ingest: &Ingest, envelope: &Envelope) {
-    match &envelope.body {
-        Body::Batch { head, .. } => ingest.replay(&envelope.robot, *head, None),
-        Body::Loss { head: Some(head), loss } => ingest.replay(&envelope.robot, *head, Some(loss)),
-        Body::Loss { head: None, .. } | Body::Session(_) | Body::ClockFix(_) => {}
-    }
 }
 
 impl Fold {
@@ -187,6 +180,11 @@ impl Fold {
                     self.pace.samples += u64::from(info.samples);
                 }
                 Body::Loss { loss, .. } => self.metrics.lost(loss.reason, loss.samples()),
+                Body::Absence(absence) => {
+                    if let Some(reason) = absence.reason.loss() {
+                        self.metrics.lost(reason, absence.samples);
+                    }
+                }
                 Body::Session(_) | Body::ClockFix(_) => {}
             }
         }
@@ -195,7 +193,7 @@ impl Fold {
         if self.pace.is_due(now) {
             // The claims of this very group are brought back only after the fold.
             for (_, envelope, _) in &group.records {
-                replay_window(&self.ingest, envelope);
+                self.ingest.replay(envelope);
             }
             // The writer of checkpoints may still be at the last one: then the next group brings the next one.
             let _ = self.saver.try_send(checkpoint(&self.fleet, &self.ingest, last.offset()));

@@ -11,6 +11,7 @@
 //!
 //! *Never*: an ack or a resolved ticket before the commit that it speaks of; a wait while a robot's lock is held.
 
+mod absence;
 mod acks;
 mod json;
 mod robot;
@@ -32,8 +33,8 @@ use serde::{Deserialize, Serialize};
 
 use muster_protocol::{
     id::{InstanceId, LogId, RobotId, SchemaHash},
-    loss::Loss,
-    message::{NumberedHead, Window},
+    loss::AbsenceReason,
+    message::Window,
     ndjson::Parser,
     schema::Schema,
     session::receiver::{CommittedLane, Receiver},
@@ -46,7 +47,7 @@ use crate::{
     instance::Instance,
     link::port::{AgentSession, Intake, Outbox, Peer, Ticket},
     metrics::Metrics,
-    record::{Body, DownReason, Envelope},
+    record::{Body, DownReason, Envelope, SessionEvent},
 };
 
 use acks::Acks;
@@ -73,6 +74,8 @@ pub struct IngestConfig {
     pub instance: Instance,
     /// The log that it writes.
     pub log: LogId,
+    /// Why this log may lack what it once held.
+    pub forgot: AbsenceReason,
 }
 
 /// All robots' receive windows and sessions.
@@ -130,8 +133,16 @@ impl Ingest {
     }
 
     /// Takes a record that the log holds, while windows are rebuilt at start.
-    pub fn replay(&self, robot: &RobotId, number: NumberedHead, loss: Option<&Loss>) {
-        self.robot(robot).lock().receiver.replay(number, loss);
+    pub fn replay(&self, envelope: &Envelope) {
+        let robot = self.robot(&envelope.robot);
+        let receiver = &mut robot.lock().receiver;
+        match &envelope.body {
+            Body::Batch { head, info, .. } => receiver.replay(*head, info.samples.into(), None),
+            Body::Loss { head: Some(head), loss } => receiver.replay(*head, 0, Some(loss)),
+            Body::Absence(absence) => receiver.replay_absence(absence),
+            Body::Session(SessionEvent::Told { held, .. }) => receiver.replay_told(held),
+            Body::Loss { head: None, .. } | Body::Session(_) | Body::ClockFix(_) => {}
+        }
     }
 
     /// Returns the receive windows for a checkpoint. They hold at least every record below the offset that was the
@@ -262,7 +273,7 @@ impl Shared {
     }
 
     fn commit_session_down(&self, robot: &Robot, session: u64, why: DownReason) {
-        let body = Body::Session(crate::record::SessionEvent::Down { why });
+        let body = Body::Session(SessionEvent::Down { why });
         self.commit_event(robot, session, body);
     }
 }

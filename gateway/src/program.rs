@@ -25,7 +25,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use muster_protocol::{id::LogId, message::Window};
+use muster_protocol::{id::LogId, loss::AbsenceReason, message::Window};
 
 use crate::{
     clock::Clock,
@@ -289,6 +289,7 @@ fn ingest_config(config: &Config, instance: Instance, log: LogId) -> IngestConfi
         silence: config.session.silence.duration(),
         instance,
         log,
+        forgot: AbsenceReason::Restored,
     }
 }
 

@@ -18,6 +18,7 @@ mod checker;
 mod dice;
 mod fault;
 mod gateway;
+mod gateway_chaos;
 mod log;
 mod machine;
 mod network;
@@ -58,6 +59,7 @@ struct World {
     connections: BTreeMap<u64, Connection>,
     connections_made: u64,
     disk: GatewayDisk,
+    backup: Option<GatewayDisk>,
     gateway: Option<Running>,
     gateway_life: u64,
     clock: &'static VirtualClock,
@@ -139,6 +141,8 @@ enum Event {
 /// What ends by itself.
 #[derive(Debug)]
 enum Mend {
+    /// A robot's power, which goes before it comes back.
+    Power(usize),
     Disk(usize),
     StoreFull,
 }
@@ -156,6 +160,7 @@ impl World {
             connections: BTreeMap::new(),
             connections_made: 0,
             disk,
+            backup: None,
             gateway: None,
             gateway_life: 0,
             clock,

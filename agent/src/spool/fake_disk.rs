@@ -129,6 +129,21 @@ impl FakeDisk {
         world.life += 1;
     }
 
+    /// Returns another disk with the same files, all durable: a copied image.
+    #[must_use]
+    pub fn copied(&self) -> Self {
+        let copy = Self::new();
+        for (path, bytes) in self.files() {
+            copy.put(&path, &bytes);
+        }
+        copy
+    }
+
+    /// Returns how many bytes all files together have.
+    pub fn used_bytes(&self) -> u64 {
+        self.world().used_bytes()
+    }
+
     /// Kills the program that uses the disk: nothing is lost, but its open files and locks die.
     pub fn kill(&self) {
         let mut world = self.world();

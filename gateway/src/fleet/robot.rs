@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use muster_protocol::{
     batch::DecodedBatch,
     id::Offset,
-    loss::{Loss, LossReason},
+    loss::{Absence, Loss, LossReason},
     message::NumberedHead,
     schema::Schema,
     time::WallTime,
@@ -68,6 +68,7 @@ impl RobotState {
             }
             Body::Loss { loss, .. } => self.totals.lost(loss, envelope.received_at),
             Body::Session(event) => self.apply_session(envelope, event),
+            Body::Absence(absence) => self.totals.absent(absence, envelope.received_at),
             Body::ClockFix(_) => {}
         }
     }
@@ -98,6 +99,7 @@ impl RobotState {
             SessionEvent::Down { why } => {
                 self.sessions.ended(SessionDown { session, at: received_at, why: *why });
             }
+            SessionEvent::Told { .. } => {}
         }
     }
 
@@ -122,6 +124,13 @@ impl Totals {
         self.records += 1;
         self.received = Some(widened(self.received, received_at));
         self.offsets = Some(widened(self.offsets, offset));
+    }
+
+    fn absent(&mut self, absence: &Absence, received_at: WallTime) {
+        if let Some(reason) = absence.reason.loss() {
+            *self.lost.entry(reason).or_default() += absence.samples;
+            self.last_loss = self.last_loss.max(Some(received_at));
+        }
     }
 
     fn lost(&mut self, loss: &Loss, received_at: WallTime) {

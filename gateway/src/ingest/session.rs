@@ -19,6 +19,7 @@ use muster_protocol::{
 
 use super::{
     Ingest,
+    absence::commit_absences,
     robot::{OpenSession, Robot, RobotState, SessionGauge},
 };
 use crate::{
@@ -105,7 +106,7 @@ impl Session {
                 log: shared.config.log,
                 session: number,
                 window: shared.config.window,
-                have: state.receiver.handle_hello(&hello.held),
+                have: state.receiver.handle_hello(&hello.held, &hello.drained),
                 schemas: state.schema_hashes(),
                 now,
             };
@@ -118,6 +119,7 @@ impl Session {
         }
         shared.commit_event(&robot, number, Body::Session(self.up(hello)));
         tracing::info!(robot = %robot.id, address = %self.peer.address, transport = %self.peer.transport, "session up");
+        commit_absences(&self.ingest, &robot);
         self.open = Some(Open { robot, number });
         Ok(())
     }
@@ -159,6 +161,7 @@ impl Session {
             session.live.clock_skew_ns = Some(beat.clock.wall.nanos_since(now));
         }
         drop(state);
+        commit_absences(&self.ingest, &open.robot);
         let reply = HeartbeatReply { echo: beat.clock.mono, now };
         let _ = self.outbox.send(Message::HeartbeatReply(reply).to_frame());
     }
@@ -183,7 +186,7 @@ impl Session {
         };
         let mut state = open.robot.lock();
         state.learn_schema(Arc::clone(&schema));
-        let claim = match state.receiver.handle_batch(head) {
+        let claim = match state.receiver.handle_batch(head, info.samples) {
             Verdict::Commit(claim) => claim,
             Verdict::Committed => return self.say_again(open, &mut state, head),
             Verdict::Claimed => return self.await_claim(&mut state, head),
@@ -221,10 +224,10 @@ impl Session {
         batch: Option<((muster_protocol::id::SchemaHash, Bytes), Arc<Decoded>)>,
     ) -> Ticket {
         let (issuer, ticket) = Ticket::new();
+        let head = claim.head().expect("what came from an agent has a number");
         let received_at = self.ingest.0.clock.wall();
         let envelope = Envelope { received_at, robot: open.robot.id.clone(), session: open.number, body };
         let (schema, decoded) = batch.unzip();
-        let head = claim.head();
         let settle = settler(self.ingest.clone(), Arc::clone(&open.robot), claim, issuer);
         let entry =
             Entry { envelope, schema, decoded, done: Box::new(move |result| settle(result.map(drop))) };
@@ -317,7 +320,7 @@ impl OpenSession {
 }
 
 /// Makes what the committer calls once a record is synced, or never will be.
-fn settler(
+pub(super) fn settler(
     ingest: Ingest,
     robot: Arc<Robot>,
     claim: Claim,
@@ -333,6 +336,9 @@ fn settler(
         };
         issuer.resolve(result);
         resolve(copies, result);
+        if result.is_ok() {
+            commit_absences(&ingest, &robot);
+        }
     }
 }
 

@@ -3,7 +3,10 @@
 
 use std::fmt;
 
-use muster_protocol::{id::InstanceId, message::Clock};
+use muster_protocol::{
+    id::InstanceId,
+    message::{Clock, HeldLane},
+};
 use serde::{Deserialize, Serialize};
 
 /// A robot's session went up or down.
@@ -26,6 +29,13 @@ pub enum SessionEvent {
     Down {
         /// Why.
         why: DownReason,
+    },
+    /// The robot said what its spool holds: with its Hello, and now and then with a heartbeat.
+    Told {
+        /// What it holds; the drained lanes of a Hello as lanes that hold nothing.
+        held: Vec<HeldLane>,
+        /// The robot's clocks.
+        clock: Clock,
     },
 }
 

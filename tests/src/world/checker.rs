@@ -12,7 +12,7 @@ use muster_protocol::{
     batch,
     column::ValueRef,
     id::{Epoch, Lane, Offset, RobotId, Seq},
-    loss::LossReason,
+    loss::{AbsenceReason, LossReason},
     message::{LaneRanges, NumberedHead},
     schema::Schema,
 };
@@ -50,7 +50,9 @@ pub(super) struct Tally {
     pub(super) accepted: u64,
     pub(super) stored: u64,
     pub(super) lost: BTreeMap<LossReason, u64>,
-    /// Not in the log, because an earlier log had it.
+    /// Not in the log, which says so: an earlier log, or a part of this one that is lost, had it.
+    pub(super) absent: u64,
+    /// Likewise, and the log does not say so.
     pub(super) before: u64,
     /// Gone with a wiped spool.
     pub(super) unknown: u64,
@@ -63,6 +65,9 @@ pub(super) struct Tally {
 struct Found {
     stored: BTreeMap<Place, Vec<u64>>,
     lost: BTreeMap<Place, (u32, LossReason)>,
+    /// What the gateway says that it will never have.
+    absent: BTreeMap<Place, AbsenceReason>,
+    absent_samples: BTreeMap<AbsenceReason, u64>,
 }
 
 impl Checker {
@@ -114,6 +119,11 @@ impl Checker {
         }
     }
 
+    /// Returns how the gateway came to forget what it had, for a table.
+    pub(super) fn forgotten(&self) -> usize {
+        self.forgotten.len()
+    }
+
     /// Hears that a spool is gone with all that these places held.
     pub(super) fn spool_wiped(&mut self, held: impl IntoIterator<Item = Place>) {
         self.wiped.extend(held);
@@ -125,7 +135,9 @@ impl Checker {
             for range in &lane.ranges {
                 for seq in range.first.0..range.end.0 {
                     let place = (robot.clone(), lane.epoch, lane.lane, Seq(seq));
-                    if !self.durable.contains(&place) {
+                    // What a lost partition held is known from a checkpoint, and stays known.
+                    let set_aside = self.forgotten.get(&place) == Some(&Forgotten::Quarantined);
+                    if !self.durable.contains(&place) && !set_aside {
                         self.wrong.push(format!("acknowledged before it was synced: {place:?}"));
                     }
                 }
@@ -156,12 +168,19 @@ impl Checker {
                 self.wrong.push(format!("{place:?} is stored and lost"));
             }
         }
+        for place in found.absent.keys() {
+            if found.stored.contains_key(place) || found.lost.contains_key(place) {
+                self.wrong.push(format!("{place:?} is absent, and stored or lost"));
+            }
+        }
         for (place, values) in &self.accepted {
             let samples = values.len() as u64;
             if found.stored.contains_key(place) || found.lost.contains_key(place) {
                 continue;
             }
-            if self.forgotten.contains_key(place) {
+            if found.absent.contains_key(place) {
+                tally.absent += samples;
+            } else if self.forgotten.contains_key(place) {
                 tally.before += samples;
             } else if self.wiped.contains(place) {
                 tally.unknown += samples;
@@ -193,6 +212,14 @@ impl Checker {
                         let place = (robot.clone(), loss.epoch, loss.lane, lost.seq);
                         if found.lost.insert(place.clone(), (lost.samples, loss.reason)).is_some() {
                             self.wrong.push(format!("{place:?} is lost twice"));
+                        }
+                    }
+                }
+                Body::Absence(absence) => {
+                    *found.absent_samples.entry(absence.reason).or_default() += absence.samples;
+                    for place in places_of(envelope) {
+                        if found.absent.insert(place.clone(), absence.reason).is_some() {
+                            self.wrong.push(format!("{place:?} is absent twice"));
                         }
                     }
                 }
@@ -240,6 +267,10 @@ fn places_of(envelope: &Envelope) -> Vec<Place> {
         Body::Loss { head, loss } => {
             let lost = loss.lost.iter().map(|lost| (robot.clone(), loss.epoch, loss.lane, lost.seq));
             head.map(|head| place(robot, head)).into_iter().chain(lost).collect()
+        }
+        Body::Absence(absence) => {
+            let seqs = absence.ranges.iter().flat_map(|range| range.first.0..range.end.0);
+            seqs.map(|seq| (robot.clone(), absence.epoch, absence.lane, Seq(seq))).collect()
         }
         Body::Session(_) | Body::ClockFix(_) => Vec::new(),
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use muster_agent::{
     batcher::{Manner, Stamped},
-    spool::fake_disk::FakeDisk,
+    spool::{SpoolReader, fake_disk::FakeDisk},
 };
 use muster_protocol::{
     id::{ChannelName, Lane, Seq},
@@ -34,6 +34,12 @@ pub(super) struct Machine {
     /// The connection that the program uses, or tries to make.
     pub(super) connection: Option<u64>,
     pub(super) blocked: Blocked,
+    /// The power goes as soon as the disk refuses.
+    pub(super) doomed: bool,
+    /// The recorder gave up.
+    pub(super) failed: bool,
+    /// Reads what the program that has just ended wrote.
+    pub(super) last_reader: Option<SpoolReader>,
     clock: MachineClock,
     /// What this disk was ever told to hold.
     pub(super) known: BTreeSet<Place>,
@@ -67,6 +73,9 @@ impl Machine {
             life: 0,
             connection: None,
             blocked: Blocked::default(),
+            doomed: false,
+            failed: false,
+            last_reader: None,
             clock,
             known: BTreeSet::new(),
             dice,
@@ -79,6 +88,8 @@ impl Machine {
         let (process, recovered) = Process::start(Arc::new(self.disk.clone()), &self.setup, random)?;
         self.life += 1;
         self.connection = None;
+        self.last_reader = None;
+        self.failed = false;
         self.process = Some(process);
         for span in recovered.spans {
             for seq in span.first.0..span.next.0 {
@@ -91,7 +102,8 @@ impl Machine {
     /// Ends the program without asking it.
     pub(super) fn stop(&mut self) {
         self.process = None;
-        self.connection = None;
+        self.last_reader = None;
+        self.failed = false;
     }
 
     /// Counts a boot: the monotonic clock starts anew, under another id.
@@ -122,8 +134,9 @@ impl Machine {
 
     /// Tells the checker that a batch is accepted, as the spool gives it back.
     pub(super) fn accept(&mut self, head: NumberedHead, checker: &mut Checker) {
-        let Some(process) = &self.process else { return };
-        if let Ok(Some(loaded)) = read(process.reader(), head) {
+        let reader = self.process.as_ref().map(Process::reader).or(self.last_reader.as_ref());
+        let Some(reader) = reader else { return };
+        if let Ok(Some(loaded)) = read(reader, head) {
             self.known.insert(place(&self.setup.robot, head));
             let schema =
                 loaded.schema.map(|(_, encoded)| Schema::decode(&encoded).expect("a spooled schema decodes"));
