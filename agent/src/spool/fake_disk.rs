@@ -182,6 +182,12 @@ impl FakeDisk {
         self.world().names.iter().map(|(path, node)| (path.clone(), lock(node).seen.clone())).collect()
     }
 
+    /// Returns every file that a power cut leaves, with the bytes of it that are durable.
+    pub fn durable_files(&self) -> BTreeMap<String, Vec<u8>> {
+        let world = self.world();
+        world.durable_names.iter().map(|(path, node)| (path.clone(), lock(node).durable.clone())).collect()
+    }
+
     /// Returns the files of which a power cut could lose the name or a byte.
     pub fn volatile(&self) -> Vec<String> {
         let world = self.world();

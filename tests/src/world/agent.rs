@@ -33,7 +33,7 @@ pub(super) enum Effect {
     /// Reads the spool; the answer comes a little later.
     Load(Vec<NumberedHead>),
     /// These were accepted just now.
-    Accepted(Vec<NumberedHead>),
+    Accepted(Vec<(NumberedHead, u32)>),
     /// The disk failed, and the program accepts nothing any more.
     Failed,
 }
@@ -271,7 +271,8 @@ fn report(events: &[RecorderEvent], effects: &mut Vec<Effect>) {
     for event in events {
         match event {
             RecorderEvent::Spooled(spooled) => {
-                effects.push(Effect::Accepted(spooled.iter().map(|one| one.head()).collect()));
+                effects
+                    .push(Effect::Accepted(spooled.iter().map(|one| (one.head(), one.samples())).collect()));
             }
             RecorderEvent::Failed(_) => effects.push(Effect::Failed),
             _ => {}

@@ -116,20 +116,21 @@ impl World {
         self.after(wait, Event::Start(machine));
     }
 
+    /// Flips a bit of what later bytes on the disk confirm as synced. Behind that, nobody can tell damage from a write
+    /// that a power cut tore, and the spool cuts it.
     fn flip_bit(&mut self, machine: usize) -> bool {
-        let disk = &self.machines[machine].disk;
-        let files: Vec<_> = disk
-            .files()
-            .into_iter()
-            .filter(|(path, bytes)| path.ends_with(".seg") && !bytes.is_empty())
-            .collect();
+        let files = self.machines[machine].disk.durable_files();
+        let confirmed = |(path, bytes): (String, Vec<u8>)| {
+            let end = if path.ends_with(".seg") { confirmed_bytes(&bytes) } else { 0 };
+            (end > 0).then_some((path, end))
+        };
+        let files: Vec<_> = files.into_iter().filter_map(confirmed).collect();
         if files.is_empty() {
             return false;
         }
-        let (path, bytes) = self.dice.pick(&files);
-        let bit = self.dice.clone().index(bytes.len() * 8);
+        let (path, end) = &files[self.dice.index(files.len())];
+        let bit = self.dice.index(end * 8);
         self.machines[machine].disk.flip_bit(path, bit);
-        self.dice.bits();
         true
     }
 
@@ -283,3 +284,19 @@ impl World {
         self.at(self.now, Event::StartGateway);
     }
 }
+
+/// Returns where the first record begins that the last one does not confirm: see the spool's format. Zero if the bytes
+/// are not as they were written, or confirm nothing.
+fn confirmed_bytes(segment: &[u8]) -> usize {
+    let number =
+        |at: usize| segment.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes);
+    let records: Vec<usize> =
+        (0..segment.len()).filter(|at| segment[*at..].starts_with(RECORD_MAGIC)).collect();
+    let Some(synced) = records.last().and_then(|last| number(last + SYNCED_AT)) else { return 0 };
+    let unconfirmed = |at: &&usize| number(**at + SEQ_AT).is_none_or(|seq| seq >= synced);
+    records.iter().find(unconfirmed).copied().unwrap_or(0)
+}
+
+const RECORD_MAGIC: &[u8] = b"MREC";
+const SEQ_AT: usize = 32;
+const SYNCED_AT: usize = 48;

@@ -26,6 +26,8 @@ pub(super) struct Checker {
     produced: u64,
     accepted: BTreeMap<Place, Vec<u64>>,
     accepted_values: BTreeSet<u64>,
+    /// Accepted, and the disk did not let the checker see what; with the count, if the spool said it.
+    unread: BTreeMap<Place, Option<u32>>,
     /// What is synced in the log as it is now: batches, and seqs that a loss record lists.
     durable: BTreeSet<Place>,
     /// Durable in a log that was wiped, set back or set aside since.
@@ -101,6 +103,12 @@ impl Checker {
         self.accepted.insert(place, values);
     }
 
+    /// Hears that a batch is accepted that cannot be read just now.
+    pub(super) fn accepted_unread(&mut self, place: Place, samples: Option<u32>) {
+        let known = self.unread.entry(place).or_default();
+        *known = known.or(samples);
+    }
+
     /// Hears that a record is synced in the log.
     pub(super) fn durable(&mut self, envelope: &Envelope) {
         for place in places_of(envelope) {
@@ -168,6 +176,7 @@ impl Checker {
                 self.wrong.push(format!("{place:?} is stored and lost"));
             }
         }
+        self.check_unread(&found, &mut tally);
         for place in found.absent.keys() {
             if found.stored.contains_key(place) || found.lost.contains_key(place) {
                 self.wrong.push(format!("{place:?} is absent, and stored or lost"));
@@ -190,6 +199,36 @@ impl Checker {
             }
         }
         tally
+    }
+
+    /// Counts what the checker never saw: by what the log holds, or else by what the spool said.
+    fn check_unread(&mut self, found: &Found, tally: &mut Tally) {
+        let unread = std::mem::take(&mut self.unread);
+        for (place, samples) in unread {
+            if self.accepted.contains_key(&place) {
+                continue;
+            }
+            let Some(samples) = samples.map(u64::from).filter(|samples| *samples > 0) else { continue };
+            tally.accepted += samples;
+            let stored = found.stored.get(&place).map(|values| values.len() as u64);
+            let lost = found.lost.get(&place).map(|(samples, _)| u64::from(*samples));
+            if let Some(other) = stored.or(lost) {
+                if other != samples {
+                    self.wrong.push(format!("{place:?} held {samples} samples, the log says {other}"));
+                }
+            } else if found.absent.contains_key(&place) {
+                tally.absent += samples;
+            } else if self.forgotten.contains_key(&place) {
+                tally.before += samples;
+            } else if self.wiped.contains(&place) {
+                tally.unknown += samples;
+            } else {
+                tally.unaccounted += samples;
+                self.wrong.push(format!(
+                    "{place:?} with {samples} samples, never read, is neither stored nor lost"
+                ));
+            }
+        }
     }
 
     fn read(&mut self, log: &[(Offset, Envelope)], schema: SchemaOf<'_>) -> Found {
@@ -245,6 +284,7 @@ impl Checker {
                     self.wrong.push(format!("{place:?} is stored with other samples than were accepted"));
                 }
                 Some(_) => {}
+                None if self.unread.contains_key(place) => {}
                 None => self.wrong.push(format!("{place:?} is stored and was never accepted")),
             }
         }

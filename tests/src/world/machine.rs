@@ -89,11 +89,13 @@ impl Machine {
         self.life += 1;
         self.connection = None;
         self.last_reader = None;
-        self.failed = false;
+        // What the disk did not let it read is read by the next start.
+        self.failed = !recovered.unreadable.is_empty();
         self.process = Some(process);
         for span in recovered.spans {
             for seq in span.first.0..span.next.0 {
-                self.accept(NumberedHead { epoch: span.epoch, lane: span.lane, seq: Seq(seq) }, checker);
+                let head = NumberedHead { epoch: span.epoch, lane: span.lane, seq: Seq(seq) };
+                self.accept(head, None, checker);
             }
         }
         Ok(())
@@ -132,15 +134,18 @@ impl Machine {
         Clock { boot, mono: self.mono(now), wall, synchronised }
     }
 
-    /// Tells the checker that a batch is accepted, as the spool gives it back.
-    pub(super) fn accept(&mut self, head: NumberedHead, checker: &mut Checker) {
+    /// Tells the checker that a batch is accepted, as the spool gives it back, with so many samples as the spool said.
+    pub(super) fn accept(&mut self, head: NumberedHead, samples: Option<u32>, checker: &mut Checker) {
         let reader = self.process.as_ref().map(Process::reader).or(self.last_reader.as_ref());
-        let Some(reader) = reader else { return };
-        if let Ok(Some(loaded)) = read(reader, head) {
-            self.known.insert(place(&self.setup.robot, head));
-            let schema =
-                loaded.schema.map(|(_, encoded)| Schema::decode(&encoded).expect("a spooled schema decodes"));
-            checker.accepted(place(&self.setup.robot, head), &loaded.payload, schema.as_ref());
+        let place = place(&self.setup.robot, head);
+        self.known.insert(place.clone());
+        match reader.map(|reader| read(reader, head)) {
+            Some(Ok(Some(loaded))) => {
+                let schema = loaded.schema.map(|(_, encoded)| Schema::decode(&encoded));
+                let schema = schema.transpose().expect("a spooled schema decodes");
+                checker.accepted(place, &loaded.payload, schema.as_ref());
+            }
+            _ => checker.accepted_unread(place, samples),
         }
     }
 

@@ -142,8 +142,8 @@ impl World {
                 }
                 Effect::Accepted(heads) => {
                     self.say(|_| format!("robot {machine} accepted {heads:?}"));
-                    for head in heads {
-                        self.machines[machine].accept(head, &mut self.checker);
+                    for (head, samples) in heads {
+                        self.machines[machine].accept(head, Some(samples), &mut self.checker);
                     }
                 }
                 Effect::Failed => self.disk_failed(machine),
