@@ -16,14 +16,13 @@ use muster_protocol::{
     frame::Frame,
     id::{InstanceId, RobotId, SchemaHash},
     message::{
-        Bye, ByeReason, Clock, Heartbeat, HeldLane, Hello, Message, MessageError, Numbered, NumberedHead,
-        SchemaBody,
+        Bye, ByeReason, Clock, Heartbeat, Hello, Message, MessageError, Numbered, NumberedHead, SchemaBody,
     },
     session::sender::{GaveUp, Released, Sender},
     time::MonoTime,
 };
 
-use crate::{backoff::Backoff, link::Stream};
+use crate::{backoff::Backoff, link::Stream, spool::Holding};
 
 /// The agent's decisions about delivery.
 #[derive(Debug)]
@@ -36,7 +35,7 @@ pub struct Delivery {
     urls: usize,
     heartbeat_every: Duration,
     /// What the spool held last, for Hello and heartbeats.
-    held: Vec<HeldLane>,
+    holding: Holding,
     loading: bool,
     actions: VecDeque<Action>,
     figures: Figures,
@@ -116,7 +115,7 @@ impl Delivery {
             url: 0,
             urls: urls.max(1),
             heartbeat_every,
-            held: Vec::new(),
+            holding: Holding::default(),
             loading: false,
             actions: VecDeque::new(),
             figures: Figures::default(),
@@ -129,8 +128,8 @@ impl Delivery {
     }
 
     /// Takes what the spool holds now.
-    pub fn handle_held(&mut self, held: Vec<HeldLane>) {
-        self.held = held;
+    pub fn handle_held(&mut self, holding: Holding) {
+        self.holding = holding;
     }
 
     /// A connection stands. Says Hello.
@@ -141,8 +140,8 @@ impl Delivery {
             robot: self.who.robot.clone(),
             instance: self.who.instance,
             version: self.who.version.to_owned(),
-            held: self.held.clone(),
-            drained: Vec::new(),
+            held: self.holding.held.clone(),
+            drained: self.holding.drained.clone(),
             clock,
         };
         self.say(&Message::Hello(hello));
@@ -224,7 +223,7 @@ impl Delivery {
             Phase::Live { heard, .. } if heard + SILENCE <= now => self.disconnect(now),
             Phase::Live { heard, beat_at } if beat_at <= now => {
                 self.phase = Phase::Live { heard, beat_at: now + self.heartbeat_every };
-                let held = self.held.clone();
+                let held = self.holding.held.clone();
                 self.say(&Message::Heartbeat(Heartbeat { held, clock }));
             }
             _ => {}

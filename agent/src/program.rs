@@ -34,7 +34,7 @@ use crate::{
     intake::{Intake, IntakeConfig},
     link::Identity,
     recorder::{self, Clocks, RecorderConfig, Recording},
-    spool::{RealDisk, Recovered, Spool, SpoolConfig},
+    spool::{Holding, RealDisk, Recovered, Spool, SpoolConfig},
 };
 
 /// How a run ended.
@@ -89,7 +89,7 @@ impl Running {
         let clock = Clock::new();
         let [instance, instance_more, random, jitter] = random_words()?;
         let (spool, recovered) = open_spool(config, random)?;
-        let (held, spans, reader) = (spool.held(), recovered.spans, spool.reader());
+        let (holding, spans, reader) = (Holding::of([&spool]), recovered.spans, spool.reader());
 
         let declarations = Arc::new(inputs::declarations(&config.channel));
         let intake_config = IntakeConfig { declarations: declarations.clone(), ..IntakeConfig::default() };
@@ -115,7 +115,7 @@ impl Running {
             once: config.once,
         };
         let (stop, stopped) = watch::channel(false);
-        let driver = tokio::spawn(Driver::new(parts, held, &spans).run(stopped));
+        let driver = tokio::spawn(Driver::new(parts, holding, &spans).run(stopped));
         let lost_before = !recovered.losses.is_empty();
         Ok(Self { intake, inputs, recording, driver, stop, figures, lost_before })
     }
@@ -148,8 +148,10 @@ impl Running {
         inputs.stop();
         stop.send_replace(true);
         let ended = driver.await.context("deliver to the gateway")?;
+        let mut lost_last = false;
         if let Ok(recording) = Arc::try_unwrap(recording) {
-            tokio::task::spawn_blocking(move || recording.finish()).await.context("close the spool")?;
+            let finished = tokio::task::spawn_blocking(move || recording.finish()).await;
+            lost_last = finished.context("close the spool")?;
         }
         inputs.ended().await;
         let input_failed = inputs.log_summaries();
@@ -159,14 +161,14 @@ impl Running {
         }
         anyhow::ensure!(
             !ended.failed,
-            "the spool failed and samples were refused; its reason is in the log above"
+            "the spool's disk failed and did not come back; its reason is in the log above"
         );
         anyhow::ensure!(!input_failed, "an input failed; its reason is in the log above");
         anyhow::ensure!(
             ended.why != Why::RecorderGone,
             "the spool's thread ended; its reason is in the log above"
         );
-        Ok(if ended.lost || lost_before { Outcome::DoneWithLoss } else { Outcome::Done })
+        Ok(if ended.lost || lost_before || lost_last { Outcome::DoneWithLoss } else { Outcome::Done })
     }
 }
 
@@ -176,7 +178,13 @@ fn open_spool(config: &Config, random: u64) -> anyhow::Result<(Spool, Recovered)
         segment_bytes: config.spool.segment_size.bytes(),
         robot: config.robot.clone(),
     };
-    let (spool, recovered) = Spool::open(Arc::new(RealDisk::new(&config.spool.dir)), spool_config, random)?;
+    let disk = Arc::new(RealDisk::new(&config.spool.dir));
+    let opened = Spool::open(disk.clone(), spool_config.clone(), random);
+    let (spool, recovered) = match opened {
+        // What cannot be written can still be read and sent; the recorder goes on in memory meanwhile.
+        Err(error) if error.is_disk_failure() => Spool::open_failed(disk, spool_config, random, error)?,
+        opened => opened?,
+    };
     tracing::info!(
         robot = %config.robot,
         spool = %config.spool.dir.display(),

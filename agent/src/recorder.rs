@@ -15,19 +15,23 @@
 //! inputs evicts the oldest data by lane. A batch of waiting inputs is *parked*, and until there is room for it no more
 //! rows of waiting inputs are taken: their queue fills, and a file stops where it is. Both may happen side by side.
 //!
-//! When the disk fails, nothing more is accepted: rows are refused and counted, sync requests get no answer, and
-//! [`RecorderEvent::Failed`] says why. What was accepted stays readable for the driver.
+//! When the disk fails, the recorder goes on in memory, loudly: [`RecorderEvent::Failed`] says why, and sync requests get
+//! no answer until the disk works again and what was in memory alone is delivered. What was accepted stays readable for
+//! the driver, and what comes is delivered from memory, or becomes a loss record when the memory is full.
+//!
+//! Rows and lines that were refused before they came into a batch are told by loss records too, summed up.
 
 pub mod steps;
 
 mod core;
 mod events;
+mod spools;
 
 use std::{fmt, io, sync::Arc, thread::JoinHandle, time::Duration};
 
 use muster_protocol::{
     loss::LossReason,
-    message::{Clock as ClockReading, HeldLane, NumberedHead},
+    message::{Clock as ClockReading, NumberedHead},
     session::sender::Released,
 };
 use tokio::sync::mpsc;
@@ -37,7 +41,7 @@ use crate::{
     clock::Clock,
     config::Config,
     intake::{Intake, Outlet},
-    spool::{Evicted, Spool, SpoolFault, Spooled},
+    spool::{Evicted, Holding, Span, Spool, SpoolFault, Spooled},
 };
 
 pub use events::RecorderEvents;
@@ -59,6 +63,8 @@ pub struct RecorderConfig {
     pub sync_every: Duration,
     /// How rows become batches.
     pub batcher: BatcherConfig,
+    /// Bytes that may be kept in memory while the disk fails; beyond them the oldest is lost, and recorded so.
+    pub memory_bytes: u64,
 }
 
 /// The machine's time, as the recorder needs it.
@@ -77,10 +83,12 @@ pub enum RecorderEvent {
     Spooled(Vec<Spooled>),
     /// Lost for want of room or by damage; the loss records are synced and come as [`RecorderEvent::Spooled`].
     Evicted(Vec<Evicted>),
-    /// What the spool holds now, for Hello and heartbeats.
-    Held(Vec<HeldLane>),
-    /// The disk failed. Nothing is accepted any more.
+    /// What the spools hold now, for Hello and heartbeats.
+    Held(Holding),
+    /// The disk failed. What comes is kept in memory only, until [`RecorderEvent::Mended`].
     Failed(SpoolFault),
+    /// The disk works again, and these are spans that it did not show before.
+    Mended(Vec<Span>),
     /// Every input has ended, and everything that they sent is accepted or refused.
     InputsDrained,
 }
@@ -100,7 +108,7 @@ pub enum RecorderCommand {
 pub struct Recording {
     commands: mpsc::Sender<RecorderCommand>,
     intake: Intake,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<bool>>,
 }
 
 /// The recorder thread has ended; the command came too late.
@@ -133,7 +141,11 @@ pub fn start(
 
 impl Default for RecorderConfig {
     fn default() -> Self {
-        Self { sync_every: Duration::from_millis(500), batcher: BatcherConfig::default() }
+        Self {
+            sync_every: Duration::from_millis(500),
+            batcher: BatcherConfig::default(),
+            memory_bytes: 8 * 1024 * 1024,
+        }
     }
 }
 
@@ -144,7 +156,8 @@ impl RecorderConfig {
         let linger_live = config.batch.linger.duration();
         let linger_bulk = BatcherConfig::default().linger_bulk.max(linger_live);
         let batcher = BatcherConfig { linger_live, linger_bulk, declarations };
-        Self { sync_every: config.spool.sync_every.duration(), batcher }
+        let memory_bytes = config.spool.memory_limit.bytes();
+        Self { sync_every: config.spool.sync_every.duration(), batcher, memory_bytes }
     }
 }
 
@@ -157,11 +170,11 @@ impl Recording {
     }
 
     /// Closes the intake, and waits until what was taken is synced and the spool is closed. The last events are then
-    /// to be had. Blocks.
-    pub fn finish(mut self) {
+    /// to be had. Returns whether samples are lost that were only in memory. Blocks.
+    pub fn finish(mut self) -> bool {
         self.intake.close();
         // A panic there was reported when it happened; the spool recovers from it at the next start.
-        let _ = self.thread.take().map(JoinHandle::join);
+        self.thread.take().and_then(|thread| thread.join().ok()).unwrap_or(false)
     }
 }
 
@@ -172,7 +185,7 @@ impl Drop for Recording {
 }
 
 impl RecorderThread {
-    fn run(mut self) {
+    fn run(mut self) -> bool {
         let _end = EndOnDrop(Arc::clone(&self.outbox));
         loop {
             let now = self.clocks.mono.mono();
@@ -187,7 +200,8 @@ impl RecorderThread {
             }
         }
         let last = self.steps.finish(&*self.clocks.read);
-        self.outbox.put(last);
+        self.outbox.put(last.events);
+        last.lost
     }
 }
 

@@ -88,8 +88,10 @@ pub enum LossReason {
     Restored,
     /// A partition of the gateway's log was damaged and set aside.
     Quarantined,
-    /// Samples of plain JSON over MQTT that did not parse.
+    /// Lines that did not parse, at an input of an agent or as plain JSON over MQTT; each counts as one sample.
     Malformed,
+    /// The agent's inputs were faster than its disk or processor, or it stopped with its spool full: never accepted.
+    Overrun,
 }
 
 /// Why a loss record from outside is not one.
@@ -157,6 +159,7 @@ impl LossReason {
             Self::Restored => "restored",
             Self::Quarantined => "quarantined",
             Self::Malformed => "malformed",
+            Self::Overrun => "overrun",
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod aloud;
 pub mod bench;
 pub mod facts;
 pub mod feeder;
+pub mod fuzz;
 pub mod gateway;
 pub mod logs;
 pub mod outside;

@@ -24,6 +24,7 @@ mod machine;
 mod network;
 mod plan;
 mod run;
+mod seeds;
 mod step;
 
 use std::collections::BTreeMap;
@@ -37,7 +38,8 @@ use muster_protocol::{
     time::{MonoTime, WallTime},
 };
 
-pub use run::{Outcome, main, run};
+pub use run::{Outcome, Summary, main, run};
+pub use seeds::KEPT;
 
 use agent::Setup;
 use checker::{Checker, Tally};

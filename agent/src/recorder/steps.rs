@@ -14,6 +14,7 @@ use crate::{
     spool::Spool,
 };
 
+pub use super::core::Finished;
 use super::{RecorderCommand, RecorderConfig, RecorderEvent, core::Core};
 
 /// Reads the robot's clocks together.
@@ -88,7 +89,7 @@ impl Steps {
     }
 
     /// Records what is left, closes the spool and returns the last events.
-    pub fn finish(self, read: &ReadClocks) -> Vec<RecorderEvent> {
+    pub fn finish(self, read: &ReadClocks) -> Finished {
         self.core.finish(read, &self.outlet)
     }
 }

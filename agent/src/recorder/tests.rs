@@ -171,7 +171,7 @@ fn nothing_is_spooled_or_answered_before_the_sync_that_covers_it() {
     let source = bench.intake.source("unix:x", Manner::Live);
     let syncs_at_start = bench.syncs();
     push(&source, None);
-    source.refuse("not_json", &"no", Shown { line: 2, text: b"" });
+    source.refuse("not_json", Some(LossReason::Malformed), &"no", Shown { line: 2, text: b"" });
     let answer = sync(&source);
     bench.advance(millis(499));
     assert_eq!((bench.syncs(), bench.events.len()), (syncs_at_start, 0));

@@ -70,7 +70,7 @@ impl World {
 
     fn kill_agent(&mut self, machine: usize) {
         self.machines[machine].disk.kill();
-        self.machines[machine].stop();
+        self.machines[machine].stop(&mut self.checker);
         // The system closes what a killed program had open.
         self.tell_of(machine, 1_000_000_000);
         let wait = self.dice.within(1..10_000_000_000);
@@ -87,7 +87,7 @@ impl World {
         there.last_reader = Some(reader);
         self.carry_out(machine, effects);
         self.machines[machine].disk.kill();
-        self.machines[machine].stop();
+        self.machines[machine].stop(&mut self.checker);
         let wait = self.dice.within(1..10_000_000_000);
         self.after(wait, Event::Start(machine));
     }
@@ -104,7 +104,7 @@ impl World {
         let there = &mut self.machines[machine];
         there.disk.power_cut(seed);
         there.doomed = false;
-        there.stop();
+        there.stop(&mut self.checker);
         there.reboot(now);
         if forgets {
             // Without a battery the clock starts in 1970.
@@ -151,7 +151,7 @@ impl World {
     }
 
     fn wipe_spool(&mut self, machine: usize) {
-        self.machines[machine].stop();
+        self.machines[machine].stop(&mut self.checker);
         self.tell_of(machine, 1_000_000_000);
         let known = std::mem::take(&mut self.machines[machine].known);
         let elsewhere = |place: &_| self.machines.iter().any(|other| other.known.contains(place));
@@ -238,7 +238,7 @@ impl World {
     /// The recorder said that its disk failed: the power goes with it, or the program is started again later.
     pub(super) fn disk_failed(&mut self, machine: usize) {
         self.say(|_| format!("robot {machine}: the disk failed"));
-        self.machines[machine].failed = true;
+        self.machines[machine].in_memory = true;
         if self.machines[machine].doomed {
             self.at(self.now, Event::Mend(Mend::Power(machine)));
         }

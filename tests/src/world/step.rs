@@ -143,10 +143,17 @@ impl World {
                 Effect::Accepted(heads) => {
                     self.say(|_| format!("robot {machine} accepted {heads:?}"));
                     for (head, samples) in heads {
-                        self.machines[machine].accept(head, Some(samples), &mut self.checker);
+                        self.machines[machine].accept_told(head, samples, &mut self.checker);
                     }
                 }
                 Effect::Failed => self.disk_failed(machine),
+                Effect::Mended(heads) => {
+                    self.say(|_| format!("robot {machine}: the disk works again"));
+                    self.machines[machine].in_memory = false;
+                    for head in heads {
+                        self.machines[machine].accept(head, None, &mut self.checker);
+                    }
+                }
             }
         }
     }

@@ -6,6 +6,7 @@ mod bad_folders;
 mod bad_frames;
 mod bad_lines;
 mod bad_trust;
+mod corpora;
 mod embedded;
 mod freshness;
 mod gateways;
@@ -15,6 +16,7 @@ mod operator;
 mod plain_json;
 mod restart;
 mod tidy;
+mod world;
 
 use muster_tests::{process::Programs, scene::Scene};
 
