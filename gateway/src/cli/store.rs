@@ -17,7 +17,7 @@ pub(super) fn run(action: &StoreAction) -> ExitCode {
         StoreAction::Check { target, repair } => (target, Depth::Check, *repair),
         StoreAction::List { target } => (target, Depth::List, false),
     };
-    // sled says on stderr where it panics, and each panic is caught and becomes a finding
+    // the database panics where it is damaged; each panic is caught and becomes a finding
     std::panic::set_hook(Box::new(|_| {}));
     let report = Report::of(&target.dir, depth, repair);
     let _ = std::panic::take_hook();
