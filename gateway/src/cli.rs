@@ -4,25 +4,27 @@
 //! Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 done, but data was lost.
 
 mod args;
+mod store;
 
 use std::{
     ffi::OsString,
     fmt,
     fs::File,
     io::{self, Read as _, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use muster_protocol::settings::Settings;
 
 use crate::{
+    backup,
     config::{Config, ConfigError, PROGRAM},
     logging,
     program::{self, Outcome},
 };
 
-use args::LowArgs;
+use args::{Command, LowArgs};
 
 /// Runs the program with these arguments, the first of which is its name, until it is done.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -30,9 +32,13 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(typed) => typed,
         Err(answer) => return answer_for_usage(&answer),
     };
+    if let Some(Command::Store { action }) = &typed.command {
+        return store::run(action);
+    }
     match meaning(&typed) {
         Ok(Meaning::Print(text)) => print(&text),
         Ok(Meaning::Run(config)) => run(*config),
+        Ok(Meaning::Backup(config, to)) => take_backup(&config, &to),
         Err(error) => fail(&error, EXIT_USAGE),
     }
 }
@@ -43,6 +49,8 @@ enum Meaning {
     Print(String),
     /// Be a gateway.
     Run(Box<Config>),
+    /// Copy the data folder there.
+    Backup(Box<Config>, PathBuf),
 }
 
 /// Why what was typed means nothing.
@@ -66,8 +74,12 @@ fn meaning(typed: &LowArgs) -> Result<Meaning, MeaningError> {
     for (key, flag, texts) in typed.flags() {
         settings.set(key, flag, &texts).map_err(ConfigError::from)?;
     }
-    let config = Config::from_settings(&settings)?;
-    Ok(if typed.print_config { Meaning::Print(settings.print()) } else { Meaning::Run(Box::new(config)) })
+    let config = Box::new(Config::from_settings(&settings)?);
+    Ok(match &typed.command {
+        _ if typed.print_config => Meaning::Print(settings.print()),
+        Some(Command::Backup { dir }) => Meaning::Backup(config, dir.clone()),
+        Some(Command::Store { .. }) | None => Meaning::Run(config),
+    })
 }
 
 fn run(config: Config) -> ExitCode {
@@ -78,6 +90,17 @@ fn run(config: Config) -> ExitCode {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::DoneWithLoss) => ExitCode::from(EXIT_LOSS),
         Err(error) => fail(&sentence(&error), EXIT_FAILED),
+    }
+}
+
+fn take_backup(config: &Config, to: &Path) -> ExitCode {
+    match backup::take(&config.data_dir, to) {
+        Ok(copied) => {
+            let of = if copied.running { "the running gateway's" } else { "the" };
+            let (log, files, bytes) = (copied.log, copied.files, copied.bytes);
+            print(&format!("copied {of} log {log} to {}: {files} files, {bytes} bytes\n", to.display()))
+        }
+        Err(error) => fail(&sentence(&error.into()), EXIT_FAILED),
     }
 }
 

@@ -38,6 +38,14 @@ pub enum InstanceError {
     Random(getrandom::Error),
 }
 
+impl InstanceError {
+    /// Returns whether the disk has no room left.
+    pub fn is_full(&self) -> bool {
+        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+        matches!(self, Self::Io { error, .. } if full.contains(&error.kind()))
+    }
+}
+
 impl Instance {
     /// Counts this start in the data folder, durably, and draws the instance id.
     pub fn begin(data_dir: &Path) -> Result<Self, InstanceError> {

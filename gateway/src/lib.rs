@@ -1,10 +1,12 @@
 //! Muster's gateway: takes the telemetry of a fleet in, keeps it durably in sled, and serves its state. Also the
 //! operator's command line, `muster`.
 
+pub mod backup;
 pub mod cli;
 pub mod clock;
 pub mod committer;
 pub mod config;
+pub mod control;
 pub mod durable_file;
 pub mod fleet;
 pub mod fold;

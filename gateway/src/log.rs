@@ -27,6 +27,11 @@ impl CommittedLog {
     pub fn new(committer: CommitterHandle, reader: StoreReader) -> Self {
         Self { committer, reader }
     }
+
+    /// Returns what records go in through.
+    pub fn committer(&self) -> CommitterHandle {
+        self.committer.clone()
+    }
 }
 
 impl ingest::Log for CommittedLog {

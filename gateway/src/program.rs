@@ -31,6 +31,7 @@ use crate::{
     clock::Clock,
     committer::{Committer, CommitterConfig},
     config::{Config, Listen},
+    control::Control,
     fleet::Fleet,
     fold::{self, Fold, Save, Saver},
     http::{self, Api},
@@ -62,8 +63,12 @@ pub enum Outcome {
 pub fn run(config: Config) -> anyhow::Result<Outcome> {
     let runtime = Runtime::new().context("start the runtime")?;
     let clock = Clock::new();
-    let opened = open_store(&config)?;
-    let instance = Instance::begin(&config.data_dir)?;
+    let mut opened = open_store(&config)?;
+    let instance = match Instance::begin(&config.data_dir) {
+        // A gateway whose disk is full serves what it has.
+        Err(error) if error.is_full() && opened.store.make_room() => Instance::begin(&config.data_dir)?,
+        begun => begun?,
+    };
     let keys = Keys::open(&config.data_dir)?;
     let gateway = Gateway::restore(&config, clock, opened, instance)?;
     runtime.block_on(gateway.serve(&config, &keys))
@@ -135,6 +140,7 @@ impl Gateway {
         let ready = listeners.ready_line()?;
         let mut tasks = JoinSet::new();
         self.run_housekeeping(&mut tasks);
+        self.serve_control(config, &mut tasks);
         let serving = self.serve_links(config, listeners, &mut tasks);
         announce(&ready)?;
         let mut stop = self.stop.subscribe();
@@ -202,6 +208,18 @@ impl Gateway {
                 ingest.end_silent_sessions();
             }
         });
+    }
+
+    /// Without its control socket a gateway still serves; only what asks for it there cannot be done.
+    fn serve_control(&self, config: &Config, tasks: &mut JoinSet<()>) {
+        match Control::bind(&config.data_dir) {
+            Ok(listener) => {
+                tasks.spawn(Control::new(self.log.committer(), self.reader.clone()).run(listener));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no control socket: a backup has to wait until the gateway ends")
+            }
+        }
     }
 
     /// Ends in order: sessions, committer, checkpoint.
@@ -330,7 +348,7 @@ fn readiness(failed: &AtomicBool, reader: &StoreReader) -> Result<(), String> {
     }
     if reader.is_refusing() {
         let remedy = "raise store.quota_size, lower store.retention_size or free the disk";
-        return Err(format!("the store's quota is reached and nothing is taken; {remedy}"));
+        return Err(format!("the store has no room and nothing is taken; {remedy}"));
     }
     Ok(())
 }

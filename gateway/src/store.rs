@@ -34,7 +34,9 @@ use crate::record::{Body, Envelope, Head};
 pub mod simulated;
 
 mod account;
+mod backup;
 mod ballast;
+pub mod check;
 mod checkpoint;
 mod database;
 mod disk;
@@ -59,9 +61,12 @@ mod tally;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use backup::files_of;
+pub use backup::{Hold, LISTING_FILE, Listed, Listing};
 pub use checkpoint::{Checkpoint, CheckpointError, CheckpointStore};
 pub use disk::{Disk, OsDisk, Step};
 pub use folder::{OpenError, STORE_VERSION};
+pub(crate) use folder::{lock, log_id_of};
 pub use forgetting::Forgetting;
 pub use manifest::{LaneManifest, Manifest, RobotManifest};
 pub use open::Opened;
@@ -147,13 +152,17 @@ struct SchemaUse {
 pub enum StoreError {
     /// The log is at its quota, and nothing may be dropped. Nothing was written; later it may be taken.
     #[error(
-        "the log occupies {used} bytes of its quota of {quota}, and nothing older may be dropped: raise the quota or free the disk"
+        "there is no room for records: the log occupies {used} bytes of its quota of {quota}, and {} bytes of the disk \
+         are free; raise the quota or free the disk",
+        free.map_or("some".to_owned(), |free| free.to_string())
     )]
     DiskFull {
         /// Bytes that the log occupies.
         used: u64,
         /// Bytes that it may occupy.
         quota: u64,
+        /// Bytes of the disk that are free, if that can be known.
+        free: Option<u64>,
     },
     /// A batch came without its schema, and the log does not have it. Nothing was written.
     #[error("robot {robot}'s schema {hash} is not in the log")]
@@ -319,14 +328,27 @@ impl Store {
         {
             tracing::error!(%error, "drop the oldest partition");
         }
-        let refusing = self.shared.disk_bytes() > quota || !self.ballast.is_there();
+        let floor = self.shared.config.ballast_bytes / 2;
+        let is_full = self.free_bytes().is_some_and(|free| free < floor);
+        let refusing = self.shared.disk_bytes() > quota || !self.ballast.is_there() || is_full;
         self.shared.refusing.store(refusing, Ordering::Relaxed);
         if refusing { Err(self.full()) } else { Ok(()) }
     }
 
     fn full(&self) -> StoreError {
         self.shared.refusing.store(true, Ordering::Relaxed);
-        StoreError::DiskFull { used: self.shared.disk_bytes(), quota: self.shared.config.quota_bytes }
+        let (used, quota) = (self.shared.disk_bytes(), self.shared.config.quota_bytes);
+        StoreError::DiskFull { used, quota, free: self.free_bytes() }
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        self.shared.disk.free_bytes(&self.shared.folder.root)
+    }
+
+    /// Gives up the room that is kept for a full disk, so that something small can be written now. Returns whether
+    /// there was any.
+    pub fn make_room(&mut self) -> bool {
+        self.ballast.is_there() && self.ballast.give_up().is_ok()
     }
 
     /// Ends the partition that is written, if it holds anything and there is room for another, and returns the offset

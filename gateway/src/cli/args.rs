@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-use clap::Parser;
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Takes the telemetry of a fleet in over QUIC and MQTT, keeps it durably, and serves its state over HTTP.
 #[derive(Debug, Parser)]
@@ -39,6 +39,62 @@ pub(super) struct LowArgs {
     /// Print the settings as they stand, as a configuration file with every key explained, and stop
     #[arg(long)]
     pub(super) print_config: bool,
+
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+}
+
+/// What to do instead of being a gateway.
+#[derive(Clone, Debug, Subcommand)]
+pub(super) enum Command {
+    /// Copies the data folder, also while a gateway runs on it
+    #[command(after_help = BACKUP_HELP)]
+    Backup {
+        /// Where to: a folder that is new or empty
+        dir: PathBuf,
+    },
+    /// Looks at the store of a data folder on which no gateway runs
+    Store {
+        #[command(subcommand)]
+        action: StoreAction,
+    },
+}
+
+/// What to do with a store.
+#[derive(Clone, Debug, Subcommand)]
+pub(super) enum StoreAction {
+    /// Reads everything and verifies every check sum
+    #[command(after_help = CHECK_HELP)]
+    Check {
+        #[command(flatten)]
+        target: StoreTarget,
+        /// Set damaged partitions aside, rebuild what can be rebuilt, and clear what a crash left
+        #[arg(long)]
+        repair: bool,
+    },
+    /// Lists the partitions and what they hold
+    List {
+        #[command(flatten)]
+        target: StoreTarget,
+    },
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct StoreTarget {
+    /// The data folder, or a backup
+    pub(super) dir: PathBuf,
+    /// Form of the answer
+    #[arg(short, long, value_enum, default_value_t = OutputForm::Table)]
+    pub(super) output: OutputForm,
+}
+
+/// How an answer is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum OutputForm {
+    /// For people
+    Table,
+    /// One JSON object
+    Json,
 }
 
 impl LowArgs {
@@ -74,6 +130,20 @@ window.size is MUSTER_GATEWAY_WINDOW__SIZE. --print-config shows all of
 them, each with its meaning. Logs go to stderr, at the level of RUST_LOG.
 
 Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 done, but data was lost.";
+
+const BACKUP_HELP: &str = "\
+The data folder is the one of --data-dir or the configuration; give these flags
+before `backup`. To restore, copy DIR to where a gateway is to run and start it
+there: the log gets a new id, and what robots released since the backup is
+reported as lost with the reason `restored`. `store check DIR` verifies a copy.
+
+Exit codes: 0 done; 1 failed; 2 wrong usage or configuration.";
+
+const CHECK_HELP: &str = "\
+Nothing in DIR is changed without --repair. Each partition is copied to the
+folder for temporary files while it is looked at.
+
+Exit codes: 0 whole; 1 failed; 2 wrong usage; 3 damaged, or something was lost.";
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,6 @@
 //! Room on the disk that the store holds and gives up when there is no other: a database cannot be opened on a disk
-//! that is full to the last block. While it is given up, nothing is taken.
+//! that is full to the last block. While it is given up, nothing is taken, and it is held again only where as much is
+//! free besides: else what gave it up would lack it at once.
 
 use std::{
     fs::{self, File},
@@ -36,12 +37,17 @@ impl Ballast {
     /// Frees the room.
     pub(super) fn give_up(&mut self) -> io::Result<()> {
         self.there = false;
+        tracing::warn!("the disk is full: the ballast is given up, and nothing is taken until there is room");
         fs::remove_file(&self.path)
     }
 
     /// Tries to hold the room again.
     pub(super) fn restore(&mut self, disk: &dyn Disk) {
         if self.there {
+            return;
+        }
+        let free = self.path.parent().and_then(|folder| disk.free_bytes(folder));
+        if free.is_some_and(|free| free < self.bytes.saturating_mul(2)) {
             return;
         }
         match self.write(disk) {

@@ -146,12 +146,12 @@ impl CheckpointStore {
         if self.kept.len() > KEPT {
             self.kept.remove(0);
         }
-        for at in offsets_in(folder)? {
-            if !self.kept.contains(&at) {
+        self.shared.unless_held(|| {
+            for at in offsets_in(folder)?.into_iter().filter(|at| !self.kept.contains(at)) {
                 fs::remove_file(file_of(folder, at))?;
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// Nothing may be dropped before there are two: a damaged newest one would leave no way back.
@@ -178,12 +178,12 @@ fn whole_ones(folder: &Path) -> io::Result<Vec<Offset>> {
     Ok(kept.split_off(kept.len().saturating_sub(KEPT)))
 }
 
-fn read(folder: &Path, at: Offset) -> Option<Checkpoint> {
+pub(super) fn read(folder: &Path, at: Offset) -> Option<Checkpoint> {
     let bytes = fs::read(file_of(folder, at)).ok()?;
     Checkpoint::decode(&bytes).filter(|checkpoint| checkpoint.at == at)
 }
 
-fn offsets_in(folder: &Path) -> io::Result<Vec<Offset>> {
+pub(super) fn offsets_in(folder: &Path) -> io::Result<Vec<Offset>> {
     let mut offsets = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
@@ -196,6 +196,6 @@ fn offsets_in(folder: &Path) -> io::Result<Vec<Offset>> {
     Ok(offsets)
 }
 
-fn file_of(folder: &Path, at: Offset) -> PathBuf {
+pub(super) fn file_of(folder: &Path, at: Offset) -> PathBuf {
     folder.join(format!("{:020}.{EXTENSION}", at.0))
 }

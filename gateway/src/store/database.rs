@@ -212,6 +212,11 @@ enum Snapshots {
     All,
 }
 
+/// Returns whether a snapshot of this name was left half written.
+pub(super) fn is_unfinished(name: &str) -> bool {
+    name.ends_with(".generating") || name.ends_with(".in___motion")
+}
+
 fn remove_snapshots(folder: &Path, which: Snapshots) -> Result<(), DatabaseError> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -221,8 +226,7 @@ fn remove_snapshots(folder: &Path, which: Snapshots) -> Result<(), DatabaseError
     for entry in entries.flatten() {
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        let unfinished = name.ends_with(".generating") || name.ends_with(".in___motion");
-        if name.starts_with("snap.") && (unfinished || which == Snapshots::All) {
+        if name.starts_with("snap.") && (is_unfinished(&name) || which == Snapshots::All) {
             fs::remove_file(entry.path()).map_err(DatabaseError::Io)?;
         }
     }

@@ -17,6 +17,11 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     /// Makes durable what was created, renamed or removed in a folder.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
 
+    /// Returns how many bytes of a folder's disk are free for this process, if that can be known.
+    fn free_bytes(&self, _folder: &Path) -> Option<u64> {
+        None
+    }
+
     /// Is told of the steps of a commit that happen inside the database.
     fn observe(&self, _step: Step) {}
 }
@@ -41,6 +46,11 @@ impl Disk for OsDisk {
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         File::open(folder)?.sync_all()
+    }
+
+    fn free_bytes(&self, folder: &Path) -> Option<u64> {
+        let stat = rustix::fs::statvfs(folder).ok()?;
+        Some(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 }
 

@@ -1,10 +1,13 @@
 //! The store's folder: which files it has, whose it is, and which program may open it.
 //!
 //! ```text
-//! DATA/store.version      "muster store 1" and the log's id; a later version is refused and nothing is touched
+//! DATA/store.version      "muster store 2", the log's id and, after a restore, its parent's; a later version is refused
+//!                         and nothing is touched
 //! DATA/store.lock         locked while a gateway runs
 //! DATA/store.reserved     no offset at or above this number was ever given
 //! DATA/store.ballast      room that is given up so that a full disk can still be opened
+//! DATA/store.forgot       see [`forgetting`](super::forgetting)
+//! DATA/store.backup       in a copy that was not opened yet; see [`backup`](super::backup)
 //! DATA/log/<offset>/      a partition, named by the offset of its first record, 20 digits
 //! DATA/checkpoints/       see [`checkpoint`](super::checkpoint)
 //! ```
@@ -20,10 +23,13 @@ use std::{
 
 use muster_protocol::id::{LogId, Offset};
 
-use super::disk::{Disk, read_if_there, replace};
+use super::{
+    backup::{LISTING_FILE, Listing},
+    disk::{Disk, is_full, read_if_there, replace},
+};
 
 /// The version of the folder that this program writes; it opens all versions up to this one.
-pub const STORE_VERSION: u32 = 1;
+pub const STORE_VERSION: u32 = 2;
 
 /// Why a data folder is not opened. Nothing was changed in it.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +62,14 @@ pub enum OpenError {
         /// The version file.
         file: PathBuf,
     },
+    /// It is a copy of a backup and a part of it is missing.
+    #[error("the backup in {} is not whole: {} is missing or not as long as it was; copy it again", folder.display(), file.display())]
+    NotWhole {
+        /// The folder.
+        folder: PathBuf,
+        /// What is missing.
+        file: PathBuf,
+    },
     /// The file system refuses.
     #[error("{action} {}: {source}", path.display())]
     Io {
@@ -68,12 +82,33 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    /// Returns whether the disk has no room left.
+    pub(super) fn is_full(&self) -> bool {
+        matches!(self, Self::NotWritable { source, .. } | Self::Io { source, .. } if is_full(source))
+    }
+}
+
 /// A data folder that this process holds the lock of.
 #[derive(Debug)]
 pub(super) struct Folder {
     pub(super) root: PathBuf,
     pub(super) log_id: LogId,
+    /// The log of which this one was restored.
+    pub(super) parent: Option<LogId>,
+    /// It was copied from a backup and [`Folder::finish_restore`] was not called yet.
+    pub(super) is_copy: bool,
     _lock: File,
+}
+
+/// See [`ballast`](super::ballast).
+pub(super) const BALLAST_FILE: &str = "store.ballast";
+
+/// What the version file says.
+struct Known {
+    version: u32,
+    log: LogId,
+    parent: Option<LogId>,
 }
 
 impl Folder {
@@ -89,11 +124,38 @@ impl Folder {
             Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { folder: root.to_owned() }),
             Err(TryLockError::Error(source)) => return Err(not_writable(source)),
         }
-        let log_id = match known {
-            Some(id) => id,
-            None => make(disk, root, new_id).map_err(not_writable)?,
+        for folder in ["log", "checkpoints"] {
+            fs::create_dir_all(root.join(folder)).map_err(not_writable)?;
+        }
+        let copied = Listing::read(root);
+        let copied = copied.map_err(|source| OpenError::Io {
+            action: "read",
+            path: root.join(LISTING_FILE),
+            source,
+        })?;
+        let (log_id, parent) = match (&known, &copied) {
+            (None, _) => (make(disk, root, new_id).map_err(not_writable)?, None),
+            (Some(known), Some(listing)) if listing.log == known.log => {
+                if let Some(file) = listing.first_missing(root) {
+                    return Err(OpenError::NotWhole { folder: root.to_owned(), file: file.path.clone() });
+                }
+                write_version(disk, root, new_id, Some(known.log)).map_err(not_writable)?;
+                (new_id, Some(known.log))
+            }
+            (Some(Known { version, log, parent }), _) => {
+                if *version < STORE_VERSION {
+                    write_version(disk, root, *log, *parent).map_err(not_writable)?;
+                }
+                (*log, *parent)
+            }
         };
-        Ok(Self { root: root.to_owned(), log_id, _lock: lock })
+        Ok(Self { root: root.to_owned(), log_id, parent, is_copy: copied.is_some(), _lock: lock })
+    }
+
+    /// Says that what a restored folder has to know of itself is noted.
+    pub(super) fn finish_restore(&self, disk: &dyn Disk) -> io::Result<()> {
+        fs::remove_file(self.root.join(LISTING_FILE))?;
+        disk.sync_folder(&self.root)
     }
 
     pub(super) fn log(&self) -> PathBuf {
@@ -109,7 +171,7 @@ impl Folder {
     }
 
     pub(super) fn ballast(&self) -> PathBuf {
-        self.root.join("store.ballast")
+        self.root.join(BALLAST_FILE)
     }
 
     /// Returns the number below which all offsets are that were ever given.
@@ -130,7 +192,7 @@ impl Folder {
             let entry = entry?;
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            if name.ends_with(".new") || name.ends_with(".dropped") {
+            if is_half_made(&name) {
                 fs::remove_dir_all(entry.path())?;
             } else if let Some(first) = parse_partition_name(&name) {
                 found.push(first);
@@ -141,17 +203,23 @@ impl Folder {
     }
 }
 
+/// Returns whether a folder of the log is one that a crash left half made or half removed.
+pub(super) fn is_half_made(name: &str) -> bool {
+    name.ends_with(".new") || name.ends_with(".dropped")
+}
+
 /// Returns a partition's folder name.
 pub(super) fn partition_name(first: Offset) -> String {
     format!("{:020}", first.0)
 }
 
-fn parse_partition_name(name: &str) -> Option<Offset> {
+/// Returns the offset that a partition's folder name says.
+pub(super) fn parse_partition_name(name: &str) -> Option<Offset> {
     let first = Offset(name.parse().ok()?);
     (partition_name(first) == name).then_some(first)
 }
 
-fn read_version(root: &Path) -> Result<Option<LogId>, OpenError> {
+fn read_version(root: &Path) -> Result<Option<Known>, OpenError> {
     let file = root.join("store.version");
     let read = read_if_there(&file);
     let read = read.map_err(|source| match source.kind() {
@@ -167,32 +235,54 @@ fn read_version(root: &Path) -> Result<Option<LogId>, OpenError> {
         Some(found) if found > STORE_VERSION => {
             Err(OpenError::NewerVersion { folder: root.to_owned(), found })
         }
-        Some(_) => match lines.next().and_then(|line| parse_log_id(line.strip_prefix("log ")?)) {
-            Some(id) => Ok(Some(id)),
-            None => Err(OpenError::NotAStore { file }),
-        },
+        Some(version) => {
+            let log = lines.next().and_then(|line| parse_log_id(line.strip_prefix("log ")?));
+            let parent = lines.next().and_then(|line| parse_log_id(line.strip_prefix("parent ")?));
+            log.map(|log| Some(Known { version, log, parent })).ok_or(OpenError::NotAStore { file })
+        }
         None => Err(OpenError::NotAStore { file }),
     }
 }
 
-fn parse_log_id(hex: &str) -> Option<LogId> {
+/// Returns the id of a folder's log; `None` if it is none. Changes nothing.
+pub(crate) fn log_id_of(root: &Path) -> Result<Option<LogId>, OpenError> {
+    Ok(read_version(root)?.map(|known| known.log))
+}
+
+/// Locks a data folder that no gateway runs on, and changes nothing in it. A copy has no lock file, and nobody to lock
+/// it against.
+pub(crate) fn lock(root: &Path) -> Result<Option<File>, OpenError> {
+    let file = match File::open(root.join("store.lock")) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(OpenError::Io { action: "open", path: root.join("store.lock"), source }),
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { folder: root.to_owned() }),
+        Err(TryLockError::Error(source)) => {
+            Err(OpenError::Io { action: "lock", path: root.join("store.lock"), source })
+        }
+    }
+}
+
+pub(super) fn parse_log_id(hex: &str) -> Option<LogId> {
     let valid = hex.len() == 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
     valid.then(|| u128::from_str_radix(hex, 16).ok().map(|id| LogId(id.to_be_bytes())))?
 }
 
 fn make(disk: &dyn Disk, root: &Path, id: LogId) -> io::Result<LogId> {
-    for folder in ["log", "checkpoints"] {
-        fs::create_dir_all(root.join(folder))?;
-    }
-    replace(
-        disk,
-        &root.join("store.version"),
-        format!("muster store {STORE_VERSION}\nlog {id}\n").as_bytes(),
-    )?;
+    write_version(disk, root, id, None)?;
     if let Some(parent) = root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         disk.sync_folder(parent)?;
     }
     Ok(id)
+}
+
+fn write_version(disk: &dyn Disk, root: &Path, id: LogId, parent: Option<LogId>) -> io::Result<()> {
+    let parent = parent.map(|parent| format!("parent {parent}\n")).unwrap_or_default();
+    let text = format!("muster store {STORE_VERSION}\nlog {id}\n{parent}");
+    replace(disk, &root.join("store.version"), text.as_bytes())
 }
 
 #[cfg(test)]
@@ -222,9 +312,9 @@ mod tests {
     #[test]
     fn a_newer_folder_is_refused_untouched() {
         let temp = tempfile::tempdir().unwrap();
-        fs::write(temp.path().join("store.version"), "muster store 2\nshape unknown\n").unwrap();
+        fs::write(temp.path().join("store.version"), "muster store 3\nshape unknown\n").unwrap();
         let error = Folder::open(&OsDisk, temp.path(), ID).unwrap_err();
-        assert!(matches!(error, OpenError::NewerVersion { found: 2, .. }));
+        assert!(matches!(error, OpenError::NewerVersion { found: 3, .. }));
         let names: Vec<_> =
             fs::read_dir(temp.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["store.version"]);

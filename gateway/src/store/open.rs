@@ -1,6 +1,6 @@
 //! Opening a store: the folder, its lock, its partitions, its checkpoints.
 
-use std::{path::Path, sync::Arc};
+use std::{fs, path::Path, sync::Arc};
 
 use muster_protocol::id::{LogId, Offset};
 
@@ -9,7 +9,7 @@ use super::{
     ballast::Ballast,
     begin, checkpoint,
     database::DatabaseError,
-    folder::Folder,
+    folder::{BALLAST_FILE, Folder},
     partition::{Partition, State},
     recovery::{io_error, recover},
     seal::Housekeeping,
@@ -42,6 +42,22 @@ impl Store {
         config: StoreConfig,
         new_log: LogId,
     ) -> Result<Opened, OpenError> {
+        let opened = Self::open_once(Arc::clone(&disk), root, config.clone(), new_log);
+        let full = opened.as_ref().err().is_some_and(OpenError::is_full);
+        if full && fs::remove_file(root.join(BALLAST_FILE)).is_ok() {
+            tracing::warn!("the disk is full: the ballast is given up to open the log");
+            return Self::open_once(disk, root, config, new_log);
+        }
+        opened
+    }
+
+    /// Opens a store with the room that there is.
+    fn open_once(
+        disk: Arc<dyn Disk>,
+        root: &Path,
+        config: StoreConfig,
+        new_log: LogId,
+    ) -> Result<Opened, OpenError> {
         let folder = Folder::open(&*disk, root, new_log)?;
         let checkpoints = folder.checkpoints();
         let promised = checkpoint::newest_in(&checkpoints)
@@ -50,6 +66,10 @@ impl Store {
         let shared = Arc::new(Shared::new(folder, disk, config));
         let found = recover(&shared, &mut ballast, promised)?;
         shared.publish(found.next);
+        if shared.folder.is_copy {
+            note_restore(&shared, found.next)
+                .map_err(|source| io_error("note the restore in", root, source))?;
+        }
         let forgetting = Forgetting::read(root).map_err(|source| io_error("read", root, source))?;
         shared.set_forgetting(forgetting);
         let housekeeping = Housekeeping::start(Arc::clone(&shared))
@@ -78,6 +98,19 @@ impl Store {
         store.has_room(); // so that a full disk shows before the first record is refused
         Ok(Opened { store, reader, checkpoints })
     }
+}
+
+/// Notes that robots may have released what came after the backup, and that nothing is left to be noted.
+fn note_restore(shared: &Shared, next: Offset) -> std::io::Result<()> {
+    Forgetting::Restored { since: next }.note(&*shared.disk, &shared.folder.root)?;
+    shared.folder.finish_restore(&*shared.disk)?;
+    let parent = shared.folder.parent.map(|parent| parent.to_string()).unwrap_or_default();
+    tracing::warn!(
+        log = %shared.folder.log_id, %parent, %next,
+        "this data folder was restored from a backup: its log has a new id, and what robots released since the \
+         backup will be reported as lost with the reason restored"
+    );
+    Ok(())
 }
 
 /// Goes on writing the newest partition.

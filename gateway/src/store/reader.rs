@@ -14,7 +14,7 @@ use muster_protocol::{
 };
 
 use super::{
-    Forgetting, RobotRecords, Scan, StoreStatus,
+    Forgetting, Hold, RobotRecords, Scan, StoreStatus,
     database::{Database, DatabaseError},
     pack::{Take, Unpacker},
     schemas,
@@ -83,6 +83,16 @@ impl StoreReader {
     /// Returns the id of the log, without which an offset means nothing.
     pub fn log_id(&self) -> LogId {
         self.shared.folder.log_id
+    }
+
+    /// Returns the id of the log of which this one was restored, if it was.
+    pub fn parent_log(&self) -> Option<LogId> {
+        self.shared.folder.parent
+    }
+
+    /// Keeps all that the log holds now in its place, for a backup.
+    pub fn hold(&self) -> Hold {
+        Hold::new(Arc::clone(&self.shared))
     }
 
     /// Returns the first offset that is held; [`StoreReader::next`] if none is.

@@ -151,7 +151,6 @@ fn read_unsealed(
     let open = || Database::open(folder, shared.config.write_cache_bytes, Arc::clone(&shared.disk));
     let database = match open() {
         Err(DatabaseError::Io(error)) if is_full(&error) && ballast.is_there() => {
-            tracing::warn!("the disk is full: the ballast is given up to open the log");
             ballast.give_up().map_err(DatabaseError::Io)?;
             open()?
         }

@@ -39,7 +39,8 @@ pub(super) struct Shared {
     /// Every kept checkpoint covers the offsets up to here.
     floor: AtomicU64,
     schemas: Mutex<SchemaCache>,
-    retaining: Mutex<()>,
+    /// How many backups are being taken; locked while anything is removed.
+    holds: Mutex<usize>,
     /// What was lost and the log does not say yet.
     pub(super) unaccounted: Unaccounted,
     forgetting: Mutex<Forgetting>,
@@ -114,7 +115,7 @@ impl Shared {
             next: AtomicU64::new(Offset::FIRST.0),
             floor: AtomicU64::new(0),
             schemas: Mutex::default(),
-            retaining: Mutex::default(),
+            holds: Mutex::default(),
             unaccounted: Unaccounted::default(),
             forgetting: Mutex::default(),
         }
@@ -265,12 +266,27 @@ impl Shared {
     /// Drops the oldest partitions, whole, while the log is larger than its retention allows and every checkpoint
     /// covers them. The one that is written is never dropped.
     pub(super) fn retain(&self) -> io::Result<()> {
-        let _one_at_a_time = self.retaining.lock().unwrap_or_else(PoisonError::into_inner);
-        while self.disk_bytes() > self.config.retention_bytes {
-            let Some(oldest) = self.droppable() else { break };
-            self.drop_partition(&oldest)?;
-        }
-        Ok(())
+        self.unless_held(|| {
+            while self.disk_bytes() > self.config.retention_bytes {
+                let Some(oldest) = self.droppable() else { break };
+                self.drop_partition(&oldest)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Removes something, one at a time, and not while a backup is taken.
+    pub(super) fn unless_held(&self, remove: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        let holds = self.holds.lock().unwrap_or_else(PoisonError::into_inner);
+        if *holds == 0 { remove() } else { Ok(()) }
+    }
+
+    pub(super) fn hold(&self) {
+        *self.holds.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+    }
+
+    pub(super) fn let_go(&self) {
+        *self.holds.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
     }
 
     fn droppable(&self) -> Option<Arc<Partition>> {

@@ -9,12 +9,15 @@ use super::{Encoded, Opened, ReadError, Store, StoreConfig, StoreError, StoreRea
 use crate::record::{Body, Envelope, SessionEvent, Transport};
 use muster_protocol::time::WallTime;
 
+mod check;
 mod checkpoints;
 mod damage;
 mod durability;
 mod fixture;
+mod full;
 mod model;
 mod quarantine;
+mod restore;
 mod retention;
 mod schemas;
 
@@ -103,6 +106,11 @@ fn copy_one(from: &Path, to: &Path) {
     } else {
         fs::copy(from, to).unwrap();
     }
+}
+
+fn check_whole(root: &Path) {
+    let report = super::check::Report::of(root, super::check::Depth::Check, false).unwrap();
+    assert!(report.is_whole(), "{report:?}");
 }
 
 fn folder() -> TempDir {

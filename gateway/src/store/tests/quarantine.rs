@@ -26,7 +26,7 @@ use crate::store::{Checkpoint, Disk, Forgetting};
 const EPOCH: Epoch = Epoch { start: 5, random: 6 };
 
 /// Every seq that the log stores or calls lost, with how often and its samples.
-type Known = BTreeMap<(RobotId, Lane, Seq), (u32, u32)>;
+pub(super) type Known = BTreeMap<(RobotId, Lane, Seq), (u32, u32)>;
 
 fn schema() -> Schema {
     Schema::new(vec![ChannelDef::named(ChannelName::new("soc").unwrap())]).unwrap()
@@ -59,7 +59,7 @@ fn spool_full(seq: u64, lost: u64) -> Envelope {
 }
 
 /// Appends batches of two robots in two lanes, and a loss record with each group, until there are so many partitions.
-fn fill_with_batches(opened: &mut Opened, partitions: usize) {
+pub(super) fn fill_with_batches(opened: &mut Opened, partitions: usize) {
     let mut seq = 1;
     while opened.reader.status().partitions < partitions {
         let mut group: Vec<Encoded> = [0, 1].map(|of| batch(of, Lane::Live, seq)).into();
@@ -71,7 +71,7 @@ fn fill_with_batches(opened: &mut Opened, partitions: usize) {
     }
 }
 
-fn account(opened: &mut Opened) -> Result<usize, StoreError> {
+pub(super) fn account(opened: &mut Opened) -> Result<usize, StoreError> {
     let mut count = 0;
     loop {
         match opened.store.account_next(WallTime(77))?.len() {
@@ -82,7 +82,7 @@ fn account(opened: &mut Opened) -> Result<usize, StoreError> {
 }
 
 /// Reads the whole log around damage.
-fn known(reader: &StoreReader) -> Known {
+pub(super) fn known(reader: &StoreReader) -> Known {
     let mut known = Known::new();
     for (_, envelope) in reader.scan(Offset(1)).filter_map(Result::ok) {
         let robot = envelope.robot;
@@ -105,7 +105,7 @@ fn known(reader: &StoreReader) -> Known {
     known
 }
 
-fn partition(root: &Path, number: usize) -> PathBuf {
+pub(super) fn partition(root: &Path, number: usize) -> PathBuf {
     let mut folders: Vec<_> =
         fs::read_dir(root.join("log")).unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.sort();
@@ -199,7 +199,7 @@ fn a_crash_at_any_sync_of_the_accounting_loses_and_doubles_nothing() {
     assert!(finished, "all moments were tried");
 }
 
-fn checkpoint_now(opened: &mut Opened) {
+pub(super) fn checkpoint_now(opened: &mut Opened) {
     let at = Offset(opened.reader.next().0 - 1);
     opened.checkpoints.write(&Checkpoint { at, sections: vec![("s".to_owned(), Bytes::new())] }).unwrap();
 }

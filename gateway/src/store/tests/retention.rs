@@ -65,7 +65,7 @@ fn at_the_quota_nothing_is_taken_but_everything_is_served_until_there_is_room() 
             break error;
         }
     };
-    assert!(matches!(refused, StoreError::DiskFull { quota, used } if used > quota), "{refused}");
+    assert!(matches!(refused, StoreError::DiskFull { quota, used, .. } if used > quota), "{refused}");
     assert!(opened.reader.status().refusing && !opened.store.has_room());
     drop(opened);
     let mut opened = open_limited(root.path(), 3 << 20, 5 << 20);
