@@ -32,7 +32,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(typed) => typed,
         Err(answer) => return answer_for_usage(&answer),
     };
-    if let Some(Command::Look(command)) = &typed.command {
+    if let Some(Command::Spool(command)) = &typed.command {
         return inspect_spool(&command.inspection());
     }
     match meaning(&typed) {

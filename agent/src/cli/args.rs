@@ -64,8 +64,8 @@ pub(super) enum Command {
         output: Output,
     },
     /// Look into a spool that no agent has open: what it holds, what is damaged, what was lost
-    #[command(subcommand, name = "spool")]
-    Look(SpoolCommand),
+    #[command(subcommand)]
+    Spool(SpoolCommand),
 }
 
 /// The form of an answer.
