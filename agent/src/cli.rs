@@ -18,6 +18,7 @@ use muster_protocol::settings::{Settings, SettingsError};
 
 use crate::{
     config::{Config, ConfigError, PROGRAM},
+    inspect::{self, Finding, Inspection},
     logging,
     program::{self, Outcome},
     status,
@@ -31,6 +32,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(typed) => typed,
         Err(answer) => return answer_for_usage(&answer),
     };
+    if let Some(Command::Spool(command)) = &typed.command {
+        return inspect_spool(&command.inspection());
+    }
     match meaning(&typed) {
         Ok(Meaning::Print(text)) => print(&text),
         Ok(Meaning::Run(config)) => run(*config),
@@ -103,6 +107,14 @@ fn show_status(spool: &Path, output: Output) -> ExitCode {
     match status::ask(spool) {
         Ok((line, _)) if output == Output::Json => print(&line),
         Ok((_, report)) => print(&status::print(&report)),
+        Err(error) => fail(&error, EXIT_FAILED),
+    }
+}
+
+fn inspect_spool(inspection: &Inspection) -> ExitCode {
+    match inspect::run(inspection, &mut io::stdout().lock()) {
+        Ok(Finding::Whole) => ExitCode::SUCCESS,
+        Ok(Finding::Damaged) => ExitCode::from(EXIT_LOSS),
         Err(error) => fail(&error, EXIT_FAILED),
     }
 }

@@ -10,6 +10,7 @@ pub mod delivery;
 pub mod driver;
 pub mod handle;
 pub mod inputs;
+pub mod inspect;
 pub mod intake;
 pub mod link;
 pub mod logging;

@@ -26,6 +26,7 @@
 pub mod disk;
 pub mod fake_disk;
 pub mod format;
+pub mod inspect;
 
 mod catalog;
 mod drained;

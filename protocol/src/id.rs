@@ -38,7 +38,7 @@ pub enum Lane {
 /// image, so that no seq is ever used twice for different data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Epoch {
-    /// Counts the starts of the agent on this spool from 1.
+    /// Grows with each start of the agent on this spool, from 1.
     pub start: u64,
     /// Drawn anew for each epoch.
     pub random: u64,

@@ -20,6 +20,7 @@ mod options;
 mod paced;
 mod process;
 mod replay;
+mod spool_start;
 mod start;
 mod stats;
 mod table;
@@ -68,6 +69,7 @@ fn run(options: &Options) -> anyhow::Result<()> {
             Part::Latency => latency::measure(options.quick)?,
             Part::Memory => memory::measure(&logs, options.quick)?,
             Part::Start => start::measure(&logs, options.quick)?,
+            Part::SpoolStart => spool_start::measure(&logs, options.quick)?,
             Part::Disk => disk::measure(&logs, options.quick)?,
             #[cfg(target_os = "linux")]
             Part::Catchup => catchup::measure(&logs, options.quick)?,

@@ -1,8 +1,12 @@
 //! The arguments as they are typed. What they mean is decided elsewhere.
 
+mod spool;
+
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
+
+pub(super) use spool::SpoolCommand;
 
 /// Takes samples in on the robot, keeps them on disk until the gateway has them durably, and streams them over QUIC or
 /// MQTT.
@@ -51,7 +55,7 @@ pub(super) struct LowArgs {
 }
 
 /// What to do instead of running an agent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub(super) enum Command {
     /// Ask the agent that runs on the spool how it is: link, backlog, losses, refusals, clock, bytes sent
     Status {
@@ -59,6 +63,9 @@ pub(super) enum Command {
         #[arg(short, value_name = "FORM", default_value = "table")]
         output: Output,
     },
+    /// Look into a spool that no agent has open: what it holds, what is damaged, what was lost
+    #[command(subcommand)]
+    Spool(SpoolCommand),
 }
 
 /// The form of an answer.

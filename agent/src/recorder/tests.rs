@@ -122,10 +122,12 @@ impl Bench {
             self.core.handle_drained(self.now);
         }
         self.core.handle_timeout(self.now, read, &self.outlet);
-        let syncs = self.syncs();
-        let events = self.core.take_events().into_iter();
-        let told = events.filter(|event| !matches!(event, RecorderEvent::Held(_)));
-        self.events.extend(told.map(|event| (event, syncs)));
+        let mut events = self.core.take_events();
+        events.retain(|event| !matches!(event, RecorderEvent::Held(_)));
+        if !events.is_empty() {
+            let syncs = self.syncs();
+            self.events.extend(events.into_iter().map(|event| (event, syncs)));
+        }
     }
 
     fn syncs(&self) -> usize {

@@ -108,6 +108,28 @@ fn lanes_that_drained_are_told_across_restarts_and_the_newest_are_kept() {
     assert!(spool.held().iter().all(|lane| lane.epoch == spool.epoch()));
 }
 
+/// After an outage the newest segments go first: the lane does not shrink by that, also not for the next run.
+#[test]
+fn a_lane_whose_newest_segments_went_first_still_says_how_far_it_came() {
+    let disk = FakeDisk::new();
+    let mut spool = open(&disk, 1);
+    for _ in 0..40 {
+        spool.append(Lane::Live, &batch(3, 10_000)).unwrap();
+    }
+    let ended = spool.epoch();
+    spool.close().unwrap();
+    disk.kill();
+    let mut spool = open(&disk, 2);
+    let newest = [SeqRange { first: Seq(11), end: Seq(41) }];
+    assert!(!spool.release_ranges(Lane::Live, ended, &newest).unwrap().is_empty());
+    drop(spool);
+    disk.kill();
+    let spool = open(&disk, 3);
+    let lane = spool.held().into_iter().find(|lane| lane.epoch == ended).unwrap();
+    assert_eq!((lane.next, lane.spooled), (Seq(41), 120));
+    assert!(!lane.gone.is_empty() && lane.samples < 60, "{lane:?}");
+}
+
 /// The busiest robot must not wear its flash out with notes: they are written when a lane ends, and when it is idle.
 #[test]
 fn a_robot_that_is_always_connected_writes_no_notes() {

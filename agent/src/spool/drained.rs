@@ -1,4 +1,4 @@
-//! The file `DRAINED`: how far lanes came of which no segment is left to tell it.
+//! The file `DRAINED`: how far lanes came whose newest segment is gone, so that none is left to tell it.
 //!
 //! A gateway that was wiped or restored learns from it what the robot had released before. It says nothing that
 //! delivery depends on: a damaged or missing file is an empty one, and a disk that refuses to write it stops nothing.
@@ -12,14 +12,14 @@
 //!  16  ..  entries, then the CRC of all before it
 //! ```
 //!
-//! Written to `DRAINED.new`, synced, renamed, and the folder synced, before the last segment of a lane is removed.
+//! Written to `DRAINED.new`, synced, renamed, and the folder synced, before the newest segment of a lane is removed.
 
 use std::{collections::BTreeMap, io};
 
 use bytes::{Buf, BufMut};
 use muster_protocol::{
     id::{Epoch, Lane, Seq},
-    limits::DRAINED_LANES_MAX,
+    limits::{DRAINED_LANES_MAX, HELD_LANES_MAX},
 };
 
 use super::{
@@ -33,8 +33,8 @@ const DRAINED_MAGIC: [u8; 4] = *b"MSPD";
 const HEADER_BYTES: usize = 16;
 const ENTRY_BYTES: usize = 40;
 
-/// Entries that are kept, the newest: what a Hello may list, and the lanes of the current epoch.
-const POSITIONS_MAX: usize = DRAINED_LANES_MAX + Lane::ALL.len();
+/// Entries that are kept, the newest: what a Hello may list, held or drained, and the lanes of the current epoch.
+const POSITIONS_MAX: usize = HELD_LANES_MAX + DRAINED_LANES_MAX + Lane::ALL.len();
 
 /// How far lanes came, oldest epoch first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,14 +52,22 @@ pub(super) struct Position {
 }
 
 impl Positions {
-    /// Notes how far a lane came. Beyond the bound the oldest epochs are forgotten.
-    pub(super) fn note(&mut self, epoch: Epoch, lane: Lane, position: Position) {
-        if position.next > Seq::FIRST {
-            self.lanes.insert((epoch, lane), position);
+    /// Notes how far a lane came; returns whether that is news. Beyond the bound the oldest epochs are forgotten.
+    pub(super) fn note(&mut self, epoch: Epoch, lane: Lane, position: Position) -> bool {
+        let known = self.of(epoch, lane).map_or(Seq::FIRST, |known| known.next);
+        if position.next <= known {
+            return false;
         }
+        self.lanes.insert((epoch, lane), position);
         while self.lanes.len() > POSITIONS_MAX {
             self.lanes.pop_first();
         }
+        true
+    }
+
+    /// Returns how far a lane came, if that was noted.
+    pub(super) fn of(&self, epoch: Epoch, lane: Lane) -> Option<Position> {
+        self.lanes.get(&(epoch, lane)).copied()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (Epoch, Lane, Position)> {
@@ -151,9 +159,9 @@ mod tests {
 
     #[test]
     fn the_newest_epochs_are_kept_and_damage_is_nothing() {
-        let many = positions(200);
+        let many = positions(400);
         assert_eq!(many.iter().count(), POSITIONS_MAX);
-        assert_eq!(many.iter().last().map(|(epoch, ..)| epoch.start), Some(200));
+        assert_eq!(many.iter().last().map(|(epoch, ..)| epoch.start), Some(400));
         let bytes = encode(&many);
         assert_eq!(decode(&bytes), Some(many));
         for bit in 0..bytes.len() * 8 {

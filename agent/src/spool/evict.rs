@@ -239,23 +239,18 @@ impl Spool {
         self.write_positions();
     }
 
-    /// Notes how far the lanes came whose last segments are about to go. The disk may refuse: it is then known until
-    /// the agent ends.
+    /// Notes how far the lanes came whose newest segments are about to go: no other segment tells it. The newest often go
+    /// first, so once for each lane is enough. The disk may refuse: it is then known until the agent ends.
     fn note_positions(&mut self, going: &[SegmentName]) {
         let lanes: BTreeSet<(Epoch, Lane)> = going.iter().map(|name| (name.epoch, name.lane)).collect();
         let mut news = false;
         let shared = Arc::clone(&self.site.shared);
         let catalog = shared.catalog();
         for (epoch, lane) in lanes {
-            let mut newest_first = catalog.of(lane, epoch).rev();
-            let last = newest_first.next().filter(|last| going.contains(&last.name));
-            let Some(last) = last.filter(|_| newest_first.all(|segment| going.contains(&segment.name)))
-            else {
-                continue;
-            };
-            let position = Position { next: last.next, spooled: last.spooled_until() };
-            self.positions.note(epoch, lane, position);
-            news = true;
+            let newest = catalog.of(lane, epoch).next_back();
+            let Some(newest) = newest.filter(|newest| going.contains(&newest.name)) else { continue };
+            let position = Position { next: newest.next, spooled: newest.spooled_until() };
+            news |= self.positions.note(epoch, lane, position);
         }
         drop(catalog);
         if news {

@@ -247,6 +247,12 @@ pub(super) fn decode_segment_header(bytes: &[u8], name: SegmentName) -> Option<u
     (SegmentName { lane, epoch, first } == name).then(|| at.get_u64_le())
 }
 
+/// Returns whose a segment is, or `None` if its header is damaged.
+pub(super) fn robot_in_segment_header(bytes: &[u8]) -> Option<RobotId> {
+    const ROBOT_AT: usize = 48;
+    take_robot(without_crc(bytes.get(..SEGMENT_HEADER_BYTES)?)?.get(ROBOT_AT..)?)
+}
+
 /// Writes a record: its header and its body.
 pub(super) fn put_record(out: &mut Vec<u8>, name: SegmentName, header: &RecordHeader, body: &[u8]) {
     let start = out.len();

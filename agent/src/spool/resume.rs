@@ -162,7 +162,7 @@ impl Spool {
     pub fn salvage(&mut self) -> Salvage {
         let epoch = self.site.epoch;
         let spooled = self.lanes.iter_mut().flat_map(|lane| lane.take_spooled(epoch)).collect();
-        let unsynced = [0, 1, 2].map(|lane: usize| self.lanes[lane].synced());
+        let unsynced = Lane::ALL.map(|lane| self.lanes[lane.index()].synced());
         self.lanes.iter_mut().for_each(LaneWriter::abandon);
         Salvage { spooled, epoch, unsynced }
     }

@@ -155,6 +155,10 @@ impl Spool {
             let writer = &self.lanes[lane.index()];
             (tally.next, tally.spooled) = (writer.synced(), writer.synced_samples());
         }
+        if let Some(noted) = self.positions.of(epoch, lane) {
+            tally.next = tally.next.max(noted.next);
+            tally.spooled = tally.spooled.max(noted.spooled);
+        }
         catalog.of(lane, epoch).for_each(|segment| tally.take(&catalog, segment));
         tally.take_unreadable_from(&catalog, lane, epoch);
         tally.held_lane(epoch, lane)

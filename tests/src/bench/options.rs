@@ -30,6 +30,8 @@ pub(super) enum Part {
     Disk,
     /// A gateway with a full data folder.
     Start,
+    /// An agent with a full spool.
+    SpoolStart,
     /// An hour's backlog over emulated links. Root only.
     Catchup,
     /// Live data on a link that the backlog saturates. Root only.
@@ -37,7 +39,7 @@ pub(super) enum Part {
 }
 
 /// How it is called.
-pub(super) const USAGE: &str = "usage: bench [all|codec|throughput|wire|latency|memory|disk|start|catchup|live-first]... [--logs DIR] [--quick]\n\
+pub(super) const USAGE: &str = "usage: bench [all|codec|throughput|wire|latency|memory|disk|start|spool/start|catchup|live-first]... [--logs DIR] [--quick]\n\
      `all` is without the last two, which need root and emulate links in network namespaces.\n\
      DIR holds the robot logs as NDJSON, .gz too [default: ../shared/data/replay]";
 
@@ -66,8 +68,16 @@ impl Options {
 }
 
 impl Part {
-    const ANYWHERE: [Self; 7] =
-        [Self::Codec, Self::Throughput, Self::Wire, Self::Latency, Self::Memory, Self::Disk, Self::Start];
+    const ANYWHERE: [Self; 8] = [
+        Self::Codec,
+        Self::Throughput,
+        Self::Wire,
+        Self::Latency,
+        Self::Memory,
+        Self::Disk,
+        Self::Start,
+        Self::SpoolStart,
+    ];
     const ROOT_ONLY: [Self; 2] = [Self::Catchup, Self::LiveFirst];
 
     /// Returns the name on the command line and in BENCHMARKS.md.
@@ -80,6 +90,7 @@ impl Part {
             Self::Memory => "memory",
             Self::Disk => "disk",
             Self::Start => "start",
+            Self::SpoolStart => "spool/start",
             Self::Catchup => "catchup",
             Self::LiveFirst => "live-first",
         }
