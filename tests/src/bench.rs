@@ -17,6 +17,7 @@ mod memory;
 mod options;
 mod paced;
 mod process;
+mod reconnect;
 mod replay;
 mod start;
 mod stats;
@@ -67,6 +68,7 @@ fn run(options: &Options) -> anyhow::Result<()> {
             Part::Memory => memory::measure(&logs, options.quick)?,
             Part::Start => start::measure(&logs, options.quick)?,
             Part::Disk => disk::measure(&logs, options.quick)?,
+            Part::Reconnect => reconnect::measure(options.quick)?,
         };
         print(&format!("\n<!-- {} -->\n{text}", part.name()))?;
     }

@@ -30,10 +30,13 @@ pub(super) enum Part {
     Disk,
     /// A gateway with a full data folder.
     Start,
+    /// A fleet that comes back to a gateway that was killed.
+    Reconnect,
 }
 
 /// How it is called.
-pub(super) const USAGE: &str = "usage: bench [all|codec|throughput|wire|latency|memory|disk|start]... [--logs DIR] [--quick]\n\
+pub(super) const USAGE: &str = "usage: bench [all|codec|throughput|wire|latency|memory|disk|start|connections/reconnect]... [--logs DIR] [--quick]\n\
+     BENCH_SESSIONS=N sets how many sessions come back in connections/reconnect [default: 1000]\n\
      DIR holds the robot logs as NDJSON, .gz too [default: ../shared/data/replay]";
 
 impl Options {
@@ -59,8 +62,16 @@ impl Options {
 }
 
 impl Part {
-    const ALL: [Self; 7] =
-        [Self::Codec, Self::Throughput, Self::Wire, Self::Latency, Self::Memory, Self::Disk, Self::Start];
+    const ALL: [Self; 8] = [
+        Self::Codec,
+        Self::Throughput,
+        Self::Wire,
+        Self::Latency,
+        Self::Memory,
+        Self::Disk,
+        Self::Start,
+        Self::Reconnect,
+    ];
 
     /// Returns the name on the command line and in BENCHMARKS.md.
     pub(super) fn name(self) -> &'static str {
@@ -72,6 +83,7 @@ impl Part {
             Self::Memory => "memory",
             Self::Disk => "disk",
             Self::Start => "start",
+            Self::Reconnect => "connections/reconnect",
         }
     }
 }
