@@ -15,6 +15,7 @@ mod operator;
 mod plain_json;
 mod restart;
 mod tidy;
+mod uplink;
 
 use muster_tests::{process::Programs, scene::Scene};
 
