@@ -64,6 +64,8 @@ pub struct SpoolConfig {
     pub dir: PathBuf,
     /// The most that it holds, over all lanes.
     pub limit: Size,
+    /// The most that is kept in memory while the disk fails.
+    pub memory_limit: Size,
     /// The size at which a segment file is closed and the next one begun.
     pub segment_size: Size,
     /// How long samples may wait for a sync; urgent ones never do.

@@ -16,8 +16,7 @@ use muster_protocol::{
     frame::{Frame, HEADER_BYTES},
     id::{InstanceId, Lane, RobotId, SchemaHash},
     message::{
-        Bye, ByeReason, Clock, Heartbeat, HeldLane, Hello, Message, MessageError, Numbered, NumberedHead,
-        SchemaBody,
+        Bye, ByeReason, Clock, Heartbeat, Hello, Message, MessageError, Numbered, NumberedHead, SchemaBody,
     },
     session::sender::{GaveUp, Priority, Released, Sender},
     time::{MonoTime, WallTime},
@@ -26,6 +25,7 @@ use muster_protocol::{
 use crate::{
     backoff::Backoff,
     link::Stream,
+    spool::Holding,
     uplink::{self, Uplink, ledger::Record},
 };
 
@@ -41,7 +41,7 @@ pub struct Delivery {
     urls: usize,
     heartbeat_every: Duration,
     /// What the spool held last, for Hello and heartbeats.
-    held: Vec<HeldLane>,
+    holding: Holding,
     loading: bool,
     actions: VecDeque<Action>,
     figures: Figures,
@@ -157,7 +157,7 @@ impl Delivery {
             url: 0,
             urls: urls.max(1),
             heartbeat_every,
-            held: Vec::new(),
+            holding: Holding::default(),
             loading: false,
             actions: VecDeque::new(),
             figures: Figures::default(),
@@ -178,8 +178,8 @@ impl Delivery {
     }
 
     /// Takes what the spool holds now.
-    pub fn handle_held(&mut self, held: Vec<HeldLane>) {
-        self.held = held;
+    pub fn handle_held(&mut self, holding: Holding) {
+        self.holding = holding;
     }
 
     /// A connection stands. Says Hello.
@@ -191,8 +191,8 @@ impl Delivery {
             robot: self.who.robot.clone(),
             instance: self.who.instance,
             version: self.who.version.to_owned(),
-            held: self.held.clone(),
-            drained: Vec::new(),
+            held: self.holding.held.clone(),
+            drained: self.holding.drained.clone(),
             clock,
         };
         self.say(&Message::Hello(hello));
@@ -312,7 +312,7 @@ impl Delivery {
             Phase::Live { heard, .. } if heard + SILENCE <= now => self.disconnect(now),
             Phase::Live { since, heard, beat_at } if beat_at <= now => {
                 self.phase = Phase::Live { since, heard, beat_at: now + self.heartbeat_every };
-                let held = self.held.clone();
+                let held = self.holding.held.clone();
                 self.say(&Message::Heartbeat(Heartbeat { held, clock }));
             }
             _ => {}
@@ -390,7 +390,9 @@ impl Delivery {
 
     /// Returns how many samples wait for their acknowledgement, by lane.
     pub fn samples_held(&self) -> [u64; 3] {
-        Lane::ALL.map(|lane| self.held.iter().filter(|held| held.lane == lane).map(|held| held.samples).sum())
+        Lane::ALL.map(|lane| {
+            self.holding.held.iter().filter(|held| held.lane == lane).map(|held| held.samples).sum()
+        })
     }
 
     fn handle_bye(&mut self, bye: &Bye, now: MonoTime) {

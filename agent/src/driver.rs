@@ -16,7 +16,7 @@ use tracing::{debug, error, info, warn};
 
 use muster_protocol::{
     loss::LossReason,
-    message::{HeldLane, NumberedHead, SeqRange},
+    message::{NumberedHead, SeqRange},
     time::MonoTime,
 };
 
@@ -26,7 +26,7 @@ use crate::{
     delivery::{Action, Delivery, Figures, Loaded},
     link::{ConnectError, Identity, Link, LinkEvent, Stream},
     recorder::{RecorderCommand, RecorderEvent, RecorderEvents, Recording},
-    spool::{Disk, ReadError, Span, SpoolReader, StoredKind},
+    spool::{Disk, Holding, ReadError, Span, SpoolReader, StoredKind},
 };
 
 use self::{
@@ -99,7 +99,7 @@ pub struct Ended {
     pub why: Why,
     /// Whether accepted samples were lost. Loss records say which.
     pub lost: bool,
-    /// Whether the spool failed, so that samples were refused. What it had accepted was still delivered.
+    /// Whether the spool's disk has failed and not come back. What it had accepted was still delivered.
     pub failed: bool,
 }
 
@@ -133,13 +133,10 @@ enum Happened {
 }
 
 impl Driver {
-    /// Puts a driver together; `held` and `spans` are what the spool holds at start.
-    pub fn new(mut parts: DriverParts, held: Vec<HeldLane>, spans: &[Span]) -> Self {
-        parts.delivery.handle_held(held);
-        for span in spans {
-            let range = SeqRange { first: span.first, end: span.next };
-            parts.delivery.sender().handle_recovered(span.lane, span.epoch, span.segment.number(), range);
-        }
+    /// Puts a driver together; `holding` and `spans` are what the spool holds at start.
+    pub fn new(mut parts: DriverParts, holding: Holding, spans: &[Span]) -> Self {
+        parts.delivery.handle_held(holding);
+        recover(&mut parts.delivery, spans);
         let DriverParts { delivery, clock, urls, identity, recording, events, reader, figures, once, .. } =
             parts;
         Self {
@@ -275,9 +272,15 @@ impl Driver {
             }
             RecorderEvent::Held(held) => self.delivery.handle_held(held),
             RecorderEvent::Failed(why) => {
-                error!("nothing is accepted any more: {why}; mend the disk, then start the agent again");
+                error!("samples are kept in memory only: {why}");
                 self.facts.fault = Some(why.to_string());
                 self.failed = true;
+            }
+            RecorderEvent::Mended(spans) => {
+                warn!("the spool's disk works again: samples are kept on it");
+                self.failed = false;
+                self.facts.fault = None;
+                recover(&mut self.delivery, &spans);
             }
             RecorderEvent::InputsDrained => self.inputs_ended = true,
         }
@@ -385,6 +388,14 @@ impl Driver {
         if let Some(error) = self.ledger.finish(self.delivery.last_record()).await {
             warn!("cannot keep the count of bytes sent: {error}");
         }
+    }
+}
+
+/// Lets the sender know what the spool held before.
+fn recover(delivery: &mut Delivery, spans: &[Span]) {
+    for span in spans {
+        let range = SeqRange { first: span.first, end: span.next };
+        delivery.sender().handle_recovered(span.lane, span.epoch, span.segment.number(), range);
     }
 }
 

@@ -35,7 +35,7 @@ use crate::{
     intake::{Intake, IntakeConfig},
     link::Identity,
     recorder::{self, Clocks, RecorderConfig, Recording},
-    spool::{Disk, RealDisk, Recovered, Spool, SpoolConfig},
+    spool::{Disk, Holding, RealDisk, Recovered, Spool, SpoolConfig},
     status::{About, Asked, StatusServer},
 };
 
@@ -94,7 +94,7 @@ impl Running {
         let [instance, instance_more, random, jitter] = random_words()?;
         let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(&config.spool.dir));
         let (spool, recovered) = open_spool(config, disk.clone(), random)?;
-        let (held, reader) = (spool.held(), spool.reader());
+        let (holding, reader) = (Holding::of([&spool]), spool.reader());
 
         let declarations = Arc::new(inputs::declarations(&config.channel));
         let intake_config = IntakeConfig { declarations: declarations.clone(), ..IntakeConfig::default() };
@@ -135,7 +135,7 @@ impl Running {
             .inspect_err(|error| tracing::warn!("`muster-agent status` will not work: {error}"))
             .ok();
         let (stop, stopped) = watch::channel(false);
-        let driver = tokio::spawn(Driver::new(parts, held, &recovered.spans).run(stopped));
+        let driver = tokio::spawn(Driver::new(parts, holding, &recovered.spans).run(stopped));
         let lost_before = !recovered.losses.is_empty();
         Ok(Self { intake, inputs, recording, driver, stop, figures, status, lost_before })
     }
@@ -169,8 +169,10 @@ impl Running {
         inputs.stop();
         stop.send_replace(true);
         let ended = driver.await.context("deliver to the gateway")?;
+        let mut lost_last = false;
         if let Ok(recording) = Arc::try_unwrap(recording) {
-            tokio::task::spawn_blocking(move || recording.finish()).await.context("close the spool")?;
+            let finished = tokio::task::spawn_blocking(move || recording.finish()).await;
+            lost_last = finished.context("close the spool")?;
         }
         inputs.ended().await;
         let input_failed = inputs.log_summaries();
@@ -180,14 +182,14 @@ impl Running {
         }
         anyhow::ensure!(
             !ended.failed,
-            "the spool failed and samples were refused; its reason is in the log above"
+            "the spool's disk failed and did not come back; its reason is in the log above"
         );
         anyhow::ensure!(!input_failed, "an input failed; its reason is in the log above");
         anyhow::ensure!(
             ended.why != Why::RecorderGone,
             "the spool's thread ended; its reason is in the log above"
         );
-        Ok(if ended.lost || lost_before { Outcome::DoneWithLoss } else { Outcome::Done })
+        Ok(if ended.lost || lost_before || lost_last { Outcome::DoneWithLoss } else { Outcome::Done })
     }
 }
 
@@ -197,7 +199,12 @@ fn open_spool(config: &Config, disk: Arc<dyn Disk>, random: u64) -> anyhow::Resu
         segment_bytes: config.spool.segment_size.bytes(),
         robot: config.robot.clone(),
     };
-    let (spool, recovered) = Spool::open(disk, spool_config, random)?;
+    let opened = Spool::open(Arc::clone(&disk), spool_config.clone(), random);
+    let (spool, recovered) = match opened {
+        // What cannot be written can still be read and sent; the recorder goes on in memory meanwhile.
+        Err(error) if error.is_disk_failure() => Spool::open_failed(disk, spool_config, random, error)?,
+        opened => opened?,
+    };
     tracing::info!(
         robot = %config.robot,
         spool = %config.spool.dir.display(),

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     id::{Epoch, Lane, Seq},
     limits::LOST_SEQS_MAX,
+    message::SeqRange,
     time::WallTime,
 };
 
@@ -39,6 +40,36 @@ pub struct LostSeq {
     pub samples: u32,
 }
 
+/// Batches that an agent says are gone from its spool, and a log lacks: learned by the gateway from Hello and
+/// heartbeats, never sent. No sample of them will come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Absence {
+    /// The epoch of the batches.
+    pub epoch: Epoch,
+    /// Their lane.
+    pub lane: Lane,
+    /// Which ones: half-open, ascending, not touching, never empty, at most
+    /// [`ABSENT_RANGES_MAX`](crate::limits::ABSENT_RANGES_MAX).
+    pub ranges: Vec<SeqRange>,
+    /// How many samples they held together. Nobody knows how many each.
+    pub samples: u64,
+    /// Why the log lacks them.
+    pub reason: AbsenceReason,
+}
+
+/// Why a log lacks what an agent has released. New reasons are appended: the number is on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AbsenceReason {
+    /// Released before the robot first came to this log: to another gateway, or to an earlier life of this one. Not a
+    /// loss as far as this log can tell.
+    BeforeThisGateway,
+    /// The log held it once: it was restored from a backup that is older.
+    Restored,
+    /// The log held it once, in a partition that was damaged and set aside.
+    Quarantined,
+}
+
 /// Why samples are lost. New reasons are appended: the number is on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -57,8 +88,10 @@ pub enum LossReason {
     Restored,
     /// A partition of the gateway's log was damaged and set aside.
     Quarantined,
-    /// Samples of plain JSON over MQTT that did not parse.
+    /// Lines that did not parse, at an input of an agent or as plain JSON over MQTT; each counts as one sample.
     Malformed,
+    /// The agent's inputs were faster than its disk or processor, or it stopped with its spool full: never accepted.
+    Overrun,
 }
 
 /// Why a loss record from outside is not one.
@@ -103,6 +136,17 @@ impl Loss {
     }
 }
 
+impl AbsenceReason {
+    /// Returns the reason of the loss; `None` if it is none.
+    pub fn loss(self) -> Option<LossReason> {
+        match self {
+            Self::BeforeThisGateway => None,
+            Self::Restored => Some(LossReason::Restored),
+            Self::Quarantined => Some(LossReason::Quarantined),
+        }
+    }
+}
+
 impl LossReason {
     /// Returns the reason's name as in the API, in metrics and in the runbook.
     pub fn as_str(self) -> &'static str {
@@ -115,6 +159,7 @@ impl LossReason {
             Self::Restored => "restored",
             Self::Quarantined => "quarantined",
             Self::Malformed => "malformed",
+            Self::Overrun => "overrun",
         }
     }
 }

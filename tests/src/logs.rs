@@ -66,7 +66,8 @@ fn folder() -> PathBuf {
     env::var_os("MUSTER_LOGS").map_or_else(beside, PathBuf::from)
 }
 
-fn recorded() -> Vec<PathBuf> {
+/// Returns the recorded logs that are at hand.
+pub fn recorded() -> Vec<PathBuf> {
     let files = fs::read_dir(folder()).into_iter().flatten().flatten().map(|entry| entry.path());
     let mut logs: Vec<_> = files.filter(|path| path.to_string_lossy().ends_with(".ndjson.gz")).collect();
     logs.sort();

@@ -48,6 +48,13 @@ const KEYS: &[Key] = &[
     )
     .or("1GiB")
     .within("1MiB", "1024TiB"),
+    Key::new::<Size>(
+        "spool.memory_limit",
+        Kind::Size,
+        "The most that is kept in memory while the spool's disk fails; beyond it the oldest is lost.",
+    )
+    .or("8MiB")
+    .within("1MiB", "1GiB"),
     Key::new::<Size>("spool.segment_size", Kind::Size, "The size at which a new segment file is begun.")
         .or("4MiB")
         .within("128KiB", "256MiB"),

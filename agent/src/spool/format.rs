@@ -6,6 +6,8 @@
 //! ```text
 //! SPOOL                                    the marker: version, start counter, robot (see `marker`)
 //! SPOOL.new                                a marker being written; removed at open
+//! DRAINED, DRAINED.new                     how far lanes came that are drained (see `drained`)
+//! PROBE                                    a write that was tried on a disk that had failed; removed at open
 //! LOCK                                     locked while an agent has the spool open
 //! urgent/ live/ bulk/                      one folder per lane
 //!     START-RANDOM-FIRST.seg               a segment: epoch (decimal start, 16 hex digits) and its first seq

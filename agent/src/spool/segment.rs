@@ -38,6 +38,10 @@ pub(super) struct Segment {
     /// The seq after its last synced one.
     pub(super) next: Seq,
     pub(super) file_bytes: u64,
+    /// Samples of the lane in this epoch before it.
+    pub(super) before: u64,
+    /// Samples of its synced batches, damaged ones included.
+    pub(super) spooled: u64,
     /// Samples of its synced batches that were not lost to damage.
     pub(super) samples: u64,
     pub(super) span: Option<(WallTime, WallTime)>,
@@ -69,6 +73,11 @@ impl Segment {
     /// Says whether nothing in it needs keeping.
     pub(super) fn is_released(&self) -> bool {
         self.released.covers(self.name.first, self.next)
+    }
+
+    /// Returns the samples of the lane in this epoch before the seq after its last.
+    pub(super) fn spooled_until(&self) -> u64 {
+        self.before + self.spooled
     }
 
     pub(super) fn samples_held(&self) -> u64 {

@@ -73,8 +73,15 @@ fn hear(ingest: &Ingest, robot: &Arc<Robot>) -> u64 {
         address: String::new(),
     };
     let gauge = SessionGauge::open(&shared.metrics, live.transport);
-    state.session =
-        Some(OpenSession { number, instance: None, outbox: None, heard: mono, live, _gauge: gauge });
+    state.session = Some(OpenSession {
+        number,
+        instance: None,
+        outbox: None,
+        heard: mono,
+        live,
+        told: None,
+        _gauge: gauge,
+    });
     drop(state);
     let up = SessionEvent::Up {
         transport: Transport::MqttJson,

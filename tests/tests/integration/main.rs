@@ -6,6 +6,7 @@ mod bad_folders;
 mod bad_frames;
 mod bad_lines;
 mod bad_trust;
+mod corpora;
 mod embedded;
 mod freshness;
 mod gateways;
