@@ -45,6 +45,11 @@ impl Backoff {
         self.next_wait()
     }
 
+    /// Returns a wait from half of `around` to one and a half times as long; leaves the range as it is.
+    pub fn spread(&mut self, around: Duration) -> Duration {
+        around.mul_f64(0.5 + self.draw())
+    }
+
     /// Starts anew: a session lasted.
     pub fn reset(&mut self) {
         self.ceiling = self.min;
@@ -87,6 +92,17 @@ mod tests {
             tenths[(wait.as_nanos() * 10 / range.as_nanos()) as usize] += 1;
         }
         tenths
+    }
+
+    #[test]
+    fn a_spread_wait_stays_around_its_middle_and_leaves_the_range_alone() {
+        let mut backoff = Backoff::new(MIN, MAX, 1);
+        let around = Duration::from_secs(4);
+        let waits: Vec<_> = (0..1000).map(|_| backoff.spread(around)).collect();
+        assert!(waits.iter().all(|wait| (around / 2..around * 3 / 2).contains(wait)));
+        let mean = waits.iter().sum::<Duration>() / 1000;
+        assert!((Duration::from_millis(3800)..Duration::from_millis(4200)).contains(&mean), "{mean:?}");
+        assert!(backoff.next_wait() < MIN);
     }
 
     #[test]

@@ -40,6 +40,7 @@ pub struct Delivery {
     url: usize,
     urls: usize,
     heartbeat_every: Duration,
+    hello_every: Option<Duration>,
     /// What the spool held last, for Hello and heartbeats.
     holding: Holding,
     loading: bool,
@@ -132,7 +133,7 @@ pub enum Stage {
 enum Phase {
     Waiting { until: MonoTime },
     Connecting,
-    Greeting { since: MonoTime },
+    Greeting { since: MonoTime, hello_at: Option<MonoTime> },
     Live { since: MonoTime, heard: MonoTime, beat_at: MonoTime },
 }
 
@@ -157,6 +158,7 @@ impl Delivery {
             url: 0,
             urls: urls.max(1),
             heartbeat_every,
+            hello_every: None,
             holding: Holding::default(),
             loading: false,
             actions: VecDeque::new(),
@@ -182,11 +184,22 @@ impl Delivery {
         self.holding = holding;
     }
 
+    /// Takes how often the next link asks for a Hello until a Welcome comes: behind a broker nobody may be listening
+    /// yet. Without it, Hello is said once.
+    pub fn set_hello_every(&mut self, hello_every: Option<Duration>) {
+        self.hello_every = hello_every;
+    }
+
     /// A connection stands. Says Hello.
     pub fn handle_connected(&mut self, queue_time: Option<Duration>, clock: Clock, now: MonoTime) {
-        self.phase = Phase::Greeting { since: now };
         self.sender.set_queue_time(queue_time);
         self.uplink.handle_link_up();
+        self.greet(now, clock, now);
+    }
+
+    fn greet(&mut self, since: MonoTime, clock: Clock, now: MonoTime) {
+        let hello_at = self.hello_every.map(|every| now + self.backoff.spread(every));
+        self.phase = Phase::Greeting { since, hello_at };
         let hello = Hello {
             robot: self.who.robot.clone(),
             instance: self.who.instance,
@@ -308,7 +321,10 @@ impl Delivery {
                 self.phase = Phase::Connecting;
                 self.actions.push_back(Action::Connect(self.url));
             }
-            Phase::Greeting { since } if since + SILENCE <= now => self.disconnect(now),
+            Phase::Greeting { since, .. } if since + SILENCE <= now => self.disconnect(now),
+            Phase::Greeting { since, hello_at: Some(hello_at) } if hello_at <= now => {
+                self.greet(since, clock, now);
+            }
             Phase::Live { heard, .. } if heard + SILENCE <= now => self.disconnect(now),
             Phase::Live { since, heard, beat_at } if beat_at <= now => {
                 self.phase = Phase::Live { since, heard, beat_at: now + self.heartbeat_every };
@@ -325,7 +341,9 @@ impl Delivery {
         let phase = match self.phase {
             Phase::Waiting { until } => Some(until),
             Phase::Connecting => None,
-            Phase::Greeting { since } => Some(since + SILENCE),
+            Phase::Greeting { since, hello_at } => {
+                Some(hello_at.map_or(since + SILENCE, |at| at.min(since + SILENCE)))
+            }
             Phase::Live { heard, beat_at, .. } => Some(beat_at.min(heard + SILENCE)),
         };
         let uplink = if self.is_live() { self.uplink.poll_timeout() } else { None };

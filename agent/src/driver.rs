@@ -290,6 +290,7 @@ impl Driver {
         self.connecting = None;
         match result {
             Ok(link) => {
+                self.delivery.set_hello_every(link.hello_every());
                 self.delivery.handle_connected(link.queue_time(), self.clock.reading(), self.clock.mono());
                 self.link = Some(link);
             }

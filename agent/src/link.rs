@@ -26,6 +26,7 @@ pub struct Link {
     /// See [`muster_protocol::session::sender::SenderConfig::queue_time`].
     queue_time: Option<Duration>,
     meter: Meter,
+    hello_every: Option<Duration>,
 }
 
 /// What a link says.
@@ -175,6 +176,11 @@ impl Link {
         self.queue_time
     }
 
+    /// How often to say Hello until a Welcome comes: `None` where a link stands only if a gateway is at its end.
+    pub fn hello_every(&self) -> Option<Duration> {
+        self.hello_every
+    }
+
     /// Sends what is queued, within a bound, and closes.
     pub async fn close(self) {
         let Self { out, mut tasks, events, .. } = self;
@@ -215,6 +221,9 @@ const QUIC_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A broker far away, TLS included.
 const MQTT_CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Behind a broker a gateway may be away for long; a Hello costs less than a connection.
+const HELLO_EVERY: Duration = Duration::from_secs(4);
 
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 

@@ -36,7 +36,12 @@ use crate::{
     http::{self, Api},
     ingest::{Ingest, IngestConfig},
     instance::Instance,
-    link::{mqtt, port::Intake, quic::QuicListener},
+    link::{
+        broker::{Broker, BrokerSettings},
+        mqtt,
+        port::Intake,
+        quic::QuicListener,
+    },
     log::CommittedLog,
     metrics::Metrics,
     store::{Opened, Store, StoreConfig, StoreReader},
@@ -150,6 +155,9 @@ impl Gateway {
         if let Some(quic) = listeners.quic {
             links.spawn(quic.run(intake.clone(), connections_max, self.stop.subscribe()));
         }
+        if let Some(settings) = broker_settings(config, self.reader.log_id()) {
+            links.spawn(Broker::new(settings, intake.clone(), self.clock).run(self.stop.subscribe()));
+        }
         if let Some(socket) = listeners.mqtt {
             let stop = stopped(self.stop.subscribe());
             let listener =
@@ -225,7 +233,7 @@ impl Listeners {
     async fn bind(config: &Config, keys: &Keys) -> anyhow::Result<Self> {
         let http = bind_tcp("http", config.http).await?;
         let quic = config.quic.addr().map(|addr| QuicListener::bind(addr, keys)).transpose()?;
-        let mqtt = bind_tcp("mqtt", config.mqtt).await?;
+        let mqtt = bind_tcp("mqtt", config.mqtt.listen).await?;
         Ok(Self { http, quic, mqtt })
     }
 
@@ -287,6 +295,25 @@ fn ingest_config(config: &Config, instance: Instance, reader: &StoreReader) -> I
         log: reader.log_id(),
         forgot: reader.forgetting().absence_reason(),
     }
+}
+
+/// Returns what there is to know of a broker, if there is one. The gateway's name there comes from its log: stable, and
+/// not the same for a folder that was restored beside another.
+fn broker_settings(config: &Config, log: LogId) -> Option<BrokerSettings> {
+    let broker = &config.mqtt.broker;
+    let url = broker.url.as_ref()?;
+    let own = || format!("muster-gw-{:012x}", u128::from_be_bytes(log.0) >> 80);
+    let client_id = broker.client_id.as_ref().map_or_else(own, |id| id.as_str().to_owned());
+    Some(BrokerSettings {
+        host: url.host().to_owned(),
+        port: url.port(),
+        client_id,
+        keep_alive: broker.keep_alive.duration(),
+        username: broker.username.clone(),
+        password_file: broker.password_file.clone(),
+        sessions_max: config.session.max as usize,
+        silence: config.session.silence.duration(),
+    })
 }
 
 fn on_fatal(stop: watch::Sender<bool>, failed: Arc<AtomicBool>) -> crate::committer::OnFatal {

@@ -103,7 +103,7 @@ pub enum LossError {
         /// How many it lists.
         count: usize,
     },
-    /// Its seqs are not ascending, or start at zero.
+    /// Its seqs are not ascending, or below the first or above the last that there are.
     #[error("a loss record whose seqs are not ascending from 1")]
     Order,
     /// It says that nothing was lost.
@@ -112,9 +112,10 @@ pub enum LossError {
 }
 
 impl Loss {
-    /// Returns how many samples are lost.
+    /// Returns how many samples are lost, at most `u64::MAX`.
     pub fn samples(&self) -> u64 {
-        self.lost.iter().map(|lost| u64::from(lost.samples)).sum::<u64>() + self.unnumbered
+        let numbered: u64 = self.lost.iter().map(|lost| u64::from(lost.samples)).sum();
+        numbered.saturating_add(self.unnumbered)
     }
 
     /// Checks a record that came from outside.
@@ -127,7 +128,7 @@ impl Loss {
         }
         let mut last = Seq(0);
         for lost in &self.lost {
-            if lost.seq <= last {
+            if lost.seq <= last || lost.seq > Seq::LAST {
                 return Err(LossError::Order);
             }
             last = lost.seq;

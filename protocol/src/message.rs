@@ -250,6 +250,12 @@ pub struct Bye {
     pub retry_after_ms: u32,
 }
 
+impl Bye {
+    /// What a broker tells a gateway in the name of an agent whose connection to it broke: the agent's MQTT will. An
+    /// agent that leaves in order says 0 ms.
+    pub const CUT_OFF: Self = Self { reason: ByeReason::Shutdown, retry_after_ms: 1 };
+}
+
 /// Why a session ends. New reasons are appended: the number is on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -405,8 +411,8 @@ fn decode_exactly<T: DeserializeOwned>(kind: Kind, body: &[u8]) -> Result<T, Mes
 fn decode_numbered(frame: &Frame) -> Result<Numbered, MessageError> {
     let (head, rest) = postcard::take_from_bytes::<NumberedHead>(&frame.body)
         .map_err(|error| MessageError::Malformed { kind: frame.kind, why: error.to_string() })?;
-    if head.seq < Seq::FIRST {
-        return Err(MessageError::Malformed { kind: frame.kind, why: "seq 0".to_owned() });
+    if !(Seq::FIRST..=Seq::LAST).contains(&head.seq) {
+        return Err(MessageError::Malformed { kind: frame.kind, why: format!("seq {}", head.seq) });
     }
     Ok(Numbered { head, payload: payload(frame, frame.body.len() - rest.len())? })
 }

@@ -11,13 +11,14 @@ mod frame;
 mod input;
 mod ndjson;
 pub mod seeds;
+mod session;
 mod settings;
 mod spool;
 mod topics;
 
 pub use self::{
-    columns::columns, conversation::conversation, frame::frame, ndjson::ndjson, settings::settings,
-    spool::spool, topics::topics,
+    columns::columns, conversation::conversation, frame::frame, ndjson::ndjson, session::session,
+    settings::settings, spool::spool, topics::topics,
 };
 
 /// A function for bytes from outside.
@@ -35,6 +36,7 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     Target { name: "frame", run: frame, heap_bytes_max: 8 * MIB },
     Target { name: "columns", run: columns, heap_bytes_max: 32 * MIB },
+    Target { name: "session", run: session, heap_bytes_max: 4 * MIB },
     Target { name: "spool", run: spool, heap_bytes_max: 64 * MIB },
     Target { name: "ndjson", run: ndjson, heap_bytes_max: 32 * MIB },
     Target { name: "topics", run: topics, heap_bytes_max: MIB },

@@ -18,11 +18,13 @@ mod checker;
 mod dice;
 mod fault;
 mod gateway;
+mod gateway_chaos;
 mod log;
 mod machine;
 mod network;
 mod plan;
 mod run;
+mod seeds;
 mod step;
 
 use std::collections::BTreeMap;
@@ -36,7 +38,8 @@ use muster_protocol::{
     time::{MonoTime, WallTime},
 };
 
-pub use run::{Outcome, main, run};
+pub use run::{Outcome, Summary, main, run};
+pub use seeds::KEPT;
 
 use agent::Setup;
 use checker::{Checker, Tally};
@@ -58,6 +61,7 @@ struct World {
     connections: BTreeMap<u64, Connection>,
     connections_made: u64,
     disk: GatewayDisk,
+    backup: Option<GatewayDisk>,
     gateway: Option<Running>,
     gateway_life: u64,
     clock: &'static VirtualClock,
@@ -139,6 +143,8 @@ enum Event {
 /// What ends by itself.
 #[derive(Debug)]
 enum Mend {
+    /// A robot's power, which goes before it comes back.
+    Power(usize),
     Disk(usize),
     StoreFull,
 }
@@ -156,6 +162,7 @@ impl World {
             connections: BTreeMap::new(),
             connections_made: 0,
             disk,
+            backup: None,
             gateway: None,
             gateway_life: 0,
             clock,

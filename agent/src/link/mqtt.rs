@@ -1,5 +1,8 @@
-//! The MQTT link, over rumqttc: each frame is the payload of one QoS 1 publish. Only the frame `Ack` frees anything;
-//! a PUBACK is between rumqttc and the broker.
+//! The MQTT link, over rumqttc: each frame is the payload of one publish. Only the frame `Ack` frees anything; a PUBACK
+//! is between rumqttc and the broker.
+//!
+//! Lanes go at QoS 1, control at QoS 0: a broker keeps what is QoS 1 for a gateway that is away, and a Hello or a
+//! heartbeat of long ago would only fill its queue. What matters of it is said again.
 //!
 //! rumqttc drops what is pending when a broker forgets a session, and can wedge on a collision of packet ids. So each
 //! connection has a client of its own, which is dropped on any error; the session above resends.
@@ -15,8 +18,8 @@ use std::{
 
 use bytes::Bytes;
 use rumqttc::{
-    AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, NetworkOptions, Packet, QoS, StateError,
-    SubscribeReasonCode, TlsConfiguration, Transport,
+    AsyncClient, ConnectionError, Event, EventLoop, LastWill, MqttOptions, NetworkOptions, Packet, QoS,
+    StateError, SubscribeReasonCode, TlsConfiguration, Transport,
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -27,11 +30,12 @@ use tokio::{
 use muster_protocol::{
     frame::Frame,
     id::{Lane, RobotId},
+    message::{Bye, Message},
 };
 
 use super::{
-    ConnectError, EVENTS_QUEUED_MAX, Identity, Link, LinkEvent, Meter, Outlets, Path, QUEUE_TIME, outboxes,
-    path_to, tls,
+    ConnectError, EVENTS_QUEUED_MAX, HELLO_EVERY, Identity, Link, LinkEvent, Meter, Outlets, Path,
+    QUEUE_TIME, outboxes, path_to, tls,
 };
 
 pub(super) async fn connect(
@@ -40,6 +44,7 @@ pub(super) async fn connect(
     identity: &Identity,
 ) -> Result<Link, ConnectError> {
     let robot = &identity.robot;
+    let topics = Topics::of(robot);
     let client_id = format!("muster-{}-{}", robot.fleet(), robot.robot());
     let mut options = MqttOptions::new(client_id, host, port);
     options.set_clean_session(true);
@@ -47,6 +52,8 @@ pub(super) async fn connect(
     options.set_inflight(INFLIGHT_MAX);
     options.set_request_channel_capacity(1);
     options.set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX);
+    let will = Message::Bye(Bye::CUT_OFF).to_frame().encode();
+    options.set_last_will(LastWill::new(&topics.control, will, QoS::AtMostOnce, false));
     if tls {
         let no_ca = || ConnectError::NoCa { url: format!("mqtts://{host}:{port}") };
         let config = tls::client_config(identity.ca.as_deref().ok_or_else(no_ca)?, &[]).await?;
@@ -62,7 +69,6 @@ pub(super) async fn connect(
     let (events_in, events) = mpsc::channel(EVENTS_QUEUED_MAX);
     let (subscribed, ready) = oneshot::channel();
     let mut tasks = JoinSet::new();
-    let topics = Topics::of(robot);
     let done = client.clone();
     client
         .try_subscribe(&topics.down, QoS::AtLeastOnce)
@@ -73,7 +79,7 @@ pub(super) async fn connect(
     ready.await.map_err(|_| failed())?.map_err(ConnectError::Refused)?;
     let meter = sent.meter();
     tasks.spawn(publish(client, topics, outlets, sent));
-    Ok(Link { out, events, tasks, queue_time: Some(QUEUE_TIME), meter })
+    Ok(Link { out, events, tasks, queue_time: Some(QUEUE_TIME), meter, hello_every: Some(HELLO_EVERY) })
 }
 
 /// Counts what goes out, by the estimate of [`overhead`](crate::uplink::overhead).
@@ -137,16 +143,16 @@ async fn publish(client: AsyncClient, topics: Topics, outlets: Outlets, sent: Se
     let Outlets { mut control, lanes: [mut urgent, mut live, mut bulk] } = outlets;
     let [to_urgent, to_live, to_bulk] = &topics.lanes;
     loop {
-        let (topic, frame) = tokio::select! {
+        let (topic, qos, frame) = tokio::select! {
             biased;
-            Some(frame) = control.recv() => (&topics.control, frame),
-            Some(frame) = urgent.recv() => (to_urgent, frame),
-            Some(frame) = live.recv() => (to_live, frame),
-            Some(frame) = bulk.recv() => (to_bulk, frame),
+            Some(frame) = control.recv() => (&topics.control, QoS::AtMostOnce, frame),
+            Some(frame) = urgent.recv() => (to_urgent, QoS::AtLeastOnce, frame),
+            Some(frame) = live.recv() => (to_live, QoS::AtLeastOnce, frame),
+            Some(frame) = bulk.recv() => (to_bulk, QoS::AtLeastOnce, frame),
             else => break,
         };
         let bytes = frame.len();
-        if client.publish_bytes(topic, QoS::AtLeastOnce, false, frame).await.is_err() {
+        if client.publish_bytes(topic, qos, false, frame).await.is_err() {
             return;
         }
         sent.publish(topic, bytes);

@@ -100,7 +100,7 @@ async fn open(endpoint: Endpoint, connection: Connection) -> Result<Link, Connec
     let meter = meter(connection.clone());
     let mut tasks = JoinSet::new();
     tasks.spawn(carry(endpoint, connection, writers, answers, events_in));
-    Ok(Link { out, events, tasks, queue_time: Some(QUEUE_TIME), meter })
+    Ok(Link { out, events, tasks, queue_time: Some(QUEUE_TIME), meter, hello_every: None })
 }
 
 /// Counts what the connection sent: each datagram, also those sent again, the handshake's and those that probe the path.

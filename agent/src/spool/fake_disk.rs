@@ -147,6 +147,21 @@ impl FakeDisk {
         world.life += 1;
     }
 
+    /// Returns another disk with the same files, all durable: a copied image.
+    #[must_use]
+    pub fn copied(&self) -> Self {
+        let copy = Self::new();
+        for (path, bytes) in self.files() {
+            copy.put(&path, &bytes);
+        }
+        copy
+    }
+
+    /// Returns how many bytes all files together have.
+    pub fn used_bytes(&self) -> u64 {
+        self.world().used_bytes()
+    }
+
     /// Kills the program that uses the disk: nothing is lost, but its open files and locks die.
     pub fn kill(&self) {
         let mut world = self.world();
@@ -183,6 +198,12 @@ impl FakeDisk {
     /// Returns every file with its bytes, as a running program sees them.
     pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
         self.world().names.iter().map(|(path, node)| (path.clone(), lock(node).seen.clone())).collect()
+    }
+
+    /// Returns every file that a power cut leaves, with the bytes of it that are durable.
+    pub fn durable_files(&self) -> BTreeMap<String, Vec<u8>> {
+        let world = self.world();
+        world.durable_names.iter().map(|(path, node)| (path.clone(), lock(node).durable.clone())).collect()
     }
 
     /// Returns the files of which a power cut could lose the name or a byte.

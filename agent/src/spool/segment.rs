@@ -12,8 +12,8 @@ use muster_protocol::{
 use super::{
     disk::{Disk, DiskFile},
     format::{
-        RECORD_HEADER_BYTES, RecordHeader, RecordKind, SEGMENT_FILE_BYTES_MAX, SegmentName, TRAILER_BYTES,
-        checked_body, decode_record_header,
+        RECORD_HEADER_BYTES, RecordHeader, RecordKind, SEGMENT_FILE_BYTES_MAX, SEGMENT_RECORDS_MAX,
+        SegmentName, TRAILER_BYTES, checked_body, decode_record_header,
     },
     index::{Index, IndexEntry, SchemaEntry},
     scan::{Scan, SealedTotals, scan},
@@ -107,6 +107,7 @@ pub(super) fn read_seal(file: &dyn DiskFile, name: SegmentName) -> io::Result<Op
     let header = decode_record_header(&file.read_at(at, RECORD_HEADER_BYTES)?, name);
     let fits = |header: &RecordHeader| {
         header.kind == RecordKind::Index
+            && header.seq.0 - name.first.0 <= SEGMENT_RECORDS_MAX as u64
             && at + (RECORD_HEADER_BYTES as u64) + u64::from(header.body_bytes) == trailer_at
     };
     Ok(header.filter(fits).map(|header| Seal { at, header }))

@@ -137,7 +137,7 @@ impl RobotState {
 impl Totals {
     /// Returns how many samples are lost, for any reason.
     pub fn lost_samples(&self) -> u64 {
-        self.lost.values().sum()
+        self.lost.values().fold(0, |sum, samples| sum.saturating_add(*samples))
     }
 
     fn saw(&mut self, offset: Offset, received_at: WallTime) {
@@ -148,13 +148,18 @@ impl Totals {
 
     fn absent(&mut self, absence: &Absence, received_at: WallTime) {
         if let Some(reason) = absence.reason.loss() {
-            *self.lost.entry(reason).or_default() += absence.samples;
-            self.last_loss = self.last_loss.max(Some(received_at));
+            self.count_lost(reason, absence.samples, received_at);
         }
     }
 
     fn lost(&mut self, loss: &Loss, received_at: WallTime) {
-        *self.lost.entry(loss.reason).or_default() += loss.samples();
+        self.count_lost(loss.reason, loss.samples(), received_at);
+    }
+
+    /// Counts what an agent says, which may be any number.
+    fn count_lost(&mut self, reason: LossReason, samples: u64, received_at: WallTime) {
+        let lost = self.lost.entry(reason).or_default();
+        *lost = lost.saturating_add(samples);
         self.last_loss = self.last_loss.max(Some(received_at));
     }
 }

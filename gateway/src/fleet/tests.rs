@@ -378,6 +378,22 @@ fn losses_and_samples_are_counted_once() {
     );
 }
 
+/// Guards: what a hostile agent says that it lost overflowed the sums.
+#[test]
+fn losses_beyond_all_counting_stay_at_the_most() {
+    let loss = |seq, reason| {
+        let (lost, unnumbered, lane) = (Vec::new(), u64::MAX, Lane::Live);
+        let loss = Loss { epoch: head(1, 1).epoch, lane, lost, unnumbered, t_min: None, t_max: None, reason };
+        let body = Body::Loss { head: Some(head(1, seq)), loss };
+        Record { offset: Offset(seq), envelope: envelope(robot(1), 1, NOW, body), batch: None }
+    };
+    let records = [LossReason::Corrupt, LossReason::Corrupt, LossReason::Refused];
+    let records = [loss(1, records[0]), loss(2, records[1]), loss(3, records[2])];
+    let fleet = fold(&records);
+    let robot = fleet.robot(&robot(1)).unwrap();
+    assert_eq!(robot.read().unwrap().totals().lost_samples(), u64::MAX);
+}
+
 #[test]
 fn a_declared_interval_counts_before_the_measured_one() {
     let schema = schema(&[("a", Some(60_000_000_000), false)]);

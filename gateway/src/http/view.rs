@@ -65,12 +65,12 @@ impl FleetCounts {
 
     fn count_completeness(&mut self, reading: &RobotReading, lost: u64) {
         let completeness = &reading.completeness;
-        self.lost += lost;
+        self.lost = self.lost.saturating_add(lost);
         self.losers += u64::from(lost > 0);
         self.standings[completeness.standing as usize] += 1;
-        self.on_robots += completeness.on_robot.map_or(0, |told| told.samples);
-        self.before += completeness.before.samples;
-        self.unknown += completeness.unknown_up_to;
+        self.on_robots = self.on_robots.saturating_add(completeness.on_robot.map_or(0, |told| told.samples));
+        self.before = self.before.saturating_add(completeness.before.samples);
+        self.unknown = self.unknown.saturating_add(completeness.unknown_up_to);
         self.conflicts += u64::from(reading.conflict.is_some());
     }
 

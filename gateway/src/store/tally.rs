@@ -96,7 +96,7 @@ impl Tally {
                 lane.batches.push(LostSeq { seq: number.seq, samples });
             }
             (RecordKind::Loss, _) => {
-                robot.lost += head.samples;
+                robot.lost = robot.lost.saturating_add(head.samples);
                 self.losses.push(offset);
             }
             _ => {}

@@ -180,12 +180,25 @@ fn more_than_the_limits_is_refused_and_named() {
     let payload = Bytes::from(vec![0; BATCH_BYTES_MAX + 1]);
     let batch = Message::Batch(Numbered { head: head(Lane::Live, 1), payload }).to_frame();
     assert!(matches!(Message::from_frame(&batch), Err(MessageError::TooMany { .. })));
-    let zero = Message::Batch(Numbered { head: head(Lane::Live, 0), payload: Bytes::new() }).to_frame();
-    assert!(matches!(Message::from_frame(&zero), Err(MessageError::Malformed { .. })));
+    for seq in [0, u64::MAX] {
+        let none = Message::Batch(Numbered { head: head(Lane::Live, seq), payload: Bytes::new() }).to_frame();
+        assert!(matches!(Message::from_frame(&none), Err(MessageError::Malformed { .. })), "{seq}");
+    }
+}
+
+/// Guards: no range of seqs could hold the last seq, so a batch of that number was committed as often as it came; and
+/// the sum of a hostile record's samples overflowed.
+#[test]
+fn a_loss_record_ends_before_the_last_number_and_its_samples_are_bounded() {
+    let record = |loss: &Loss| Numbered::from_loss(head(Lane::Urgent, 1), loss).loss();
+    let last = LostSeq { seq: Seq(u64::MAX), samples: 1 };
+    assert_eq!(record(&Loss { lost: vec![last], ..loss() }), Err(LossError::Order.into()));
+    let most = Loss { unnumbered: u64::MAX, ..loss() };
+    assert_eq!(record(&most).unwrap().samples(), u64::MAX);
 }
 
 fn any_head() -> impl Strategy<Value = NumberedHead> {
-    (any::<u64>(), any::<u64>(), 0..3_usize, 1..=u64::MAX).prop_map(|(start, random, lane, seq)| {
+    (any::<u64>(), any::<u64>(), 0..3_usize, 1..u64::MAX).prop_map(|(start, random, lane, seq)| {
         NumberedHead { epoch: Epoch { start, random }, lane: Lane::ALL[lane], seq: Seq(seq) }
     })
 }

@@ -94,6 +94,9 @@ pub fn all() -> Vec<Seed> {
     for (number, (choice, text)) in SETTINGS.iter().enumerate() {
         add("settings", &format!("{number}"), [&[*choice][..], text.as_bytes()].concat());
     }
+    for (number, steps) in SESSIONS.iter().enumerate() {
+        add("session", &format!("{number}"), steps.to_vec());
+    }
     for (name, bytes) in spools() {
         add("spool", name, bytes);
     }
@@ -319,7 +322,7 @@ fn folder(choice: u8, files: &[(String, Vec<u8>)]) -> Vec<u8> {
         let epoch = EPOCHS.iter().position(|epoch| path.contains(&format!("/{epoch}-"))).unwrap_or(0);
         let epoch = u8::try_from(epoch).expect("eight epochs");
         out.push(lane.map_or(3, |lane| u8::try_from(lane.index()).expect("three lanes")) | epoch << 2);
-        out.push(0);
+        out.push(u8::from(path == "DRAINED"));
         out.extend_from_slice(&u16::try_from(bytes.len()).expect("small files").to_le_bytes());
         out.extend_from_slice(bytes);
     }
@@ -345,6 +348,15 @@ const NAMES: &[&str] = &[
     "battery.*[?]\0battery.cells[0]",
     "2013-10-11T21:11:32.966203289+02:00\0urgent",
     "*a*b?c*\0aabbbcc",
+];
+
+/// A Hello of an empty lane, batches, commits; a Hello of what was released before, losses.
+const SESSIONS: &[&[u8]] = &[
+    &[0, 1, 1, 0, 0, 0, 0, 0, 0, 2, 1, 0, 5, 2, 1, 1, 5, 2, 1, 0, 5, 5, 5, 9, 2, 1, 0, 5],
+    &[
+        0, 2, 1, 9, 20, 90, 40, 0, 0, 0, 3, 30, 20, 0, 1, 4, 7, 8, 5, 2, 1, 9, 5, 4, 0, 0, 1, 0, 2, 9, 3, 10,
+        4, 0, 5, 8, 7,
+    ],
 ];
 
 /// Choice and text.

@@ -122,10 +122,14 @@ fn files(data: &[u8]) -> Files {
         let length = usize::from(input.number());
         let mut bytes = input.take(length).to_vec();
         let Some(lane) = Lane::from_index(usize::from(which & 3)) else {
+            let (path, crc_at) = match first & 1 {
+                0 => ("SPOOL", 156),
+                _ => ("DRAINED", bytes.len().saturating_sub(4)),
+            };
             if choice & 1 == 1 {
-                put_crc(&mut bytes, 156);
+                put_crc(&mut bytes, crc_at);
             }
-            files.insert("SPOOL".to_owned(), bytes);
+            files.insert(path.to_owned(), bytes);
             continue;
         };
         let epoch = EPOCHS[usize::from(which >> 2) % EPOCHS.len()];
@@ -187,6 +191,6 @@ pub(super) const EPOCHS: [Epoch; 8] = [
     Epoch { start: 3, random: 7 },
     Epoch { start: 4, random: 7 },
     Epoch { start: 0, random: 1 },
-    Epoch { start: u64::MAX - 1, random: 1 },
+    Epoch { start: u64::MAX / 4, random: 1 },
     Epoch { start: u64::MAX, random: u64::MAX },
 ];

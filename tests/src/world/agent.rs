@@ -13,11 +13,11 @@ use muster_agent::{
         RecorderCommand, RecorderConfig, RecorderEvent,
         steps::{Flow, Reader, Steps},
     },
-    spool::{Holding, ReadError, Recovered, Spool, SpoolConfig, SpoolReader, StoredKind, disk::Disk},
+    spool::{Holding, ReadError, Recovered, Span, Spool, SpoolConfig, SpoolReader, StoredKind, disk::Disk},
 };
 use muster_protocol::{
     frame::Frame,
-    id::{InstanceId, RobotId},
+    id::{Epoch, InstanceId, RobotId, Seq},
     loss::LossReason,
     message::{Clock, NumberedHead, SeqRange},
     session::sender::{Sender, SenderConfig},
@@ -33,9 +33,11 @@ pub(super) enum Effect {
     /// Reads the spool; the answer comes a little later.
     Load(Vec<NumberedHead>),
     /// These were accepted just now.
-    Accepted(Vec<NumberedHead>),
-    /// The disk failed, and the program accepts nothing any more.
+    Accepted(Vec<(NumberedHead, u32)>),
+    /// The disk failed, and the program goes on in memory.
     Failed,
+    /// The disk works again, and shows these.
+    Mended(Vec<NumberedHead>),
 }
 
 /// A running agent.
@@ -48,6 +50,8 @@ pub(super) struct Process {
     wait: Source,
     intake: Intake,
     pushed_wait: u64,
+    /// The epoch that began with this run; those of later ones may be in memory.
+    pub(super) epoch: Epoch,
     /// The disk holds the recorder up until then.
     pub(super) stalled_until: MonoTime,
 }
@@ -78,7 +82,7 @@ impl Process {
             robot: setup.robot.clone(),
         };
         let (spool, recovered) = Spool::open(disk, config, random[0]).map_err(|error| error.to_string())?;
-        let (held, reader) = (Holding::of([&spool]), spool.reader());
+        let (held, reader, epoch) = (Holding::of([&spool]), spool.reader(), spool.epoch());
         let (intake, outlet) = Intake::new(&IntakeConfig::default());
         let batcher = BatcherConfig {
             linger_live: setup.linger,
@@ -106,6 +110,7 @@ impl Process {
             wait,
             intake,
             pushed_wait: 0,
+            epoch,
             stalled_until: MonoTime::default(),
         };
         Ok((process, recovered))
@@ -286,12 +291,22 @@ fn report(events: &[RecorderEvent], effects: &mut Vec<Effect>) {
     for event in events {
         match event {
             RecorderEvent::Spooled(spooled) => {
-                effects.push(Effect::Accepted(spooled.iter().map(|one| one.head()).collect()));
+                effects
+                    .push(Effect::Accepted(spooled.iter().map(|one| (one.head(), one.samples())).collect()));
             }
             RecorderEvent::Failed(_) => effects.push(Effect::Failed),
+            RecorderEvent::Mended(spans) => {
+                effects.push(Effect::Mended(spans.iter().flat_map(heads_of).collect()))
+            }
             _ => {}
         }
     }
+}
+
+/// Returns every seq of a span.
+pub(super) fn heads_of(span: &Span) -> Vec<NumberedHead> {
+    let head = |seq| NumberedHead { epoch: span.epoch, lane: span.lane, seq: Seq(seq) };
+    (span.first.0..span.next.0).map(head).collect()
 }
 
 fn delivery(robot: &RobotId, random: [u64; 4]) -> Delivery {

@@ -7,13 +7,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use muster_gateway::record::{Body, Envelope};
 use muster_protocol::{
     batch,
     column::ValueRef,
     id::{Epoch, Lane, Offset, RobotId, Seq},
-    loss::LossReason,
-    message::{LaneRanges, NumberedHead},
+    loss::{AbsenceReason, LossReason},
+    message::{LaneRanges, Numbered, NumberedHead},
     schema::Schema,
 };
 
@@ -26,6 +27,10 @@ pub(super) struct Checker {
     produced: u64,
     accepted: BTreeMap<Place, Vec<u64>>,
     accepted_values: BTreeSet<u64>,
+    /// Places whose samples are accepted under another number.
+    copies: BTreeSet<Place>,
+    /// Accepted, and the disk did not let the checker see what; with the count, if the spool said it.
+    unread: BTreeMap<Place, Option<u32>>,
     /// What is synced in the log as it is now: batches, and seqs that a loss record lists.
     durable: BTreeSet<Place>,
     /// Durable in a log that was wiped, set back or set aside since.
@@ -50,10 +55,14 @@ pub(super) struct Tally {
     pub(super) accepted: u64,
     pub(super) stored: u64,
     pub(super) lost: BTreeMap<LossReason, u64>,
-    /// Not in the log, because an earlier log had it.
+    /// Not in the log, which says so: an earlier log, or a part of this one that is lost, had it.
+    pub(super) absent: u64,
+    /// Likewise, and the log does not say so.
     pub(super) before: u64,
     /// Gone with a wiped spool.
     pub(super) unknown: u64,
+    /// By how much the counts of single seqs in loss records are off, where only the sum of several was known.
+    pub(super) miscounted: u64,
     pub(super) doubled: u64,
     pub(super) unaccounted: u64,
 }
@@ -63,6 +72,9 @@ pub(super) struct Tally {
 struct Found {
     stored: BTreeMap<Place, Vec<u64>>,
     lost: BTreeMap<Place, (u32, LossReason)>,
+    /// What the gateway says that it will never have.
+    absent: BTreeMap<Place, AbsenceReason>,
+    absent_samples: BTreeMap<AbsenceReason, u64>,
 }
 
 impl Checker {
@@ -72,9 +84,13 @@ impl Checker {
     }
 
     /// Hears that a batch is accepted: its payload as the spool gives it back. A loss record holds no samples.
-    pub(super) fn accepted(&mut self, place: Place, payload: &[u8], schema: Option<&Schema>) {
+    /// `told` says that the recorder says so; else it was found in the spool.
+    pub(super) fn accepted(&mut self, place: Place, payload: &[u8], schema: Option<&Schema>, told: bool) {
         let values = match schema {
-            None => Vec::new(),
+            None => {
+                self.check_loss(&place, payload);
+                Vec::new()
+            }
             Some(schema) => match values_of(payload, schema) {
                 Ok(values) => values,
                 Err(error) => {
@@ -88,12 +104,41 @@ impl Checker {
             }
             return;
         }
-        for value in &values {
-            if !self.accepted_values.insert(*value) {
-                self.wrong.push(format!("sample {value} was accepted twice, again in {place:?}"));
+        if values.iter().any(|value| self.accepted_values.contains(value)) {
+            if told {
+                self.wrong.push(format!("samples were accepted twice, again in {place:?}"));
             }
+            // What a failing disk kept of a write that went to memory under another number.
+            self.copies.insert(place);
+            return;
         }
+        self.accepted_values.extend(&values);
         self.accepted.insert(place, values);
+    }
+
+    /// Checks a loss record as the spool made it. Where headers were damaged too, only the sum is known.
+    fn check_loss(&mut self, place: &Place, payload: &[u8]) {
+        let head = NumberedHead { epoch: place.1, lane: place.2, seq: place.3 };
+        let loss = match (Numbered { head, payload: Bytes::copy_from_slice(payload) }).loss() {
+            Ok(loss) => loss,
+            Err(error) => {
+                return self.wrong.push(format!("the loss record {place:?} does not decode: {error}"));
+            }
+        };
+        let places = loss.lost.iter().map(|lost| (place.0.clone(), loss.epoch, loss.lane, lost.seq));
+        let held: Option<u64> = places.map(|place| Some(self.accepted.get(&place)?.len() as u64)).sum();
+        let said: u64 = loss.lost.iter().map(|lost| u64::from(lost.samples)).sum();
+        if held.is_some_and(|held| held != said) {
+            self.wrong.push(format!(
+                "the loss record {place:?} counts {said} samples, and {held:?} are lost: {loss:?}"
+            ));
+        }
+    }
+
+    /// Hears that a batch is accepted that cannot be read just now.
+    pub(super) fn accepted_unread(&mut self, place: Place, samples: Option<u32>) {
+        let known = self.unread.entry(place).or_default();
+        *known = known.or(samples);
     }
 
     /// Hears that a record is synced in the log.
@@ -114,6 +159,11 @@ impl Checker {
         }
     }
 
+    /// Returns how the gateway came to forget what it had, for a table.
+    pub(super) fn forgotten(&self) -> usize {
+        self.forgotten.len()
+    }
+
     /// Hears that a spool is gone with all that these places held.
     pub(super) fn spool_wiped(&mut self, held: impl IntoIterator<Item = Place>) {
         self.wiped.extend(held);
@@ -125,7 +175,9 @@ impl Checker {
             for range in &lane.ranges {
                 for seq in range.first.0..range.end.0 {
                     let place = (robot.clone(), lane.epoch, lane.lane, Seq(seq));
-                    if !self.durable.contains(&place) {
+                    // What a lost partition held is known from a checkpoint, and stays known.
+                    let set_aside = self.forgotten.get(&place) == Some(&Forgotten::Quarantined);
+                    if !self.durable.contains(&place) && !set_aside {
                         self.wrong.push(format!("acknowledged before it was synced: {place:?}"));
                     }
                 }
@@ -143,17 +195,18 @@ impl Checker {
         };
         self.check_values(&found, &mut tally);
         for (place, (samples, reason)) in &found.lost {
-            *tally.lost.entry(*reason).or_default() += u64::from(*samples);
-            if let Some(values) = self.accepted.get(place)
-                && values.len() as u64 != u64::from(*samples)
-            {
-                self.wrong.push(format!(
-                    "a loss record counts {samples} samples of {place:?}, which held {}",
-                    values.len()
-                ));
-            }
+            // How the samples of one record spread over its seqs may be unknown; the spool's record was checked whole.
+            let held = self.accepted.get(place).map_or(u64::from(*samples), |values| values.len() as u64);
+            *tally.lost.entry(*reason).or_default() += held;
+            tally.miscounted += held.abs_diff(u64::from(*samples));
             if found.stored.contains_key(place) {
                 self.wrong.push(format!("{place:?} is stored and lost"));
+            }
+        }
+        self.check_unread(&found, &mut tally);
+        for place in found.absent.keys() {
+            if found.stored.contains_key(place) || found.lost.contains_key(place) {
+                self.wrong.push(format!("{place:?} is absent, and stored or lost"));
             }
         }
         for (place, values) in &self.accepted {
@@ -161,7 +214,9 @@ impl Checker {
             if found.stored.contains_key(place) || found.lost.contains_key(place) {
                 continue;
             }
-            if self.forgotten.contains_key(place) {
+            if found.absent.contains_key(place) {
+                tally.absent += samples;
+            } else if self.forgotten.contains_key(place) {
                 tally.before += samples;
             } else if self.wiped.contains(place) {
                 tally.unknown += samples;
@@ -171,6 +226,38 @@ impl Checker {
             }
         }
         tally
+    }
+
+    /// Counts what the checker never saw: by what the log holds, or else by what the spool said.
+    fn check_unread(&mut self, found: &Found, tally: &mut Tally) {
+        let unread = std::mem::take(&mut self.unread);
+        for (place, samples) in unread {
+            if self.accepted.contains_key(&place) {
+                continue;
+            }
+            let Some(samples) = samples.map(u64::from).filter(|samples| *samples > 0) else { continue };
+            tally.accepted += samples;
+            let stored = found.stored.get(&place).map(|values| values.len() as u64);
+            let lost = found.lost.get(&place).map(|(samples, _)| u64::from(*samples));
+            if lost.is_some() {
+                // Counted with what is lost.
+            } else if let Some(other) = stored {
+                if other != samples {
+                    self.wrong.push(format!("{place:?} held {samples} samples, the log says {other}"));
+                }
+            } else if found.absent.contains_key(&place) {
+                tally.absent += samples;
+            } else if self.forgotten.contains_key(&place) {
+                tally.before += samples;
+            } else if self.wiped.contains(&place) {
+                tally.unknown += samples;
+            } else {
+                tally.unaccounted += samples;
+                self.wrong.push(format!(
+                    "{place:?} with {samples} samples, never read, is neither stored nor lost"
+                ));
+            }
+        }
     }
 
     fn read(&mut self, log: &[(Offset, Envelope)], schema: SchemaOf<'_>) -> Found {
@@ -196,7 +283,15 @@ impl Checker {
                         }
                     }
                 }
-                Body::Session(_) | Body::Absence(_) | Body::ClockFix(_) => {}
+                Body::Absence(absence) => {
+                    *found.absent_samples.entry(absence.reason).or_default() += absence.samples;
+                    for place in places_of(envelope) {
+                        if found.absent.insert(place.clone(), absence.reason).is_some() {
+                            self.wrong.push(format!("{place:?} is absent twice"));
+                        }
+                    }
+                }
+                Body::Session(_) | Body::ClockFix(_) => {}
             }
         }
         found
@@ -218,6 +313,7 @@ impl Checker {
                     self.wrong.push(format!("{place:?} is stored with other samples than were accepted"));
                 }
                 Some(_) => {}
+                None if self.unread.contains_key(place) || self.copies.contains(place) => {}
                 None => self.wrong.push(format!("{place:?} is stored and was never accepted")),
             }
         }
@@ -241,7 +337,11 @@ fn places_of(envelope: &Envelope) -> Vec<Place> {
             let lost = loss.lost.iter().map(|lost| (robot.clone(), loss.epoch, loss.lane, lost.seq));
             head.map(|head| place(robot, head)).into_iter().chain(lost).collect()
         }
-        Body::Session(_) | Body::Absence(_) | Body::ClockFix(_) => Vec::new(),
+        Body::Absence(absence) => {
+            let seqs = absence.ranges.iter().flat_map(|range| range.first.0..range.end.0);
+            seqs.map(|seq| (robot.clone(), absence.epoch, absence.lane, Seq(seq))).collect()
+        }
+        Body::Session(_) | Body::ClockFix(_) => Vec::new(),
     }
 }
 
@@ -259,5 +359,23 @@ fn number_of(value: ValueRef<'_>) -> Result<u64, String> {
             Ok(u64::from_le_bytes(*first))
         }
         other => Err(format!("a value that nobody produced: {other:?}")),
+    }
+}
+
+impl Tally {
+    /// Adds what came of another world.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.produced += other.produced;
+        self.accepted += other.accepted;
+        self.stored += other.stored;
+        self.absent += other.absent;
+        self.before += other.before;
+        self.unknown += other.unknown;
+        self.miscounted += other.miscounted;
+        self.doubled += other.doubled;
+        self.unaccounted += other.unaccounted;
+        for (reason, samples) in &other.lost {
+            *self.lost.entry(*reason).or_default() += samples;
+        }
     }
 }

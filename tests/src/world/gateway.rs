@@ -40,6 +40,8 @@ pub(super) struct GatewayDisk {
     /// The last two.
     pub(super) checkpoints: Vec<Checkpoint>,
     starts: u64,
+    /// Why the log may lack what it once held.
+    pub(super) forgot: AbsenceReason,
 }
 
 /// How the gateway is set up.
@@ -68,7 +70,13 @@ struct Conversation {
 
 impl GatewayDisk {
     pub(super) fn new(dice: &mut Dice) -> Self {
-        Self { log: SimulatedLog::default(), log_id: log_id(dice), checkpoints: Vec::new(), starts: 0 }
+        Self {
+            log: SimulatedLog::default(),
+            log_id: log_id(dice),
+            checkpoints: Vec::new(),
+            starts: 0,
+            forgot: AbsenceReason::Restored,
+        }
     }
 
     /// Returns a copy of what is durable, as a backup holds it.
@@ -97,7 +105,7 @@ impl Running {
             silence: SILENCE,
             instance,
             log: disk.log_id,
-            forgot: AbsenceReason::Restored,
+            forgot: disk.forgot,
         };
         let log = WorldLog::new(disk.log.clone(), setup.queue_bytes);
         let metrics = Arc::new(Metrics::new());
@@ -160,8 +168,20 @@ impl Running {
         self.saved.try_iter().collect()
     }
 
+    /// Ends the program in order: every session, then what waits for the log. Returns the last checkpoint.
+    pub(super) fn finish(&mut self, log: &SimulatedLog, mut seen: impl FnMut()) -> Vec<Checkpoint> {
+        self.ingest.end_all_sessions();
+        let mut checkpoints = Vec::new();
+        while !self.log.is_idle() {
+            self.log.begin();
+            checkpoints.extend(self.handle_synced(Duration::ZERO, &mut seen));
+        }
+        checkpoints.extend(self.last_checkpoint(log.next()));
+        checkpoints
+    }
+
     /// Returns the state as a checkpoint at the end of the log, as a stop in order writes it.
-    pub(super) fn last_checkpoint(&self, next: Offset) -> Option<Checkpoint> {
+    fn last_checkpoint(&self, next: Offset) -> Option<Checkpoint> {
         fold::last_checkpoint(&self.fleet, &self.ingest, next)
     }
 }

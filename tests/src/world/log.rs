@@ -101,7 +101,8 @@ impl ingest::Log for WorldLog {
         if state.full {
             return Err(Rejected { entry: Box::new(entry), why: RejectReason::DiskFull });
         }
-        if state.bytes + bytes > state.bytes_max {
+        // One record is taken into an empty queue, whatever its size.
+        if !state.queue.is_empty() && state.bytes + bytes > state.bytes_max {
             state.rejected += 1;
             return Err(Rejected { entry: Box::new(entry), why: RejectReason::QueueFull });
         }

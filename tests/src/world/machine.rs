@@ -4,10 +4,10 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use muster_agent::{
     batcher::{Manner, Stamped},
-    spool::fake_disk::FakeDisk,
+    spool::{SpoolReader, fake_disk::FakeDisk},
 };
 use muster_protocol::{
-    id::{ChannelName, Lane, Seq},
+    id::{ChannelName, Epoch, Lane},
     message::{Clock, NumberedHead},
     sample::{Row, Value},
     schema::Schema,
@@ -15,7 +15,7 @@ use muster_protocol::{
 };
 
 use super::{
-    agent::{Process, Setup, read},
+    agent::{Process, Setup, heads_of, read},
     checker::{Checker, Place, place},
     dice::Dice,
     network::Blocked,
@@ -34,6 +34,16 @@ pub(super) struct Machine {
     /// The connection that the program uses, or tries to make.
     pub(super) connection: Option<u64>,
     pub(super) blocked: Blocked,
+    /// The power goes as soon as the disk refuses.
+    pub(super) doomed: bool,
+    /// The disk did not show all that it holds; the next start may see more.
+    pub(super) failed: bool,
+    /// The recorder goes on in memory.
+    pub(super) in_memory: bool,
+    /// Epochs that were begun in memory: they end with the program.
+    memory_epochs: BTreeSet<Epoch>,
+    /// Reads what the program that has just ended wrote.
+    pub(super) last_reader: Option<SpoolReader>,
     clock: MachineClock,
     /// What this disk was ever told to hold.
     pub(super) known: BTreeSet<Place>,
@@ -67,6 +77,11 @@ impl Machine {
             life: 0,
             connection: None,
             blocked: Blocked::default(),
+            doomed: false,
+            failed: false,
+            in_memory: false,
+            memory_epochs: BTreeSet::new(),
+            last_reader: None,
             clock,
             known: BTreeSet::new(),
             dice,
@@ -79,19 +94,25 @@ impl Machine {
         let (process, recovered) = Process::start(Arc::new(self.disk.clone()), &self.setup, random)?;
         self.life += 1;
         self.connection = None;
+        self.last_reader = None;
+        self.in_memory = false;
+        // What the disk did not let it read is read by the next start.
+        self.failed = !recovered.unreadable.is_empty();
         self.process = Some(process);
-        for span in recovered.spans {
-            for seq in span.first.0..span.next.0 {
-                self.accept(NumberedHead { epoch: span.epoch, lane: span.lane, seq: Seq(seq) }, checker);
-            }
+        for head in recovered.spans.iter().flat_map(heads_of) {
+            self.accept(head, None, checker);
         }
         Ok(())
     }
 
-    /// Ends the program without asking it.
-    pub(super) fn stop(&mut self) {
+    /// Ends the program without asking it. What it had in memory alone is gone.
+    pub(super) fn stop(&mut self, checker: &mut Checker) {
         self.process = None;
-        self.connection = None;
+        self.last_reader = None;
+        self.failed = false;
+        let epochs = std::mem::take(&mut self.memory_epochs);
+        checker.spool_wiped(self.known.iter().filter(|(_, epoch, ..)| epochs.contains(epoch)).cloned());
+        self.known.retain(|(_, epoch, ..)| !epochs.contains(epoch));
     }
 
     /// Counts a boot: the monotonic clock starts anew, under another id.
@@ -120,14 +141,31 @@ impl Machine {
         Clock { boot, mono: self.mono(now), wall, synchronised }
     }
 
-    /// Tells the checker that a batch is accepted, as the spool gives it back.
-    pub(super) fn accept(&mut self, head: NumberedHead, checker: &mut Checker) {
-        let Some(process) = &self.process else { return };
-        if let Ok(Some(loaded)) = read(process.reader(), head) {
-            self.known.insert(place(&self.setup.robot, head));
-            let schema =
-                loaded.schema.map(|(_, encoded)| Schema::decode(&encoded).expect("a spooled schema decodes"));
-            checker.accepted(place(&self.setup.robot, head), &loaded.payload, schema.as_ref());
+    /// Tells the checker that the recorder has just said that a batch is accepted.
+    pub(super) fn accept_told(&mut self, head: NumberedHead, samples: u32, checker: &mut Checker) {
+        let began = self.process.as_ref().map(|process| process.epoch);
+        if self.in_memory && began.is_some_and(|began| began != head.epoch) && !self.is_known(head.epoch) {
+            self.memory_epochs.insert(head.epoch);
+        }
+        self.accept(head, Some(samples), checker);
+    }
+
+    fn is_known(&self, epoch: Epoch) -> bool {
+        self.known.iter().any(|(_, known, ..)| *known == epoch)
+    }
+
+    /// Tells the checker that a batch is accepted, as the spool gives it back, with so many samples as the spool said.
+    pub(super) fn accept(&mut self, head: NumberedHead, samples: Option<u32>, checker: &mut Checker) {
+        let reader = self.process.as_ref().map(Process::reader).or(self.last_reader.as_ref());
+        let place = place(&self.setup.robot, head);
+        self.known.insert(place.clone());
+        match reader.map(|reader| read(reader, head)) {
+            Some(Ok(Some(loaded))) => {
+                let schema = loaded.schema.map(|(_, encoded)| Schema::decode(&encoded));
+                let schema = schema.transpose().expect("a spooled schema decodes");
+                checker.accepted(place, &loaded.payload, schema.as_ref(), samples.is_some());
+            }
+            _ => checker.accepted_unread(place, samples),
         }
     }
 

@@ -27,6 +27,8 @@ pub(super) struct Connection {
     pub(super) broken: bool,
     /// The gateway hears nothing of it any more.
     pub(super) closed: bool,
+    /// The gateway is about to be told that it is over.
+    pub(super) told: bool,
     /// When the last frame of each stream arrives: none of it may come before that.
     last: BTreeMap<(Way, u8), u64>,
 }
@@ -40,7 +42,7 @@ pub(super) struct Blocked {
 
 impl Connection {
     pub(super) fn new(machine: usize, life: u64, gateway_life: u64) -> Self {
-        Self { machine, life, gateway_life, broken: false, closed: false, last: BTreeMap::new() }
+        Self { machine, life, gateway_life, broken: false, closed: false, told: false, last: BTreeMap::new() }
     }
 
     /// Returns when a frame that leaves now arrives, after `latency` and not before `blocked` ends.

@@ -47,7 +47,36 @@ pub(super) enum Wire {
 }
 
 /// Every fault that comes at a moment; frames through a broker suffer theirs one by one.
-const FAULTS: &[Fault] = &[];
+const FAULTS: &[Fault] = &[
+    Fault::AgentKilled,
+    Fault::AgentStopped,
+    Fault::PowerCut,
+    Fault::PowerCutInStep,
+    Fault::BitRot,
+    Fault::DiskFull,
+    Fault::DiskRefusesWrites,
+    Fault::DiskRefusesSyncs,
+    Fault::DiskRefusesReads,
+    Fault::SlowDisk,
+    Fault::SpoolWiped,
+    Fault::RobotCloned,
+    Fault::Outage,
+    Fault::ClockStep,
+    Fault::GatewayKilled,
+    Fault::GatewayStopped,
+    Fault::GatewayPowerCut,
+    Fault::CheckpointDamaged,
+    Fault::GatewayWiped,
+    Fault::GatewayRestored,
+    Fault::SlowCommit,
+    Fault::StoreFull,
+    Fault::LinkCut,
+    Fault::HalfOpen,
+    Fault::PartitionBoth,
+    Fault::PartitionUp,
+    Fault::PartitionDown,
+    Fault::Takeover,
+];
 
 impl Plan {
     /// Decides.

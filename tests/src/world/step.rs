@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use muster_agent::{link::Stream, spool::fake_disk::Faults};
+use muster_agent::link::Stream;
 use muster_gateway::link::port::{Closed, Outgoing, Transport};
 use muster_protocol::{
     frame::{Frame, Kind},
@@ -11,7 +11,7 @@ use muster_protocol::{
 };
 
 use super::{
-    ANSWERS, Connection, Event, Fault, Mend, Running, Way, World,
+    ANSWERS, Connection, Event, Fault, Running, Way, World,
     agent::Effect,
     network::{Times, nanos},
     plan::Wire,
@@ -142,11 +142,18 @@ impl World {
                 }
                 Effect::Accepted(heads) => {
                     self.say(|_| format!("robot {machine} accepted {heads:?}"));
-                    for head in heads {
-                        self.machines[machine].accept(head, &mut self.checker);
+                    for (head, samples) in heads {
+                        self.machines[machine].accept_told(head, samples, &mut self.checker);
                     }
                 }
                 Effect::Failed => self.disk_failed(machine),
+                Effect::Mended(heads) => {
+                    self.say(|_| format!("robot {machine}: the disk works again"));
+                    self.machines[machine].in_memory = false;
+                    for head in heads {
+                        self.machines[machine].accept(head, None, &mut self.checker);
+                    }
+                }
             }
         }
     }
@@ -323,18 +330,6 @@ impl World {
         self.send(number, Way::Down, ANSWERS, (frame, blocked));
     }
 
-    /// The gateway closes a connection; the agent learns it after the frames that are on their way.
-    fn close_gateway(&mut self, number: u64, why: Closed) {
-        if let Some(gateway) = &mut self.gateway {
-            gateway.handle_closed(number, why);
-        }
-        if let Some(connection) = self.connections.get_mut(&number) {
-            connection.closed = true;
-        }
-        let wait = nanos(self.plan.latency) * 3 + self.dice.within(0..100_000_000);
-        self.after(wait, Event::Told { connection: number, way: Way::Down });
-    }
-
     fn synced(&mut self, life: u64, began: u64) {
         let Some(gateway) = self.gateway.as_mut().filter(|_| self.gateway_life == life) else { return };
         if self.store_full {
@@ -370,18 +365,6 @@ impl World {
         let Some(gateway) = self.gateway.as_ref().filter(|_| self.gateway_life == life) else { return };
         gateway.ingest.end_silent_sessions();
         self.after(HOUSEKEEPING_NS, Event::Housekeeping { life });
-    }
-
-    pub(super) fn mend(&mut self, mend: Mend) {
-        match mend {
-            Mend::Disk(machine) => self.machines[machine].disk.set_faults(Faults::default()),
-            Mend::StoreFull => {
-                self.store_full = false;
-                if let Some(gateway) = &self.gateway {
-                    gateway.log.set_full(false);
-                }
-            }
-        }
     }
 
     fn latency(&mut self) -> u64 {
