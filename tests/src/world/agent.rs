@@ -282,6 +282,8 @@ impl Process {
                 self.commands.push_back(RecorderCommand::GiveUp(gave_up.head, LossReason::Refused));
             }
             Action::Disconnect => effects.push(Effect::Disconnect),
+            // A robot of the world has no limits, and its counts are in memory.
+            Action::SaveUplink(_) => {}
         }
     }
 }
