@@ -26,7 +26,7 @@ const QUEUE_TIME: Option<Duration> = Some(Duration::from_millis(250));
 const URGENT_EVERY: Duration = Duration::from_millis(700);
 const URGENT_BYTES: usize = 200;
 const BATCH_BYTES: usize = 32 * 1024;
-const RUN: Duration = Duration::from_mins(2);
+const RUN: Duration = Duration::from_secs(120);
 
 enum Event {
     /// Two lingers are over, and their batches are synced.
@@ -192,7 +192,7 @@ impl World {
         let spans = self.spans.entry(head.lane).or_default();
         match head.lane {
             Lane::Urgent => spans.push(since),
-            _ => spans.extend((0..10).map(|row| since - LINGER * row / 10)),
+            _ => spans.extend((0..10).map(|row| since.saturating_sub(LINGER * row / 10))),
         }
     }
 
