@@ -330,7 +330,7 @@ impl Core {
         self.urgent_unsynced |= closed.lane == Lane::Urgent;
         self.idle_at = Some(now + IDLE_AFTER);
         // At once if the last one is long ago: the same number of syncs, and no second wait after the linger.
-        let next = self.synced_at.map_or(now, |at| at + self.sync_every);
+        let next = self.synced_at.unwrap_or(now) + self.sync_every;
         self.sync_by(next.max(now));
     }
 
