@@ -14,7 +14,7 @@ use std::{
 
 use muster_gateway::{
     clock::Clock,
-    committer::CommittedGroup,
+    committer::{CommittedGroup, Follow},
     fleet::Fleet,
     fold::{self, Fold, Save},
     ingest::{Ingest, IngestConfig},
