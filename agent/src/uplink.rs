@@ -99,7 +99,7 @@ enum Durable {
     },
 }
 
-/// The file is written at most this often for one limit: a chunk is this part of it.
+/// A chunk is this part of the limit, and the file is written when half of it is used: at most twice as often as this.
 const CHUNKS: u64 = 256;
 
 /// Where it is written more than once a minute, chunks grow up to this part.
