@@ -99,12 +99,12 @@ enum Durable {
     },
 }
 
-/// The file is written at most this often for one limit: a chunk is this part of it.
+/// A chunk is this part of the limit, and the file is written when half of it is used: at most twice as often as this.
 const CHUNKS: u64 = 256;
 
 /// Where it is written more than once a minute, chunks grow up to this part.
 const CHUNKS_MIN: u64 = 64;
-const CHUNK_TIME: Duration = Duration::from_mins(1);
+const CHUNK_TIME: Duration = Duration::from_secs(60);
 
 /// Without a limit by day or month a chunk matters only to what `status` shows.
 const CHUNK_BYTES: u64 = 4 * 1024 * 1024;

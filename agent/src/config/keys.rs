@@ -70,7 +70,7 @@ const KEYS: &[Key] = &[
         Kind::Span,
         "How long a batch waits for more samples; urgent ones do not wait.",
     )
-    .or("500ms")
+    .or("250ms")
     .within("1ms", "1m"),
     Key::new::<u32>(
         "sample.array_elements_max",

@@ -17,6 +17,8 @@ const CLOCK: Clock = Clock { boot: 1, mono: MonoTime(0), wall: WallTime(0), sync
 
 /// As the agent is without configuration.
 const LINGER: Duration = Duration::from_millis(250);
+/// Batches of two lingers share a sync.
+const SYNC_EVERY: Duration = Duration::from_millis(500);
 const SYNC: Duration = Duration::from_millis(10);
 /// A group commit of the gateway.
 const COMMIT: Duration = Duration::from_millis(15);
@@ -24,10 +26,10 @@ const QUEUE_TIME: Option<Duration> = Some(Duration::from_millis(250));
 const URGENT_EVERY: Duration = Duration::from_millis(700);
 const URGENT_BYTES: usize = 200;
 const BATCH_BYTES: usize = 32 * 1024;
-const RUN: Duration = Duration::from_mins(2);
+const RUN: Duration = Duration::from_secs(120);
 
 enum Event {
-    /// The batcher's linger is over, and the batches are synced.
+    /// Two lingers are over, and their batches are synced.
     Live,
     Urgent,
     Arrived(NumberedHead),
@@ -97,7 +99,7 @@ impl World {
             spans: BTreeMap::new(),
             next: BTreeMap::new(),
         };
-        world.at(start + LINGER + SYNC, Event::Live);
+        world.at(start + SYNC_EVERY + SYNC, Event::Live);
         world.at(start + URGENT_EVERY, Event::Urgent);
         world
     }
@@ -134,10 +136,12 @@ impl World {
     fn happens(&mut self, event: Event, now: MonoTime) {
         match event {
             Event::Live => {
-                for _ in 0..self.parts() {
-                    self.spool(Lane::Live, now - LINGER - SYNC);
+                for made in [now - SYNC_EVERY - SYNC, now - LINGER - SYNC] {
+                    for _ in 0..self.parts() {
+                        self.spool(Lane::Live, made);
+                    }
                 }
-                self.at(now + LINGER, Event::Live);
+                self.at(now + SYNC_EVERY, Event::Live);
             }
             Event::Urgent => {
                 self.spool(Lane::Urgent, now - SYNC);
@@ -188,7 +192,7 @@ impl World {
         let spans = self.spans.entry(head.lane).or_default();
         match head.lane {
             Lane::Urgent => spans.push(since),
-            _ => spans.extend((0..10).map(|row| since - LINGER * row / 10)),
+            _ => spans.extend((0..10).map(|row| since.saturating_sub(LINGER * row / 10))),
         }
     }
 
@@ -248,4 +252,10 @@ fn beside_a_backlog_live_and_urgent_are_stored_within_a_second_and_the_link_is_f
 fn a_path_of_600_ms_is_filled_too() {
     let shown = World::new(1000, Duration::from_millis(600)).run();
     assert!(shown.used >= 0.9, "{:.3}", shown.used);
+}
+
+#[test]
+fn the_model_lingers_and_syncs_as_an_agent_without_configuration() {
+    let config = crate::config::Config::new(&"a/b".parse().unwrap());
+    assert_eq!((config.batch.linger.duration(), config.spool.sync_every.duration()), (LINGER, SYNC_EVERY));
 }

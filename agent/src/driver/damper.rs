@@ -15,8 +15,8 @@ pub(super) struct Damper {
 /// Sentences that are told apart, the addresses of a few gateways in each of their moods.
 const SENTENCES_MAX: usize = 8;
 
-const FIRST_PAUSE: Duration = Duration::from_mins(1);
-const PAUSE_MAX: Duration = Duration::from_hours(1);
+const FIRST_PAUSE: Duration = Duration::from_secs(60);
+const PAUSE_MAX: Duration = Duration::from_secs(3600);
 
 impl Damper {
     /// Returns how many were kept back since the last word, if this one is to be said: a new sentence at once, and one

@@ -46,6 +46,8 @@ pub(super) struct Core {
     requests: Vec<SyncRequest>,
     unsynced_bytes: usize,
     urgent_unsynced: bool,
+    /// When all lanes were synced last.
+    synced_at: Option<MonoTime>,
     /// When the next group sync is due; none if nothing waits for it.
     sync_at: Option<MonoTime>,
     /// When the spool is idle; none if it was looked at since.
@@ -80,6 +82,7 @@ impl Core {
             requests: Vec::new(),
             unsynced_bytes: 0,
             urgent_unsynced: false,
+            synced_at: None,
             sync_at: None,
             idle_at: Some(MonoTime::default()),
             drained: Drained::No,
@@ -326,7 +329,9 @@ impl Core {
         self.unsynced_bytes += closed.encoded.bytes.len();
         self.urgent_unsynced |= closed.lane == Lane::Urgent;
         self.idle_at = Some(now + IDLE_AFTER);
-        self.sync_by(now + self.sync_every);
+        // At once if the last one is long ago: the same number of syncs, and no second wait after the linger.
+        let next = self.synced_at.unwrap_or(now) + self.sync_every;
+        self.sync_by(next.max(now));
     }
 
     fn retry_parked(&mut self, now: MonoTime) {
@@ -357,6 +362,7 @@ impl Core {
         if self.collect_events() {
             self.note_held();
         }
+        self.synced_at = Some(now);
         self.unsynced_bytes = 0;
         self.urgent_unsynced = false;
         // Rows may still be in a batch that is open, or parked. Those that are parked set a time when they move on.

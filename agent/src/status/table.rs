@@ -84,7 +84,7 @@ fn spool(report: &Report) -> String {
     let spool = &report.spool;
     let used = format!("{}, {} of {}", spool.dir, size(spool.bytes), size(spool.limit));
     match &spool.fault {
-        Some(fault) => format!("FAILED: {fault}; {used}"),
+        Some(fault) => format!("FAILED, samples are kept in memory: {fault}; {used}"),
         None => used,
     }
 }

@@ -35,6 +35,8 @@ pub struct Period {
     pub ran: Duration,
 }
 
+const HOUR: Duration = Duration::from_secs(3600);
+
 const DAY_NANOS: i64 = 86_400 * 1_000_000_000;
 
 /// 2020-01-01 in days since 1970: before it a clock was never set.
@@ -68,8 +70,8 @@ impl Calendar {
     /// How long the agent runs before a count ends whatever the clock shows: longer than any day or month.
     fn ran_max(self) -> Duration {
         match self {
-            Self::Day => Duration::from_hours(25),
-            Self::Month => Duration::from_hours(32 * 24),
+            Self::Day => HOUR * 25,
+            Self::Month => HOUR * 32 * 24,
         }
     }
 
@@ -188,7 +190,7 @@ mod tests {
         let mut began = Vec::new();
         for hour in 0..60 {
             let at = wall("2026-11-23T12:00:00Z").shifted(hour * 3_600_000_000_000);
-            if day.advance(Calendar::Day, at, Duration::from_hours(1)) {
+            if day.advance(Calendar::Day, at, HOUR) {
                 began.push(hour);
             }
         }
@@ -199,8 +201,7 @@ mod tests {
     #[test]
     fn clocks_that_step_back_every_hour_give_one_count_in_25_hours() {
         let mut day = Period::starting(20_780);
-        let began = (0..100)
-            .filter(|_| day.advance(Calendar::Day, wall("2026-11-23T22:30:00Z"), Duration::from_hours(1)));
+        let began = (0..100).filter(|_| day.advance(Calendar::Day, wall("2026-11-23T22:30:00Z"), HOUR));
         assert_eq!(began.count(), 4);
     }
 }

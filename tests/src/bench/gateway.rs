@@ -32,6 +32,7 @@ pub(super) enum Via {
 pub(super) struct Gateway {
     process: Process,
     client: Client,
+    http: String,
     quic: String,
     mqtt: String,
     data: PathBuf,
@@ -55,9 +56,24 @@ impl Via {
 impl Gateway {
     /// Starts a gateway on a data folder and waits until it serves.
     pub(super) fn start(data: &Path) -> anyhow::Result<Self> {
+        Self::start_at(data, &["127.0.0.1:0"; 3].map(str::to_owned))
+    }
+
+    /// Starts one again where another was, once the system gives its ports back.
+    pub(super) fn start_on(data: &Path, addresses: &[String; 3]) -> anyhow::Result<Self> {
+        let start = clock::now();
+        loop {
+            match Self::start_at(data, addresses) {
+                Err(_) if clock::since(start) < PORTS_WAIT => clock::pause(SETTLE_LOOK_EVERY),
+                started => return started,
+            }
+        }
+    }
+
+    fn start_at(data: &Path, addresses: &[String; 3]) -> anyhow::Result<Self> {
         let mut args: Vec<OsString> = vec!["--data-dir".into(), data.into()];
-        for listener in ["--http", "--quic", "--mqtt"] {
-            args.extend([listener.into(), "127.0.0.1:0".into()]);
+        for (listener, address) in ["--http", "--quic", "--mqtt"].into_iter().zip(addresses) {
+            args.extend([listener.into(), address.into()]);
         }
         let start = clock::now();
         let mut process = Program::Gateway.start(&args, &data.with_extension("log"))?;
@@ -73,7 +89,7 @@ impl Gateway {
             bail!("the gateway did not start: {}", process.words());
         };
         let client = Client::new(Access { url: format!("http://{http}"), ..Access::default() })?;
-        Ok(Self { process, client, quic, mqtt, data: data.to_owned(), ready_after })
+        Ok(Self { process, client, http, quic, mqtt, data: data.to_owned(), ready_after })
     }
 
     /// Returns the URL for an agent.
@@ -82,6 +98,11 @@ impl Gateway {
             Via::Quic => format!("quic://{}", self.quic),
             Via::Mqtt => format!("mqtt://{}", self.mqtt),
         }
+    }
+
+    /// Returns where it listens: HTTP, QUIC, MQTT.
+    pub(super) fn addresses(&self) -> [String; 3] {
+        [self.http.clone(), self.quic.clone(), self.mqtt.clone()]
     }
 
     /// Returns the certificate authority that agents trust.
@@ -148,6 +169,9 @@ impl Gateway {
         self.process.kill()
     }
 }
+
+/// How long ports of a process that was killed may be kept.
+const PORTS_WAIT: Duration = Duration::from_secs(20);
 
 /// It has settled when so many looks in a row saw neither CPU time nor writes.
 const SETTLED_AFTER_LOOKS: u32 = 3;

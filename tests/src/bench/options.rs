@@ -32,6 +32,8 @@ pub(super) enum Part {
     Start,
     /// An agent with a full spool.
     SpoolStart,
+    /// A fleet that comes back to a gateway that was killed.
+    Reconnect,
     /// An hour's backlog over emulated links. Root only.
     Catchup,
     /// Live data on a link that the backlog saturates. Root only.
@@ -39,7 +41,8 @@ pub(super) enum Part {
 }
 
 /// How it is called.
-pub(super) const USAGE: &str = "usage: bench [all|codec|throughput|wire|latency|memory|disk|start|spool/start|catchup|live-first]... [--logs DIR] [--quick]\n\
+pub(super) const USAGE: &str = "usage: bench [all|codec|throughput|wire|latency|memory|disk|start|spool/start|connections/reconnect|catchup|live-first]... [--logs DIR] [--quick]\n\
+     BENCH_SESSIONS=N sets how many sessions come back in connections/reconnect [default: 1000].\n\
      `all` is without the last two, which need root and emulate links in network namespaces.\n\
      DIR holds the robot logs as NDJSON, .gz too [default: ../shared/data/replay]";
 
@@ -77,6 +80,7 @@ impl Part {
         Self::Disk,
         Self::Start,
         Self::SpoolStart,
+        Self::Reconnect,
     ];
     const ROOT_ONLY: [Self; 2] = [Self::Catchup, Self::LiveFirst];
 
@@ -91,6 +95,7 @@ impl Part {
             Self::Disk => "disk",
             Self::Start => "start",
             Self::SpoolStart => "spool/start",
+            Self::Reconnect => "connections/reconnect",
             Self::Catchup => "catchup",
             Self::LiveFirst => "live-first",
         }

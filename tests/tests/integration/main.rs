@@ -23,6 +23,7 @@ mod restart;
 #[cfg(target_os = "linux")]
 mod roaming;
 mod tidy;
+mod uplink;
 mod world;
 
 use muster_tests::{process::Programs, scene::Scene};

@@ -21,6 +21,8 @@ const PURE: &[&str] = &[
     "agent/src/delivery.rs",
     "agent/src/delivery/",
     "agent/src/spool/format.rs",
+    "agent/src/uplink.rs",
+    "agent/src/uplink/",
     "gateway/src/fleet.rs",
     "gateway/src/fleet/",
     "gateway/src/link/broker/ledger.rs",
