@@ -131,7 +131,7 @@ impl Inbox {
     /// does not write. The broker sends it again.
     pub(super) async fn discard(&mut self) {
         while self.0.recv().await.is_some() {}
-        pending().await
+        pending::<()>().await;
     }
 }
 

@@ -238,7 +238,9 @@ impl Exchange {
             Verdict::Open => self.open(robot, frame),
             Verdict::Hand => self.hand(robot, frame),
             Verdict::Tell(bye) => {
-                tracing::debug!(%robot, kind = ?frame.kind, ?bye, "not handled");
+                if bye.retry_after_ms > 0 {
+                    self.refuse(&format!("{:?}, a Hello of", bye.reason), robot.as_str().as_bytes());
+                }
                 self.tell(robot, bye);
                 handled
             }
