@@ -79,6 +79,19 @@ fn a_gateway_that_starts_anew_has_its_robots_again_before_they_miss_it() {
 }
 
 #[test]
+fn a_robot_that_is_cut_off_is_shown_as_gone_at_once() {
+    let Some((scene, broker)) = stage() else { return };
+    let gateway = behind(&scene, &broker).start();
+    let mut agent = to(&scene, &broker, ROBOT).input(format!("unix:{}", scene.path("s").display())).start();
+    wait_until("the robot is there", || gateway.ask("/v1/fleet")["sessions"] == 1);
+    let from = now();
+    agent.kill();
+    wait_until("the robot is gone", || gateway.ask("/v1/fleet")["sessions"] == 0);
+    let took = now() - from;
+    assert!(took < Duration::from_secs(20), "by the agent's will, not by silence: {took:?}");
+}
+
+#[test]
 fn plain_json_comes_through_a_broker_and_waits_there_for_a_gateway_that_is_away() {
     let Some((scene, broker)) = stage() else { return };
     let mut gateway = behind(&scene, &broker).start();
