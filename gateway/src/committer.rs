@@ -17,13 +17,17 @@ use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, mpsc},
     thread::JoinHandle,
     time::Duration,
 };
 
 use bytes::Bytes;
-use muster_protocol::{batch::DecodedBatch, id::SchemaHash, schema::Schema};
+use muster_protocol::{
+    batch::DecodedBatch,
+    id::{Offset, SchemaHash},
+    schema::Schema,
+};
 
 use crate::{
     clock::Clock,
@@ -96,8 +100,32 @@ pub struct CommitterConfig {
     pub queue_bytes: usize,
 }
 
-/// Is shown each group after its sync and before its acknowledgements. It holds up all commits: it must be quick.
-pub type OnCommit = Box<dyn FnMut(&CommittedGroup<'_>) + Send>;
+/// Follows the log on the committer's thread. It holds up all commits: it must be quick.
+pub trait Follow: Send {
+    /// Is shown each group after its sync and before its acknowledgements.
+    fn handle_committed(&mut self, group: &CommittedGroup<'_>);
+
+    /// Is told that the log was sealed up to and including this record, before anything follows it.
+    fn handle_sealed(&mut self, _last: Offset) {}
+}
+
+impl<F: FnMut(&CommittedGroup<'_>) + Send> Follow for F {
+    fn handle_committed(&mut self, group: &CommittedGroup<'_>) {
+        self(group);
+    }
+}
+
+/// What follows the log.
+pub type OnCommit = Box<dyn Follow>;
+
+/// The answer to [`CommitterHandle::seal`].
+#[derive(Debug)]
+pub struct SealedUpTo {
+    /// Every record below stands in a partition that is not written any more.
+    pub end: Offset,
+    /// Answers when all those partitions are sealed.
+    pub settled: mpsc::Receiver<()>,
+}
 
 /// Is called once if the log cannot be written any more: the process has to stop.
 pub type OnFatal = Box<dyn FnOnce(StoreError) + Send>;
@@ -131,6 +159,11 @@ impl Committer {
         on_fatal: OnFatal,
     ) -> io::Result<Self> {
         let queue = Arc::new(Queue::new(config.queue_bytes));
+        let woken = Arc::clone(&queue);
+        store.wake_unaccounted(Box::new(move || woken.account()));
+        if store.has_unaccounted() {
+            queue.account(); // what the last run left
+        }
         let worker = Worker { store, clock, group_bytes: config.group_bytes, on_commit };
         let shared = Arc::clone(&queue);
         let builder = std::thread::Builder::new().name("committer".to_owned());
@@ -168,6 +201,14 @@ impl CommitterHandle {
         self.queue.push(entry)
     }
 
+    /// Ends the partition that is written, so that all that is committed can be copied. Blocks the thread until the
+    /// committer gets to it; `None` if it has ended.
+    pub fn seal(&self) -> Option<SealedUpTo> {
+        let (answer, answered) = mpsc::sync_channel(1);
+        self.queue.seal(answer);
+        answered.recv().ok()
+    }
+
     /// Returns how many bytes wait.
     pub fn queued_bytes(&self) -> usize {
         self.queue.bytes()
@@ -192,7 +233,7 @@ impl Entry {
         match &self.envelope.body {
             Body::Batch { payload, .. } => payload.len(),
             Body::Loss { loss, .. } => size_of_val(&loss.lost[..]),
-            Body::Session(_) | Body::ClockFix(_) => 0,
+            Body::Session(_) | Body::Absence(_) | Body::ClockFix(_) => 0,
         }
     }
 }
@@ -231,9 +272,43 @@ impl Worker {
         loop {
             match queue.wait(self.group_bytes) {
                 Work::Group(group) => self.commit(group, queue)?,
-                Work::LookForRoom => queue.set_refusing(!self.store.has_room()),
+                Work::LookForRoom => {
+                    let has_room = self.store.has_room();
+                    queue.set_refusing(!has_room);
+                    if has_room && self.store.has_unaccounted() {
+                        self.account(queue)?;
+                    }
+                }
+                Work::Account => self.account(queue)?,
+                Work::Seal(answer) => {
+                    let (end, settled) = self.store.seal()?;
+                    if let Some(last) = end.0.checked_sub(1).filter(|last| *last > 0) {
+                        self.on_commit.handle_sealed(Offset(last));
+                    }
+                    let _ = answer.send(SealedUpTo { end, settled }); // whoever asked may have gone
+                }
                 Work::Ended => return Ok(()),
             }
+        }
+    }
+
+    /// Writes into the log what damaged partitions held.
+    fn account(&mut self, queue: &Queue) -> Result<(), StoreError> {
+        loop {
+            let start = self.clock.mono();
+            let committed = match self.store.account_next(self.clock.wall()) {
+                Ok(committed) if committed.is_empty() => return Ok(()),
+                Ok(committed) => committed,
+                Err(error @ StoreError::DiskFull { .. }) => {
+                    tracing::warn!(%error, "a loss is not in the log yet");
+                    queue.set_refusing(true);
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            };
+            let took = self.clock.mono().since(start);
+            let records = committed.iter().map(|(token, envelope)| (*token, envelope, None)).collect();
+            self.on_commit.handle_committed(&CommittedGroup { records, bytes: 0, took });
         }
     }
 
@@ -260,7 +335,7 @@ impl Worker {
             }
         };
         let records = committed.iter().zip(&group).map(|(token, entry)| seen(*token, entry)).collect();
-        (self.on_commit)(&CommittedGroup { records, bytes, took });
+        self.on_commit.handle_committed(&CommittedGroup { records, bytes, took });
         for (token, entry) in committed.into_iter().zip(group) {
             (entry.done)(Ok(token));
         }

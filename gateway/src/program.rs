@@ -98,15 +98,11 @@ impl Gateway {
         let failed = Arc::new(AtomicBool::new(false));
         let metrics = Arc::new(Metrics::new());
         let link = Arc::new(LateLog::default());
-        let ingest = Ingest::new(
-            ingest_config(config, instance, reader.log_id()),
-            clock,
-            link.clone(),
-            metrics.clone(),
-        );
+        let ingest =
+            Ingest::new(ingest_config(config, instance, &reader), clock, link.clone(), metrics.clone());
         let began = clock.mono();
-        let restored =
-            fold::restore(&checkpoints, &reader, &ingest).context("restore the state from the log")?;
+        let restored = fold::restore(checkpoints.latest().as_ref(), &reader, &ingest)
+            .context("restore the state from the log")?;
         tracing::info!(
             robots = restored.fleet.len(),
             replayed = restored.replayed,
@@ -116,7 +112,7 @@ impl Gateway {
         let fleet = Arc::new(restored.fleet);
         let saver = Saver::start(checkpoints).context("start the thread of checkpoints")?;
         let save = Save { clock, every: config.store.checkpoint_every.duration() };
-        let mut fold = Fold::new(fleet.clone(), ingest.clone(), metrics.clone(), &saver, save);
+        let fold = Fold::new(fleet.clone(), ingest.clone(), metrics.clone(), saver.sender(), save);
         let committer = Committer::spawn(
             store,
             clock,
@@ -124,7 +120,7 @@ impl Gateway {
                 group_bytes: config.commit.group_size.in_memory(),
                 queue_bytes: config.commit.queue_size.in_memory(),
             },
-            Box::new(move |group| fold.handle_committed(group)),
+            Box::new(fold),
             on_fatal(stop.clone(), failed.clone()),
         )
         .context("start the committer")?;
@@ -290,13 +286,14 @@ fn open_store(config: &Config) -> anyhow::Result<Opened> {
     Ok(Store::open(&config.data_dir, store, LogId(id))?)
 }
 
-fn ingest_config(config: &Config, instance: Instance, log: LogId) -> IngestConfig {
+fn ingest_config(config: &Config, instance: Instance, reader: &StoreReader) -> IngestConfig {
     let bytes = u32::try_from(config.window.size.bytes()).unwrap_or(u32::MAX);
     IngestConfig {
         window: Window { bytes, batches: config.window.batches },
         silence: config.session.silence.duration(),
         instance,
-        log,
+        log: reader.log_id(),
+        forgot: reader.forgetting().absence_reason(),
     }
 }
 

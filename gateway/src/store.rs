@@ -20,19 +20,26 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, atomic::Ordering},
+    sync::{Arc, PoisonError, atomic::Ordering, mpsc::Receiver},
 };
 
 use bytes::Bytes;
-use muster_protocol::id::{Offset, RobotId, SchemaHash};
+use muster_protocol::{
+    id::{Offset, RobotId, SchemaHash},
+    time::WallTime,
+};
 
 use crate::record::{Body, Envelope, Head};
 
+pub mod simulated;
+
+mod account;
 mod ballast;
 mod checkpoint;
 mod database;
 mod disk;
 mod folder;
+mod forgetting;
 mod handles;
 mod index;
 mod manifest;
@@ -55,6 +62,7 @@ mod tests;
 pub use checkpoint::{Checkpoint, CheckpointError, CheckpointStore};
 pub use disk::{Disk, OsDisk, Step};
 pub use folder::{OpenError, STORE_VERSION};
+pub use forgetting::Forgetting;
 pub use manifest::{LaneManifest, Manifest, RobotManifest};
 pub use open::Opened;
 pub use reader::{ReadError, StoreReader};
@@ -63,6 +71,7 @@ pub use scan::Scan;
 pub use status::{Damage, StoreStatus};
 
 use self::{
+    account::Accounting,
     ballast::Ballast,
     database::{Database, DatabaseError, Group},
     disk::{is_full, sync_all_of},
@@ -104,6 +113,8 @@ pub struct Store {
     partition: Arc<Partition>,
     open: Arc<Open>,
     tail: Tail,
+    /// The damaged partition whose loss is being written into the log.
+    accounting: Option<Accounting>,
     /// Offsets below it may be given.
     reserved: Offset,
     /// A write or sync failed: what the disk holds is not known any more.
@@ -255,6 +266,50 @@ impl Store {
         self.check_room().is_ok()
     }
 
+    /// Returns whether something was lost that the log does not say yet; see [`Store::account_next`].
+    pub fn has_unaccounted(&self) -> bool {
+        self.accounting.is_some() || self.shared.unaccounted.len() > 0
+    }
+
+    /// Says whom to call, on any thread, when [`Store::has_unaccounted`] turns true.
+    pub fn wake_unaccounted(&self, waker: Box<dyn Fn() + Send + Sync>) {
+        self.shared.unaccounted.set_waker(waker);
+    }
+
+    /// Commits the next group of loss records for what damaged partitions held, with `now` as the time of report.
+    /// Empty when the log says everything. On [`StoreError::DiskFull`] it has to be called again later.
+    pub fn account_next(&mut self, now: WallTime) -> Result<Vec<(Committed, Envelope)>, StoreError> {
+        while self.has_unaccounted() {
+            self.check_room()?;
+            if self.accounting.is_none() {
+                let Some(partition) = self.shared.unaccounted.first() else { return Ok(Vec::new()) };
+                self.accounting = Accounting::begin(&self.shared, &partition, now);
+            }
+            let Some(mut accounting) = self.accounting.take() else {
+                self.shared.unaccounted.pop();
+                continue;
+            };
+            let group = match accounting.next_group(&self.shared) {
+                Ok(group) => group,
+                Err(error) => {
+                    tracing::error!(%error, "a loss is not in the log yet; the next start tries again");
+                    self.shared.unaccounted.pop();
+                    continue;
+                }
+            };
+            let encoded: Vec<Encoded> = group.iter().map(|record| Encoded::new(record, None)).collect();
+            let committed = self.append(&encoded)?;
+            if committed.is_empty() {
+                tracing::info!(partition = ?accounting.partition(), "the log says what it held");
+                continue; // the same partition may have lost something else
+            }
+            let records = accounting.handle_committed(committed.len());
+            self.accounting = Some(accounting);
+            return Ok(committed.into_iter().zip(records).collect());
+        }
+        Ok(Vec::new())
+    }
+
     /// Returns why nothing is taken, if so.
     fn check_room(&mut self) -> Result<(), StoreError> {
         let quota = self.shared.config.quota_bytes;
@@ -264,19 +319,41 @@ impl Store {
         {
             tracing::error!(%error, "drop the oldest partition");
         }
-        let used = self.shared.disk_bytes();
-        let refusing = used > quota || !self.ballast.is_there();
+        let refusing = self.shared.disk_bytes() > quota || !self.ballast.is_there();
         self.shared.refusing.store(refusing, Ordering::Relaxed);
-        if refusing { Err(StoreError::DiskFull { used, quota }) } else { Ok(()) }
+        if refusing { Err(self.full()) } else { Ok(()) }
+    }
+
+    fn full(&self) -> StoreError {
+        self.shared.refusing.store(true, Ordering::Relaxed);
+        StoreError::DiskFull { used: self.shared.disk_bytes(), quota: self.shared.config.quota_bytes }
+    }
+
+    /// Ends the partition that is written, if it holds anything and there is room for another, and returns the offset
+    /// before which all partitions are or will be sealed, and what answers once they are.
+    pub fn seal(&mut self) -> Result<(Offset, Receiver<()>), StoreError> {
+        let is_empty = self.shared.next() == self.partition.first;
+        if !is_empty && !self.failed && self.check_room().is_ok() {
+            match self.roll() {
+                Ok(()) | Err(StoreError::DiskFull { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((self.partition.first, self.housekeeping.when_settled()))
     }
 
     /// Begins a partition and freezes the one before.
     fn roll(&mut self) -> Result<(), StoreError> {
         let next = self.shared.next();
-        let (partition, open, tail) = begin(&self.shared, next).map_err(|why| {
-            self.failed = true;
-            failed("begin partition", &self.shared.folder.partition(next), &why)
-        })?;
+        let folder = self.shared.folder.partition(next);
+        let begun = begin(&self.shared, next).map_err(|why| match &why {
+            DatabaseError::Io(error) if is_full(error) && !folder.exists() => self.full(),
+            _ => {
+                self.failed = true;
+                failed("begin partition", &folder, &why)
+            }
+        });
+        let (partition, open, tail) = begun?;
         self.open.freeze(next);
         let frozen = std::mem::replace(&mut self.partition, partition);
         (self.open, self.tail) = (open, tail);

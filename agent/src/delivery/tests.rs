@@ -1,8 +1,7 @@
 use muster_protocol::{
-    id::{Epoch, Lane, LogId, Seq},
+    id::{Epoch, LogId, Seq},
     message::{Ack, LaneRanges, SeqRange, Welcome, Window},
     session::sender::SenderConfig,
-    time::WallTime,
 };
 
 use super::*;

@@ -2,10 +2,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc::SyncSender},
 };
 
-use super::{CommitError, Entry};
+use super::{CommitError, Entry, SealedUpTo};
 
 /// The queue between those who submit and the committer's thread.
 #[derive(Debug)]
@@ -41,17 +41,24 @@ pub(super) enum Work {
     Group(Vec<Entry>),
     /// See whether there is room again.
     LookForRoom,
+    /// Write into the log what was lost.
+    Account,
+    /// End the partition that is written, and answer.
+    Seal(SyncSender<SealedUpTo>),
     /// End: nothing waits and nothing more will come.
     Ended,
 }
 
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "what the committer is asked for, in any combination")]
 struct State {
     entries: VecDeque<Entry>,
     bytes: usize,
     closed: bool,
     refusing: bool,
     look_for_room: bool,
+    account: bool,
+    seal: Option<SyncSender<SealedUpTo>>,
 }
 
 impl Queue {
@@ -83,8 +90,14 @@ impl Queue {
     pub(super) fn wait(&self, group_bytes: usize) -> Work {
         let mut state = self.lock();
         loop {
-            if !state.entries.is_empty() {
+            if !state.entries.is_empty() && state.seal.is_none() && !state.account {
                 return Work::Group(state.take(group_bytes));
+            }
+            if std::mem::take(&mut state.account) {
+                return Work::Account;
+            }
+            if let Some(answer) = state.seal.take() {
+                return Work::Seal(answer);
             }
             if state.closed {
                 return Work::Ended;
@@ -93,6 +106,22 @@ impl Queue {
                 return Work::LookForRoom;
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Asks for what was lost to be written into the log.
+    pub(super) fn account(&self) {
+        self.lock().account = true;
+        self.changed.notify_one();
+    }
+
+    /// Asks for the partition that is written to be ended, before what waits is committed. One asks at a time.
+    /// A closed queue drops the answer.
+    pub(super) fn seal(&self, answer: SyncSender<SealedUpTo>) {
+        let mut state = self.lock();
+        if !state.closed {
+            state.seal = Some(answer);
+            self.changed.notify_one();
         }
     }
 
@@ -111,6 +140,7 @@ impl Queue {
         let mut state = self.lock();
         let failed = std::mem::take(&mut state.entries);
         state.bytes = 0;
+        state.seal = None;
         drop(state);
         for entry in failed {
             (entry.done)(Err(CommitError::Failed));

@@ -74,7 +74,7 @@ fn world(queue_bytes: usize, quota_bytes: u64) -> World {
     disk.events.lock().unwrap().clear();
     let groups = Arc::new(Mutex::new(Vec::new()));
     let (seen, events) = (Arc::clone(&groups), Arc::clone(&disk.events));
-    let on_commit: OnCommit = Box::new(move |group| {
+    let on_commit: OnCommit = Box::new(move |group: &CommittedGroup<'_>| {
         seen.lock().unwrap().push(group.records.len());
         events.lock().unwrap().push("fold");
     });
@@ -184,4 +184,17 @@ fn shutting_down_commits_and_answers_what_waits() {
         assert_eq!(world.answers.1.recv().unwrap(), (t, Ok(Offset(u64::try_from(t).unwrap() + 1))));
     }
     assert_eq!(world.reader.next(), Offset(51));
+}
+
+#[test]
+fn a_seal_ends_the_partition_unless_it_is_empty() {
+    let world = world(1 << 20, 1 << 30);
+    world.submit(7).unwrap();
+    world.answer().1.unwrap();
+    let sealed = world.committer.handle().seal().unwrap();
+    assert_eq!(sealed.end, Offset(2));
+    sealed.settled.recv().unwrap();
+    assert_eq!(world.reader.status().partitions, 2);
+    let again = world.committer.handle().seal().unwrap();
+    assert_eq!((again.end, world.reader.status().partitions), (Offset(2), 2));
 }

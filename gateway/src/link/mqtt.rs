@@ -24,6 +24,8 @@ mod ending;
 mod incoming;
 mod packets;
 mod promises;
+#[doc(hidden)]
+pub mod rehearsal;
 mod seats;
 mod subscriptions;
 #[cfg(test)]

@@ -132,6 +132,7 @@ impl CheckpointStore {
             return Err(CheckpointError::Backwards { at, newest });
         }
         let folder = self.shared.folder.checkpoints();
+        self.shared.describe_unsealed();
         self.replace(&folder, checkpoint).map_err(|source| CheckpointError::Io { folder, source })?;
         self.publish_floor();
         Ok(())

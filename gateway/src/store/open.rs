@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use muster_protocol::id::{LogId, Offset};
 
 use super::{
-    CheckpointStore, Disk, OpenError, OsDisk, Store, StoreConfig, StoreReader,
+    CheckpointStore, Disk, Forgetting, OpenError, OsDisk, Store, StoreConfig, StoreReader,
     ballast::Ballast,
     begin, checkpoint,
     database::DatabaseError,
@@ -50,6 +50,8 @@ impl Store {
         let shared = Arc::new(Shared::new(folder, disk, config));
         let found = recover(&shared, &mut ballast, promised)?;
         shared.publish(found.next);
+        let forgetting = Forgetting::read(root).map_err(|source| io_error("read", root, source))?;
+        shared.set_forgetting(forgetting);
         let housekeeping = Housekeeping::start(Arc::clone(&shared))
             .map_err(|source| io_error("start housekeeping of", root, source))?;
         let (partition, tail) = match found.newest {
@@ -62,8 +64,17 @@ impl Store {
         let checkpoints = CheckpointStore::open(Arc::clone(&shared))
             .map_err(|source| io_error("read checkpoints in", &checkpoints, source))?;
         let reader = StoreReader::new(Arc::clone(&shared));
-        let mut store =
-            Self { shared, housekeeping, ballast, partition, open, tail, reserved, failed: false };
+        let mut store = Self {
+            shared,
+            housekeeping,
+            ballast,
+            partition,
+            open,
+            tail,
+            accounting: None,
+            reserved,
+            failed: false,
+        };
         store.has_room(); // so that a full disk shows before the first record is refused
         Ok(Opened { store, reader, checkpoints })
     }

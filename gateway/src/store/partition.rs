@@ -21,10 +21,11 @@ use std::{
 use muster_protocol::id::Offset;
 
 use super::{
-    database::Database,
+    database::{Database, DatabaseError},
     disk::bytes_of,
     handles::{Gone, Slot},
-    manifest::Manifest,
+    manifest::{self, Manifest},
+    reader::read_from,
     tally::Tally,
 };
 
@@ -92,8 +93,8 @@ impl Partition {
     /// Returns the partition's database if it may be read, opening it with `open` if it is closed.
     pub(super) fn database(
         &self,
-        open: impl FnOnce(&Path) -> Result<Database, super::database::DatabaseError>,
-    ) -> Result<Result<Arc<Database>, super::database::DatabaseError>, Gone> {
+        open: impl FnOnce(&Path) -> Result<Database, DatabaseError>,
+    ) -> Result<Result<Arc<Database>, DatabaseError>, Gone> {
         match self.state() {
             State::Open(open) => Ok(Ok(Arc::clone(&open.database))),
             State::Sealed(_) => self.slot.open(|| open(&self.folder)),
@@ -117,7 +118,41 @@ impl Partition {
     pub(super) fn manifest_file(&self) -> PathBuf {
         self.folder.join("manifest")
     }
+
+    /// What a partition that is not sealed held at the last checkpoint.
+    pub(super) fn partial_file(&self) -> PathBuf {
+        self.folder.join(PARTIAL_FILE)
+    }
+
+    /// Returns what was in it and is not any more, as far as that is known.
+    pub(super) fn lost(&self, part: Part) -> Option<Manifest> {
+        let cut = Manifest::read(&self.folder.join(LOST_FILE));
+        if part == Part::Cut || !matches!(self.state(), State::Quarantined(_)) {
+            return cut.filter(|_| part == Part::Cut);
+        }
+        let sealed = Manifest::read(&self.manifest_file());
+        let held = sealed.or_else(|| Manifest::read(&self.partial_file()))?;
+        match cut {
+            Some(cut) => held.without(&cut),
+            None => Some(held),
+        }
+    }
 }
+
+/// What is lost of a partition. One loss may follow the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// What a start did not find any more, while the rest was kept.
+    Cut,
+    /// All of it: it was set aside.
+    Whole,
+}
+
+/// See [`Partition::partial_file`].
+pub(super) const PARTIAL_FILE: &str = "manifest.partial";
+
+/// What was in a partition and is not any more although the rest of it is: a manifest.
+pub(super) const LOST_FILE: &str = "lost";
 
 /// The file that says why a partition is set aside.
 pub(super) const QUARANTINED_FILE: &str = "quarantined";
@@ -140,6 +175,21 @@ impl Open {
     pub(super) fn end(&self) -> Option<Offset> {
         let end = self.end.load(Ordering::Acquire);
         (end != WRITTEN).then_some(Offset(end))
+    }
+
+    /// Returns what it holds up to `end`, at least. Waits for no commit.
+    pub(super) fn manifest(&self, first: Offset, end: Offset) -> Result<Manifest, DatabaseError> {
+        let tally = self.tally.read().unwrap_or_else(PoisonError::into_inner);
+        let losses = tally.losses.clone();
+        let record_bytes = self.record_bytes.load(Ordering::Relaxed);
+        let manifest = manifest::of((first, end), record_bytes, &tally, Vec::new());
+        drop(tally);
+        let mut accounts = Vec::with_capacity(losses.len());
+        for at in losses {
+            let read = read_from(&self.database, at, at.next())?;
+            accounts.extend(read.into_iter().map(|(_, record)| record.to_vec()));
+        }
+        Ok(Manifest { accounts, ..manifest })
     }
 
     /// Says that it ends before `end` and is not written any more.

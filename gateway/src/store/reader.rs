@@ -14,7 +14,7 @@ use muster_protocol::{
 };
 
 use super::{
-    RobotRecords, Scan, StoreStatus,
+    Forgetting, RobotRecords, Scan, StoreStatus,
     database::{Database, DatabaseError},
     pack::{Take, Unpacker},
     schemas,
@@ -128,6 +128,11 @@ impl StoreReader {
         self.shared.refusing.load(Ordering::Relaxed)
     }
 
+    /// Returns whether robots may have released what the log lacks without a record of it, and why.
+    pub fn forgetting(&self) -> Forgetting {
+        self.shared.forgetting()
+    }
+
     /// Returns what the store says about itself. Reads folders: not for every request.
     pub fn status(&self) -> StoreStatus {
         status::of(&self.shared)
@@ -178,12 +183,18 @@ impl Shared {
         }
         if matches!(located.partition.state(), super::partition::State::Sealed(_)) {
             self.quarantine(&located.partition, &why);
+            self.note_if_unlisted(&located.partition);
         }
         ReadError::Damaged { first: at, end: located.resume, why }
     }
 }
 
-fn read_from(database: &Database, at: Offset, end: Offset) -> Result<Vec<(Offset, Bytes)>, DatabaseError> {
+/// Reads records from `at` to before `end`, some at a time.
+pub(super) fn read_from(
+    database: &Database,
+    at: Offset,
+    end: Offset,
+) -> Result<Vec<(Offset, Bytes)>, DatabaseError> {
     let mut unpacker: Option<Unpacker> = None;
     let mut records: Vec<(Offset, Bytes)> = Vec::new();
     let mut unpacked = Vec::new();

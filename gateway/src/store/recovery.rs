@@ -2,7 +2,7 @@
 //! of their records, damaged ones not at all.
 
 use std::{
-    fs,
+    fs, io,
     ops::ControlFlow,
     path::{Path, PathBuf},
     sync::Arc,
@@ -14,11 +14,12 @@ use muster_protocol::id::Offset;
 use super::{
     ballast::Ballast,
     database::{Database, DatabaseError},
-    disk::{bytes_of, is_full, sync_all_of},
+    disk::{bytes_of, is_full, replace, sync_all_of},
     folder::OpenError,
+    forgetting::Forgetting,
     manifest::Manifest,
     pack::{Take, Unpacker},
-    partition::{Open, Partition, QUARANTINED_FILE, Quarantine, Sealed, State},
+    partition::{LOST_FILE, Open, Partition, QUARANTINED_FILE, Quarantine, Sealed, State},
     shared::Shared,
     tail::Tail,
     tally::Tally,
@@ -33,6 +34,8 @@ pub(super) struct Recovered {
     pub(super) unsealed: Vec<Arc<Partition>>,
     /// The offset that the next record gets.
     pub(super) next: Offset,
+    /// Records are damaged that may be listed nowhere.
+    pub(super) forgot: bool,
 }
 
 /// Adds all partitions of the folder to `shared`. `promised` is an offset that was certainly committed.
@@ -43,11 +46,12 @@ pub(super) fn recover(
 ) -> Result<Recovered, OpenError> {
     let log = shared.folder.log();
     let firsts = shared.folder.partitions().map_err(|source| io_error("read", &log, source))?;
-    let mut found = Recovered { newest: None, unsealed: Vec::new(), next: Offset::FIRST };
+    let mut found = Recovered { newest: None, unsealed: Vec::new(), next: Offset::FIRST, forgot: false };
     let newest = firsts.last().copied();
     let mut broken_at = None;
     for first in firsts {
-        let partition = Arc::new(load(shared, ballast, first)?);
+        let (partition, unlisted) = load(shared, ballast, first)?;
+        found.forgot |= unlisted;
         let end = match partition.state() {
             State::Sealed(sealed) => Some(sealed.end),
             State::Quarantined(_) => None,
@@ -66,6 +70,12 @@ pub(super) fn recover(
         shared.add(partition);
     }
     settle_next(shared, &mut found, broken_at, promised);
+    shared.all().iter().for_each(|partition| shared.unaccounted.push(partition));
+    if found.forgot {
+        let forgot = Forgetting::Quarantined { since: found.next };
+        let noted = forgot.note(&*shared.disk, &shared.folder.root);
+        noted.map_err(|source| io_error("note damage in", &shared.folder.root, source))?;
+    }
     Ok(found)
 }
 
@@ -81,33 +91,54 @@ fn settle_next(shared: &Shared, found: &mut Recovered, broken_at: Option<Offset>
         found = %found.next, %promised,
         "committed records at the end of the log are damaged; the log goes on behind what they may have numbered"
     );
+    found.forgot = true;
     found.unsealed.extend(found.newest.take());
     let reserved = shared.folder.reserved().unwrap_or(found.next);
     found.next = reserved.max(promised).max(found.next.next());
 }
 
-fn load(shared: &Shared, ballast: &mut Ballast, first: Offset) -> Result<Partition, OpenError> {
+/// Loads a partition, and says whether records of it are damaged that may be listed nowhere.
+fn load(shared: &Shared, ballast: &mut Ballast, first: Offset) -> Result<(Arc<Partition>, bool), OpenError> {
     let folder = shared.folder.partition(first);
+    let of = |state| Arc::new(Partition::new(first, folder.clone(), state));
     if let Ok(why) = fs::read_to_string(folder.join(QUARANTINED_FILE)) {
         let quarantine = Quarantine { why, disk_bytes: bytes_of(&folder) };
-        return Ok(Partition::new(first, folder, State::Quarantined(Arc::new(quarantine))));
+        return Ok((of(State::Quarantined(Arc::new(quarantine))), false));
     }
     if let Some(manifest) =
         Manifest::read(&folder.join("manifest")).filter(|manifest| manifest.first == first)
     {
-        let sealed = Sealed::new(&manifest, &folder);
-        return Ok(Partition::new(first, folder, State::Sealed(Arc::new(sealed))));
+        return Ok((of(State::Sealed(Arc::new(Sealed::new(&manifest, &folder)))), false));
     }
     match read_unsealed(shared, ballast, first, &folder) {
-        Ok(open) => Ok(Partition::new(first, folder, State::Open(Arc::new(open)))),
+        Ok(open) => {
+            let partition = of(State::Open(Arc::new(open)));
+            let cut = note_what_is_cut(shared, &partition);
+            let cut = cut.map_err(|source| io_error("list what is damaged of", &folder, source))?;
+            Ok((partition, cut))
+        }
         Err(DatabaseError::Io(source)) => Err(io_error("open partition", &folder, source)),
         Err(DatabaseError::Damaged { why }) => {
-            let quarantine = Quarantine { why: String::new(), disk_bytes: 0 };
-            let partition = Partition::new(first, folder, State::Quarantined(Arc::new(quarantine)));
+            let partition =
+                of(State::Quarantined(Arc::new(Quarantine { why: String::new(), disk_bytes: 0 })));
             shared.quarantine(&partition, &why);
-            Ok(partition)
+            Ok((partition, true))
         }
     }
+}
+
+/// Writes down what a partition held at the last checkpoint and holds no more, and returns whether it may be more: the
+/// database can lose its end and open as if nothing was.
+fn note_what_is_cut(shared: &Shared, partition: &Partition) -> io::Result<bool> {
+    let State::Open(open) = partition.state() else { return Ok(false) };
+    let end = open.end().unwrap_or(partition.first);
+    let promised = Tail::read(&partition.folder).is_some_and(|noted| noted > end);
+    let Some(was) = Manifest::read(&partition.partial_file()) else { return Ok(promised) };
+    let holds = open.manifest(partition.first, end).map_err(io::Error::other)?;
+    if let Some(lost) = was.without(&holds) {
+        replace(&*shared.disk, &partition.folder.join(LOST_FILE), &lost.encode())?;
+    }
+    Ok(promised || was.end > end)
 }
 
 /// Opens a partition that has no manifest and counts what it holds by the heads of its records.
@@ -171,6 +202,6 @@ fn count(database: &Database, first: Offset) -> Result<Counted, DatabaseError> {
     Ok(Counted { tally, record_bytes, end: unpacker.next(), cut_short: unpacker.is_inside_a_record() })
 }
 
-pub(super) fn io_error(action: &'static str, path: &Path, source: std::io::Error) -> OpenError {
+pub(super) fn io_error(action: &'static str, path: &Path, source: io::Error) -> OpenError {
     OpenError::Io { action, path: PathBuf::from(path), source }
 }

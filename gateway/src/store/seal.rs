@@ -18,7 +18,7 @@ use std::{
 use super::{
     database::DatabaseError,
     disk::{bytes_of, replace},
-    index, manifest,
+    index,
     partition::{Open, Partition, Sealed, State},
     shared::Shared,
 };
@@ -34,7 +34,6 @@ pub(super) struct Housekeeping {
 enum Job {
     Seal(Arc<Partition>),
     Retain,
-    #[cfg(test)]
     Answer(SyncSender<()>),
 }
 
@@ -61,12 +60,17 @@ impl Housekeeping {
         }
     }
 
+    /// Answers when everything that was handed over is done.
+    pub(super) fn when_settled(&self) -> Receiver<()> {
+        let (answer, answered) = sync_channel(1);
+        self.hand_over(Job::Answer(answer));
+        answered
+    }
+
     /// Waits until everything that was handed over is done.
     #[cfg(test)]
     pub(super) fn settle(&self) {
-        let (answer, answered) = sync_channel(1);
-        self.hand_over(Job::Answer(answer));
-        answered.recv().unwrap();
+        self.when_settled().recv().unwrap();
     }
 
     fn hand_over(&self, job: Job) {
@@ -92,9 +96,8 @@ fn run(shared: &Shared, jobs: &Receiver<Job>) {
         let done = match job {
             Job::Seal(partition) => seal(shared, &partition).and_then(|()| shared.retain()),
             Job::Retain => shared.retain(),
-            #[cfg(test)]
             Job::Answer(answer) => {
-                answer.send(()).unwrap();
+                let _ = answer.send(()); // whoever asked may have gone
                 Ok(())
             }
         };
@@ -105,7 +108,7 @@ fn run(shared: &Shared, jobs: &Receiver<Job>) {
 }
 
 /// Seals a frozen partition. Doing it again is harmless.
-fn seal(shared: &Shared, partition: &Partition) -> io::Result<()> {
+fn seal(shared: &Shared, partition: &Arc<Partition>) -> io::Result<()> {
     let State::Open(open) = partition.state() else { return Ok(()) };
     let Some(end) = open.end() else { return Ok(()) };
     let sealed = write_files(shared, partition, &open, end)?;
@@ -128,10 +131,9 @@ fn write_files(
     open: &Open,
     end: muster_protocol::id::Offset,
 ) -> io::Result<Sealed> {
-    let tally = open.tally.read().unwrap_or_else(PoisonError::into_inner);
-    let record_bytes = open.record_bytes.load(Ordering::Relaxed);
-    let manifest = manifest::of(partition.first, end, record_bytes, &tally);
-    replace(&*shared.disk, &partition.index_file(), &index::encode(&tally))?;
+    let index = index::encode(&open.tally.read().unwrap_or_else(PoisonError::into_inner));
+    let manifest = open.manifest(partition.first, end).map_err(io::Error::other)?;
+    replace(&*shared.disk, &partition.index_file(), &index)?;
     replace(&*shared.disk, &partition.manifest_file(), &manifest.encode())?;
     Ok(Sealed::new(&manifest, &partition.folder))
 }

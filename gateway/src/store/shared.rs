@@ -2,10 +2,10 @@
 //! the log is committed.
 
 use std::{
-    collections::BTreeMap,
-    io,
+    collections::{BTreeMap, VecDeque},
+    fmt, io,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -14,7 +14,7 @@ use bytes::Bytes;
 use muster_protocol::id::{Offset, RobotId, SchemaHash};
 
 use super::{
-    StoreConfig,
+    Forgetting, StoreConfig, account,
     database::{Database, DatabaseError},
     disk::{Disk, bytes_of, replace},
     folder::Folder,
@@ -40,6 +40,16 @@ pub(super) struct Shared {
     floor: AtomicU64,
     schemas: Mutex<SchemaCache>,
     retaining: Mutex<()>,
+    /// What was lost and the log does not say yet.
+    pub(super) unaccounted: Unaccounted,
+    forgetting: Mutex<Forgetting>,
+}
+
+/// Partitions that lost something which the log does not say yet, and who is to be told of a further one.
+#[derive(Default)]
+pub(super) struct Unaccounted {
+    partitions: Mutex<VecDeque<Arc<Partition>>>,
+    waker: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 /// A partition, and where it ends.
@@ -49,6 +59,47 @@ pub(super) struct Located {
     pub(super) end: Offset,
     /// Where the log goes on: `end`, unless what stood between is lost.
     pub(super) resume: Offset,
+}
+
+impl Unaccounted {
+    /// Adds a partition, if the log lacks something that it lost.
+    pub(super) fn push(&self, partition: &Arc<Partition>) {
+        if account::outstanding(partition).is_none() {
+            return;
+        }
+        self.lock().push_back(Arc::clone(partition));
+        if let Some(wake) = self.waker.get() {
+            wake();
+        }
+    }
+
+    /// Returns the first one, which stays until [`Unaccounted::pop`].
+    pub(super) fn first(&self) -> Option<Arc<Partition>> {
+        self.lock().front().cloned()
+    }
+
+    pub(super) fn pop(&self) {
+        self.lock().pop_front();
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Says whom to call, on any thread, when a partition is added. The first one stays.
+    pub(super) fn set_waker(&self, waker: Box<dyn Fn() + Send + Sync>) {
+        let _ = self.waker.set(waker);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Partition>>> {
+        self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Unaccounted {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Unaccounted({})", self.len())
+    }
 }
 
 impl Shared {
@@ -64,6 +115,8 @@ impl Shared {
             floor: AtomicU64::new(0),
             schemas: Mutex::default(),
             retaining: Mutex::default(),
+            unaccounted: Unaccounted::default(),
+            forgetting: Mutex::default(),
         }
     }
 
@@ -85,6 +138,14 @@ impl Shared {
 
     pub(super) fn set_floor(&self, floor: Offset) {
         self.floor.store(floor.0, Ordering::Release);
+    }
+
+    pub(super) fn forgetting(&self) -> Forgetting {
+        *self.forgetting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_forgetting(&self, forgetting: Forgetting) {
+        *self.forgetting.lock().unwrap_or_else(PoisonError::into_inner) = forgetting;
     }
 
     pub(super) fn add(&self, partition: Arc<Partition>) {
@@ -135,7 +196,7 @@ impl Shared {
     }
 
     /// Sets a damaged partition aside, durably: it stays where it is, marked, until retention drops it.
-    pub(super) fn quarantine(&self, partition: &Partition, why: &str) {
+    pub(super) fn quarantine(&self, partition: &Arc<Partition>, why: &str) {
         tracing::error!(partition = %partition.folder.display(), why, "set a damaged partition aside");
         self.handles.forget(partition.first);
         let quarantine = Quarantine { why: why.to_owned(), disk_bytes: bytes_of(&partition.folder) };
@@ -143,6 +204,35 @@ impl Shared {
         partition.slot.close_for_good();
         if let Err(error) = replace(&*self.disk, &partition.folder.join(QUARANTINED_FILE), why.as_bytes()) {
             tracing::error!(%error, "the mark was not written; the next start will find the damage again");
+        }
+        self.unaccounted.push(partition);
+    }
+
+    /// Writes what the partitions hold that have no manifest yet: a checkpoint is about to say of those records that
+    /// the log has them, and damage must not turn them into records that nobody misses.
+    pub(super) fn describe_unsealed(&self) {
+        for partition in self.all() {
+            let State::Open(open) = partition.state() else { continue };
+            let end = open.end().unwrap_or_else(|| self.next());
+            let written = match open.manifest(partition.first, end) {
+                Ok(manifest) => replace(&*self.disk, &partition.partial_file(), &manifest.encode()),
+                Err(error) => Err(io::Error::other(error)),
+            };
+            if let Err(error) = written {
+                tracing::warn!(%error, partition = %partition.folder.display(), "its partial manifest stays as it was");
+            }
+        }
+    }
+
+    /// Notes that nobody knows what a partition held that was set aside while the log is in use.
+    pub(super) fn note_if_unlisted(&self, partition: &Partition) {
+        if Manifest::read(&partition.manifest_file()).is_some() {
+            return;
+        }
+        let forgetting = Forgetting::Quarantined { since: self.next() };
+        self.set_forgetting(forgetting);
+        if let Err(error) = forgetting.note(&*self.disk, &self.folder.root) {
+            tracing::error!(%error, "the damage was not noted");
         }
     }
 

@@ -7,7 +7,7 @@ use muster_protocol::id::Offset;
 use super::{
     database::blobs_in,
     manifest::Manifest,
-    partition::{Partition, State},
+    partition::{Part, Partition, State},
     shared::Shared,
 };
 
@@ -32,6 +32,8 @@ pub struct StoreStatus {
     pub refusing: bool,
     /// Offsets that were committed and cannot be read any more.
     pub damaged: Vec<Damage>,
+    /// Partitions whose loss the log does not say yet.
+    pub unaccounted: usize,
 }
 
 /// A range of the log that is damaged.
@@ -43,8 +45,8 @@ pub struct Damage {
     pub end: Offset,
     /// What is wrong, for the operator.
     pub why: String,
-    /// What the partition held, if that is known: loss records can be made of it.
-    pub manifest: Option<Manifest>,
+    /// What of it is known to be lost. The log has, or will have, loss records of it.
+    pub lost: Option<Manifest>,
 }
 
 pub(super) fn of(shared: &Shared) -> StoreStatus {
@@ -61,6 +63,7 @@ pub(super) fn of(shared: &Shared) -> StoreStatus {
         blobs: partitions.iter().map(|partition| blobs_in(&partition.folder)).sum(),
         refusing: shared.refusing.load(Ordering::Relaxed),
         damaged: partitions.iter().zip(ends).filter_map(|(partition, end)| damage(partition, end)).collect(),
+        unaccounted: shared.unaccounted.len(),
     }
 }
 
@@ -74,12 +77,12 @@ fn record_bytes(partition: &Partition) -> u64 {
 
 /// Returns what is damaged of a partition that is followed by offset `end`.
 fn damage(partition: &Partition, end: Offset) -> Option<Damage> {
-    let (first, manifest) = match partition.state() {
-        State::Quarantined(_) => (partition.first, Manifest::read(&partition.manifest_file())),
-        State::Sealed(sealed) => (sealed.end, None),
-        State::Open(open) => (open.end().unwrap_or(end), None),
+    let (first, lost) = match partition.state() {
+        State::Quarantined(_) => (partition.first, partition.lost(Part::Whole)),
+        State::Sealed(sealed) => (sealed.end, partition.lost(Part::Cut)),
+        State::Open(open) => (open.end().unwrap_or(end), partition.lost(Part::Cut)),
     };
-    (first < end).then(|| Damage { first, end, why: why_damaged(partition), manifest })
+    (first < end).then(|| Damage { first, end, why: why_damaged(partition), lost })
 }
 
 /// Returns what is wrong with a partition of which offsets are missing.

@@ -17,6 +17,8 @@ use crate::record::{Head, RecordKind};
 pub(super) struct Tally {
     pub(super) robots: HashMap<RobotId, RobotTally>,
     pub(super) records: u64,
+    /// Where its loss records are.
+    pub(super) losses: Vec<Offset>,
 }
 
 /// The records of one robot in one partition.
@@ -24,14 +26,24 @@ pub(super) struct Tally {
 pub(super) struct RobotTally {
     /// Each record, by offset.
     pub(super) entries: Vec<IndexEntry>,
-    /// Each batch's seq and samples, by epoch and lane, in the order of the log.
-    pub(super) batches: BTreeMap<(Epoch, Lane), Vec<LostSeq>>,
+    /// Its batches, by epoch and lane.
+    pub(super) batches: BTreeMap<(Epoch, Lane), LaneTally>,
     /// The schemas of its batches.
     pub(super) schemas: BTreeSet<SchemaHash>,
     /// Samples in its batches.
     pub(super) samples: u64,
     /// Samples that its loss records count.
     pub(super) lost: u64,
+}
+
+/// The batches of one robot, epoch and lane in one partition.
+#[derive(Debug)]
+pub(super) struct LaneTally {
+    /// The earliest and the latest time in them.
+    pub(super) t_min: WallTime,
+    pub(super) t_max: WallTime,
+    /// Each one's seq and samples, in the order of the log.
+    pub(super) batches: Vec<LostSeq>,
 }
 
 /// Where one record is, in time and in the log.
@@ -74,10 +86,19 @@ impl Tally {
             (RecordKind::Batch, Some(number)) => {
                 robot.samples += head.samples;
                 let samples = u32::try_from(head.samples).unwrap_or(u32::MAX);
-                let seqs = robot.batches.entry((number.epoch, number.lane)).or_default();
-                seqs.push(LostSeq { seq: number.seq, samples });
+                let lane = robot.batches.entry((number.epoch, number.lane)).or_insert_with(|| LaneTally {
+                    t_min: head.t_min,
+                    t_max: head.t_max,
+                    batches: Vec::new(),
+                });
+                lane.t_min = lane.t_min.min(head.t_min);
+                lane.t_max = lane.t_max.max(head.t_max);
+                lane.batches.push(LostSeq { seq: number.seq, samples });
             }
-            (RecordKind::Loss, _) => robot.lost += head.samples,
+            (RecordKind::Loss, _) => {
+                robot.lost = robot.lost.saturating_add(head.samples);
+                self.losses.push(offset);
+            }
             _ => {}
         }
     }

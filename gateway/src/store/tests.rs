@@ -14,6 +14,7 @@ mod damage;
 mod durability;
 mod fixture;
 mod model;
+mod quarantine;
 mod retention;
 mod schemas;
 

@@ -11,7 +11,7 @@ fn partitions(root: &Path) -> Vec<PathBuf> {
 }
 
 /// Overwrites all of a database's log but its very start.
-fn ruin(partition: &Path) {
+pub(super) fn ruin(partition: &Path) {
     let file = fs::File::options().write(true).open(partition.join("db")).unwrap();
     let bytes = usize::try_from(file.metadata().unwrap().len()).unwrap();
     file.write_all_at(&vec![0xa5; bytes - 4096], 4096).unwrap();
@@ -49,7 +49,7 @@ fn a_damaged_sealed_partition_is_set_aside_and_the_others_are_served() {
     let status = opened.reader.status();
     let [damage] = &status.damaged[..] else { panic!("{status:?}") };
     assert_eq!((damage.first, damage.end), (first, end));
-    let manifest = damage.manifest.as_ref().unwrap();
+    let manifest = damage.lost.as_ref().unwrap();
     assert_eq!((manifest.first, manifest.end), (first, end));
     assert_eq!(manifest.robots.iter().map(|robot| robot.records).sum::<u64>(), end.0 - first.0);
     assert_eq!(read_around(&opened.reader), (held, vec![(first, end)]));
