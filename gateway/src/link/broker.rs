@@ -8,20 +8,23 @@
 //!
 //! ```text
 //! Broker::run
-//!   exchange      what happens next, and what follows: tickets, sessions' frames, reconnects
+//!   exchange      what happens next, and what follows: tickets, reconnects     (agent: sessions' frames; json)
 //!     ledger      PURE: which messages are due to be confirmed, in which order
 //!     sessions    PURE: whose session a frame belongs to; the subscription's filters
 //!   connection    rumqttc: one client for each connection, polled by a task that never waits
 //! ```
 
+mod agent;
 mod connection;
 mod exchange;
+mod json;
 mod ledger;
 mod sessions;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, panic::AssertUnwindSafe, path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::{net::lookup_host, sync::watch, task::spawn_blocking};
+use futures_util::FutureExt as _;
+use tokio::{net::lookup_host, sync::watch, task::spawn_blocking, time::sleep};
 
 use self::{
     connection::{Connection, Target},
@@ -70,7 +73,14 @@ impl Broker {
     /// they have.
     pub async fn run(self, stop: watch::Receiver<bool>) {
         let limits = Limits { sessions_max: self.settings.sessions_max, silence: self.settings.silence };
-        Exchange::new(self.settings, limits, self.intake, self.clock).run(stop).await;
+        loop {
+            let exchange = Exchange::new(self.settings.clone(), limits, self.intake.clone(), self.clock);
+            if AssertUnwindSafe(exchange.run(stop.clone())).catch_unwind().await.is_ok() {
+                return;
+            }
+            tracing::error!("the link to the broker hit a bug in the gateway and starts anew; please report it");
+            sleep(AFTER_PANIC).await;
+        }
     }
 }
 
@@ -98,9 +108,18 @@ async fn password(path: PathBuf) -> Result<String, String> {
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
-/// Most messages that the broker may leave unconfirmed: with packets of at most 256 KiB it bounds what is held here.
-/// Many brokers stop at 10 to 32 by themselves, Mosquitto at its `max_inflight_messages`.
+/// Most messages that the broker is told it may leave unconfirmed. Many stop at 10 to 32 by themselves.
 const RECEIVE_MAX: u16 = 128;
+
+/// Most messages that it may leave unconfirmed all the same; then nothing more is read until some are committed.
+/// Above the 1000 that Mosquitto keeps for a client that is away.
+const UNCONFIRMED_MAX: usize = 2048;
+
+/// Their bytes, at which nothing more is read either: half of the log's queue.
+const UNCONFIRMED_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Pause after a bug, so that one that comes with each start does not spin.
+const AFTER_PANIC: Duration = Duration::from_secs(5);
 
 /// Frames to robots that wait for the client; then they wait in their sessions.
 const FRAMES_QUEUED_MAX: usize = 64;

@@ -79,6 +79,19 @@ fn a_gateway_that_starts_anew_has_its_robots_again_before_they_miss_it() {
 }
 
 #[test]
+fn a_robot_that_is_cut_off_is_shown_as_gone_at_once() {
+    let Some((scene, broker)) = stage() else { return };
+    let gateway = behind(&scene, &broker).start();
+    let mut agent = to(&scene, &broker, ROBOT).input(format!("unix:{}", scene.path("s").display())).start();
+    wait_until("the robot is there", || gateway.ask("/v1/fleet")["sessions"] == 1);
+    let from = now();
+    agent.kill();
+    wait_until("the robot is gone", || gateway.ask("/v1/fleet")["sessions"] == 0);
+    let took = now() - from;
+    assert!(took < Duration::from_secs(20), "by the agent's will, not by silence: {took:?}");
+}
+
+#[test]
 fn plain_json_comes_through_a_broker_and_waits_there_for_a_gateway_that_is_away() {
     let Some((scene, broker)) = stage() else { return };
     let mut gateway = behind(&scene, &broker).start();
@@ -91,9 +104,9 @@ fn plain_json_comes_through_a_broker_and_waits_there_for_a_gateway_that_is_away(
     broker.publish_lines(topic, &lines(0, 100));
     wait_until("what came first is stored", || plain(&gateway).len() == 100);
     gateway.kill();
-    broker.publish_lines(topic, &lines(100, 200));
+    broker.publish_lines(topic, &lines(100, 1000));
     gateway.start_again();
-    wait_until("what waited is stored", || plain(&gateway).len() == 200);
+    wait_until("what waited is stored", || plain(&gateway).len() == 1000);
     // What could not be read is counted; a message that is too large for the gateway stops at the broker; and neither
     // keeps what follows.
     broker.publish(topic, "no JSON");
@@ -101,9 +114,9 @@ fn plain_json_comes_through_a_broker_and_waits_there_for_a_gateway_that_is_away(
     broker.publish_lines(topic, &large);
     broker.publish("muster/1/broker/plain/jsom", "{}");
     broker.publish("muster/1/broker/plain/up/live", "no frame");
-    broker.publish_lines(topic, &lines(200, 300));
-    wait_until("what came last is stored", || plain(&gateway).len() == 300);
-    assert_eq!(plain(&gateway), (0..300).collect::<Vec<_>>(), "each once, nothing killed under way");
+    broker.publish_lines(topic, &lines(1000, 1100));
+    wait_until("what came last is stored", || plain(&gateway).len() == 1100);
+    assert_eq!(plain(&gateway), (0..1100).collect::<Vec<_>>(), "each once, nothing killed under way");
     let robot = gateway.robot("broker/plain").unwrap();
     assert_eq!(robot["loss"]["by_reason"]["malformed"], 1, "{robot}");
 }
@@ -150,7 +163,7 @@ impl Story {
     fn tell(mut self) {
         for round in 0..ROUNDS {
             self.wait_for_traffic();
-            self.feed(5);
+            self.feed(3);
             match round % 4 {
                 0 => self.broker.kill(),
                 1 => self.gateway.kill(),
@@ -160,7 +173,7 @@ impl Story {
                     self.broker.kill();
                 }
             }
-            self.feed(10);
+            self.feed(5);
             match round % 4 {
                 0 => self.broker.start_again(),
                 1 => self.gateway.start_again(),
@@ -192,7 +205,7 @@ impl Story {
     /// Feeds until the gateway has stored something that it had not before.
     fn wait_for_traffic(&mut self) {
         let before = stored(&self.gateway);
-        assert!(self.feed(5), "there are rows for the whole story");
+        assert!(self.feed(2), "there are rows for the whole story");
         wait_until("new samples are stored", || stored(&self.gateway) > before);
     }
 
@@ -273,7 +286,7 @@ fn number(row: usize) -> i64 {
 const ROUNDS: usize = 12;
 
 /// Rows of the whole story.
-const ROWS: usize = 20_000;
+const ROWS: usize = 8_000;
 
 /// Rows of which the local program asks at once whether they were accepted.
 const CHUNK: usize = 50;

@@ -1,11 +1,12 @@
 //! One connection to a broker, over rumqttc's client for MQTT 5: messages in, confirmations and frames out.
 //!
 //! rumqttc drops what is pending when a broker forgets a session, and can wedge on a collision of packet ids. So each
-//! connection has a client of its own, which is dropped on any error. What it polls with never waits for anybody: it
-//! hands on what came, and the broker is told how much may be unconfirmed.
+//! connection has a client of its own, which is dropped on any error. The task that polls never waits for a commit: it
+//! hands on what came, and the broker is told how much may be unconfirmed. Only at a bound far above that it stops
+//! reading, until the gateway has caught up.
 //!
 //! ```text
-//!   broker ──► poll ──► events (as many as may be unconfirmed) ──► Inbox::next
+//!   broker ──► poll ──► events ──► Inbox::next
 //!   broker ◄── poll ◄── rumqttc's queue of one ◄── publish ◄── Out::confirm, Out::send
 //! ```
 //!
@@ -35,7 +36,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{FRAMES_QUEUED_MAX, RECEIVE_MAX, sessions::FILTERS};
+use super::{FRAMES_QUEUED_MAX, RECEIVE_MAX, UNCONFIRMED_MAX, sessions::FILTERS};
 
 /// Who connects, and where to.
 #[derive(Clone, Debug)]
@@ -87,23 +88,21 @@ pub(super) struct Letter {
 }
 
 impl Connection {
-    /// Connects and subscribes, or says why not.
+    /// Connects, or says why not. A subscription that is refused ends the connection soon after.
     pub(super) async fn open(target: Target) -> Result<Self, String> {
         let (client, event_loop) = AsyncClient::new(options(&target), 1);
         client.try_subscribe_many(FILTERS.map(filter)).map_err(|error| error.to_string())?;
-        // Kept messages come before the SUBACK. One more, for the end.
-        let (events_in, events) = mpsc::channel(usize::from(RECEIVE_MAX) + UNPROMISED_MAX + 1);
-        let (confirmations, to_confirm) = mpsc::channel(usize::from(RECEIVE_MAX));
+        let (events_in, events) = mpsc::channel(EVENTS_QUEUED_MAX);
+        let (confirmations, to_confirm) = mpsc::channel(UNCONFIRMED_MAX);
         let (frames, to_send) = mpsc::channel(FRAMES_QUEUED_MAX);
-        let (subscribed, ready) = oneshot::channel();
+        let (accepted, ready) = oneshot::channel();
         let mut tasks = JoinSet::new();
-        let poller =
-            Poller { events: events_in, subscribed: Some(subscribed), kept: false, said_denied: false };
+        let poller = Poller { events: events_in, accepted: Some(accepted), said_denied: false };
         tasks.spawn(poller.run(event_loop, client.clone(), target.keep_alive * 3));
         let ended = || Err("the connection ended before it was ready".to_owned());
         let kept = match timeout(READY_MAX, ready).await {
             Ok(answer) => answer.unwrap_or_else(|_| ended())?,
-            Err(_) => return Err(format!("no SUBACK within {READY_MAX:?}")),
+            Err(_) => return Err(format!("no answer within {READY_MAX:?}")),
         };
         tasks.spawn(publish(client, to_confirm, to_send));
         Ok(Self { kept, inbox: Inbox(events), out: Out { confirmations, frames }, tasks })
@@ -111,10 +110,13 @@ impl Connection {
 
     /// Sends what is queued, within a bound, and says goodbye. The broker keeps what it has for this gateway.
     pub(super) async fn close(self) {
-        let Self { inbox, out, mut tasks, .. } = self;
+        let Self { mut inbox, out, mut tasks, .. } = self;
         drop(out);
-        let _ = timeout(CLOSE_MAX, async { while tasks.join_next().await.is_some() {} }).await;
-        drop(inbox);
+        let ends = async { while tasks.join_next().await.is_some() {} };
+        let _ = timeout(CLOSE_MAX, async {
+            tokio::select! { () = ends => {}, () = inbox.discard() => {} }
+        })
+        .await;
     }
 }
 
@@ -124,12 +126,19 @@ impl Inbox {
         let gone = || Event::Closed("the connection is over".to_owned());
         self.0.recv().await.unwrap_or_else(gone)
     }
+
+    /// Takes what comes and forgets it, for ever, so that what is queued can still go out: a client that is not read
+    /// does not write. The broker sends it again.
+    pub(super) async fn discard(&mut self) {
+        while self.0.recv().await.is_some() {}
+        pending::<()>().await;
+    }
 }
 
 impl Out {
     /// Confirms a message to the broker.
     pub(super) fn confirm(&self, packet_id: u16) {
-        // It holds as many as may be unconfirmed. A broker that breaks that gets no confirmation, and sends it again.
+        // A broker that lets nothing be written gets no more of them, and sends those messages again.
         let _ = self.confirmations.try_send(packet_id);
     }
 
@@ -176,8 +185,8 @@ fn filter(path: &str) -> Filter {
 /// What polls rumqttc.
 struct Poller {
     events: mpsc::Sender<Event>,
-    subscribed: Option<oneshot::Sender<Result<bool, String>>>,
-    kept: bool,
+    /// Told once whether the broker takes the connection, and then whether it kept the session.
+    accepted: Option<oneshot::Sender<Result<bool, String>>>,
     said_denied: bool,
 }
 
@@ -198,19 +207,34 @@ impl Poller {
                 Ok(Err(error)) => break sentence(&error),
                 Err(_) => break format!("nothing moved for {wedged_after:?}"),
             };
-            if let Err(why) = self.handle_packet(packet) {
-                break why;
+            match self.handle_packet(packet) {
+                Ok(None) => {}
+                Ok(Some(letter)) if letter.packet_id.is_none() => {
+                    // Taken without promise, and dropped while the gateway is behind: what matters is said again.
+                    let _ = self.events.try_send(Event::Letter(letter));
+                }
+                Ok(Some(letter)) => {
+                    if self.events.send(Event::Letter(letter)).await.is_err() {
+                        break "closed".to_owned();
+                    }
+                }
+                Err(why) => break why,
             }
         };
-        if let Some(subscribed) = self.subscribed.take() {
-            let _ = subscribed.send(Err(why.clone()));
+        if let Some(accepted) = self.accepted.take() {
+            let _ = accepted.send(Err(why.clone()));
         }
         let _ = self.events.try_send(Event::Closed(why));
     }
 
-    fn handle_packet(&mut self, packet: Incoming) -> Result<(), String> {
+    fn handle_packet(&mut self, packet: Incoming) -> Result<Option<Letter>, String> {
         match packet {
-            Packet::ConnAck(ack) => self.kept = ack.session_present,
+            Packet::ConnAck(ack) => {
+                // Before the SUBACK: what the broker kept comes first, and has to be taken.
+                if let Some(accepted) = self.accepted.take() {
+                    let _ = accepted.send(Ok(ack.session_present));
+                }
+            }
             Packet::SubAck(ack) => {
                 let granted = |code: &SubscribeReasonCode| {
                     matches!(code, SubscribeReasonCode::Success(QoS::AtLeastOnce))
@@ -222,11 +246,11 @@ impl Poller {
                         ack.return_codes
                     ));
                 }
-                if let Some(subscribed) = self.subscribed.take() {
-                    let _ = subscribed.send(Ok(self.kept));
-                }
             }
-            Packet::Publish(publish) => return self.hand_on(publish),
+            Packet::Publish(Publish { dup: again, qos, topic, pkid, payload, .. }) => {
+                let packet_id = (qos != QoS::AtMostOnce).then_some(pkid);
+                return Ok(Some(Letter { topic, payload, packet_id, again }));
+            }
             Packet::PubAck(ack) if ack.reason == PubAckReason::NotAuthorized && !self.said_denied => {
                 self.said_denied = true;
                 tracing::warn!(
@@ -235,19 +259,7 @@ impl Poller {
             }
             _ => {}
         }
-        Ok(())
-    }
-
-    fn hand_on(&mut self, publish: Publish) -> Result<(), String> {
-        let Publish { dup: again, qos, topic, pkid, payload, .. } = publish;
-        let packet_id = (qos != QoS::AtMostOnce).then_some(pkid);
-        if packet_id.is_none() && self.events.capacity() <= usize::from(RECEIVE_MAX) {
-            // Taken without promise, and dropped while the gateway is behind: what has to arrive is said again.
-            return Ok(());
-        }
-        let letter = Letter { topic, payload, packet_id, again };
-        let handed = self.events.try_send(Event::Letter(letter));
-        handed.map_err(|_| format!("the broker left more than {RECEIVE_MAX} messages unconfirmed"))
+        Ok(None)
     }
 }
 
@@ -312,15 +324,15 @@ const SESSION_EXPIRY_S: u32 = 7 * 24 * 3600;
 /// Largest packet that the broker may send, as on the gateway's own listener; larger ones it drops.
 const PACKET_BYTES_MAX: u32 = 256 * 1024;
 
-/// Messages at `QoS` 0 that wait to be handled, Hellos and heartbeats above all; more are dropped.
-const UNPROMISED_MAX: usize = 256;
+/// Messages that wait to be handled, which takes no time until the ledger is full. When it is full, those at `QoS` 0 are dropped and the others are not read.
+const EVENTS_QUEUED_MAX: usize = 256;
 
 /// rumqttc's own window of frames to robots that the broker has not confirmed.
 const INFLIGHT_MAX: u16 = 128;
 
 const CONNECT_TIMEOUT_S: u64 = 20;
 
-/// Longest wait for a connection with its subscription; longer than the one without.
+/// Longest wait for an answer to the CONNECT; rumqttc has its own bounds, and this one is for what it forgets.
 const READY_MAX: Duration = Duration::from_secs(40);
 
 /// Longest wait for what is still queued when the gateway closes the connection.

@@ -17,7 +17,6 @@ use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use tokio::{
     sync::{mpsc, watch},
-    task::AbortHandle,
     time::{Interval, MissedTickBehavior, Sleep, interval, sleep, timeout},
 };
 
@@ -29,15 +28,18 @@ use muster_protocol::{
 };
 
 use super::{
-    BrokerSettings, connect,
+    BrokerSettings,
+    agent::{Agent, Said, said, said_queue},
+    connect,
     connection::{Connection, Event, Letter},
+    json::{say_bug, store},
     ledger::{Arrival, Ledger, Number, Taken},
-    sessions::{Limits, SessionNumber, Sessions, Verdict},
+    sessions::{Limits, Sessions, Verdict},
 };
 use crate::{
     clock::Clock,
     link::{
-        port::{AgentSession, Closed, Intake, Outgoing, Outlet, Peer, Ticket, Transport, Unhandled, outbox},
+        port::{Closed, Intake, Outgoing, Peer, Ticket, Transport, Unhandled, outbox},
         topics::{self, Leaf, Topic},
     },
 };
@@ -75,19 +77,6 @@ enum Link {
 type Opening = Pin<Box<dyn Future<Output = Opened> + Send>>;
 type Opened = Result<(Connection, SocketAddr), String>;
 
-/// One robot's session, and the task that brings what it has to say.
-struct Agent {
-    session: Box<dyn AgentSession>,
-    pump: AbortHandle,
-}
-
-/// What a robot's session has to say.
-struct Said {
-    robot: RobotId,
-    number: SessionNumber,
-    outgoing: Outgoing,
-}
-
 /// A message on its way into the log.
 type Handling = Pin<Box<dyn Future<Output = (Number, Result<(), Unhandled>)> + Send>>;
 
@@ -120,7 +109,7 @@ impl Exchange {
             ledger: Ledger::default(),
             handling: FuturesUnordered::new(),
             fingerprints: RandomState::new(),
-            said: mpsc::channel(SAID_QUEUED_MAX),
+            said: said_queue(),
             tick,
             ceiling: BACKOFF_MIN,
             refused: 0,
@@ -141,7 +130,7 @@ impl Exchange {
     /// Waits for the next thing to happen.
     async fn happens(&mut self, stop: &mut watch::Receiver<bool>) -> Happened {
         tokio::select! {
-            happened = on_link(&mut self.link, &mut self.said.1) => happened,
+            happened = on_link(&mut self.link, &mut self.said.1, self.ledger.is_full()) => happened,
             Some((number, result)) = self.handling.next() => Happened::Handled(number, result),
             _ = self.tick.tick() => Happened::Tick,
             _ = stop.wait_for(|stop| *stop) => Happened::Stop,
@@ -205,17 +194,19 @@ impl Exchange {
         match named {
             Some(Topic { robot, leaf: Leaf::Json }) => {
                 let fingerprint = Some(self.fingerprints.hash_one((&topic, &payload)));
-                let arrival = packet_id.map(|packet_id| Arrival { packet_id, again, fingerprint });
+                let bytes = payload.len();
+                let arrival = packet_id.map(|packet_id| Arrival { packet_id, bytes, again, fingerprint });
                 self.take_json(robot, payload, arrival);
             }
             Some(Topic { robot, leaf }) => {
+                let bytes = payload.len();
                 let handled = catch_unwind(AssertUnwindSafe(|| self.take_frame(&robot, leaf, payload)));
                 let ticket = handled.unwrap_or_else(|_| self.failed(&robot));
-                self.follow(ticket, packet_id);
+                self.follow(ticket, packet_id, bytes);
             }
             None => {
                 self.refuse("a topic that does not exist", &topic);
-                self.follow(Ticket::done(Ok(())), packet_id);
+                self.follow(Ticket::done(Ok(())), packet_id, payload.len());
             }
         }
         self.confirm();
@@ -247,7 +238,9 @@ impl Exchange {
             Verdict::Open => self.open(robot, frame),
             Verdict::Hand => self.hand(robot, frame),
             Verdict::Tell(bye) => {
-                tracing::debug!(%robot, kind = ?frame.kind, ?bye, "not handled");
+                if bye.retry_after_ms > 0 {
+                    self.refuse(&format!("{:?}, a Hello of", bye.reason), robot.as_str().as_bytes());
+                }
                 self.tell(robot, bye);
                 handled
             }
@@ -262,9 +255,9 @@ impl Exchange {
         let peer = Peer { transport: Transport::Mqtt, address: self.address, robot: Some(robot.clone()) };
         let mut session = self.intake.open(peer, outbox);
         let ticket = session.handle_frame(hello);
-        let number = self.sessions.next_number();
-        let pump = tokio::spawn(pump(robot.clone(), number, outlet, self.said.0.clone())).abort_handle();
-        if let Some(older) = self.sessions.insert(robot, Agent { session, pump }, self.clock.mono()) {
+        let whose = (robot.clone(), self.sessions.next_number());
+        let agent = Agent::new(session, outlet, whose, self.said.0.clone());
+        if let Some(older) = self.sessions.insert(robot, agent, self.clock.mono()) {
             older.end(Closed::Superseded);
         }
         ticket
@@ -273,13 +266,13 @@ impl Exchange {
     fn hand(&mut self, robot: &RobotId, frame: Frame) -> Ticket {
         let Some(agent) = self.sessions.session(robot) else { return Ticket::done(Ok(())) };
         if frame.kind != Kind::Bye {
-            return agent.session.handle_frame(frame);
+            return agent.handle(frame);
         }
         if Message::from_frame(&frame) == Ok(Message::Bye(Bye::CUT_OFF)) {
             self.end(robot, Closed::Lost);
             return Ticket::done(Ok(()));
         }
-        let ticket = agent.session.handle_frame(frame);
+        let ticket = agent.handle(frame);
         self.end(robot, Closed::ByPeer);
         ticket
     }
@@ -296,9 +289,10 @@ impl Exchange {
     }
 
     /// Will confirm a message once its ticket resolves.
-    fn follow(&mut self, ticket: Ticket, packet_id: Option<u16>) {
+    fn follow(&mut self, ticket: Ticket, packet_id: Option<u16>, bytes: usize) {
         let Some(packet_id) = packet_id else { return };
-        if let Taken::New(number) = self.ledger.take(Arrival { packet_id, again: false, fingerprint: None }) {
+        let arrival = Arrival { packet_id, bytes, again: false, fingerprint: None };
+        if let Taken::New(number) = self.ledger.take(arrival) {
             self.handling.push(Box::pin(async move { (number, ticket.await) }));
         }
     }
@@ -359,30 +353,34 @@ impl Exchange {
         let _ = timeout(DRAIN_MAX, self.drain()).await;
         let farewell = Bye { reason: ByeReason::Shutdown, retry_after_ms: SHUTDOWN_RETRY_MS };
         let agents = self.sessions.take_all();
-        let Link::Up { connection, .. } = self.link else {
+        let Link::Up { mut connection, .. } = self.link else {
             for (_, agent) in agents {
                 agent.end(Closed::Shutdown);
             }
             return;
         };
+        let Connection { inbox, out, .. } = &mut connection;
         let tell_all = async {
             for (robot, agent) in agents {
                 agent.end(Closed::Shutdown);
-                connection.out.room().await;
-                connection.out.send(topics::down(&robot), Message::Bye(farewell.clone()).to_frame().encode());
+                out.room().await;
+                out.send(topics::down(&robot), Message::Bye(farewell.clone()).to_frame().encode());
             }
         };
-        let _ = timeout(DRAIN_MAX, tell_all).await;
+        let told = async {
+            tokio::select! { () = tell_all => {}, () = inbox.discard() => {} }
+        };
+        let _ = timeout(DRAIN_MAX, told).await;
         connection.close().await;
     }
 
     async fn drain(&mut self) {
         while !self.ledger.is_empty() {
-            let Link::Up { connection, .. } = &mut self.link else { return };
+            let Link::Up { connection: Connection { inbox, out, .. }, .. } = &mut self.link else { return };
             tokio::select! {
                 Some((number, result)) = self.handling.next() => self.handled(number, result),
-                said = said(&connection.out, &mut self.said.1) => self.say(said),
-                else => return,
+                said = said(out, &mut self.said.1) => self.say(said),
+                () = inbox.discard() => {}
             }
         }
         while let Ok(said) = self.said.1.try_recv() {
@@ -391,15 +389,8 @@ impl Exchange {
     }
 }
 
-impl Agent {
-    fn end(self, why: Closed) {
-        self.pump.abort();
-        self.session.closed(why);
-    }
-}
-
 /// Waits for what happens on the way to the broker. Cancel-safe.
-async fn on_link(link: &mut Link, sayings: &mut mpsc::Receiver<Said>) -> Happened {
+async fn on_link(link: &mut Link, sayings: &mut mpsc::Receiver<Said>, full: bool) -> Happened {
     match link {
         Link::Waiting(until) => {
             until.await;
@@ -407,53 +398,10 @@ async fn on_link(link: &mut Link, sayings: &mut mpsc::Receiver<Said>) -> Happene
         }
         Link::Opening(opening) => Happened::Connected(opening.await),
         Link::Up { connection: Connection { inbox, out, .. }, .. } => tokio::select! {
-            event = inbox.next() => Happened::Event(event),
+            event = inbox.next(), if !full => Happened::Event(event),
             said = said(out, sayings) => Happened::Said(said),
         },
     }
-}
-
-/// Waits for a session to say something that can be sent now. Cancel-safe.
-async fn said(out: &super::connection::Out, sayings: &mut mpsc::Receiver<Said>) -> Said {
-    out.room().await;
-    sayings.recv().await.expect("the exchange holds the other end itself")
-}
-
-/// Brings what one session has to say, until it ends.
-async fn pump(robot: RobotId, number: SessionNumber, mut outlet: Outlet, said: mpsc::Sender<Said>) {
-    loop {
-        let outgoing = outlet.next().await;
-        let last = !matches!(outgoing, Outgoing::Frame(_));
-        if said.send(Said { robot: robot.clone(), number, outgoing }).await.is_err() || last {
-            return;
-        }
-    }
-}
-
-/// Puts plain JSON into the log. The broker cannot be asked to send it again on this connection, so a gateway without
-/// room tries again; what waits behind it waits with it, at the broker.
-async fn store(intake: &dyn Intake, robot: &RobotId, payload: Bytes) -> Result<(), Unhandled> {
-    let mut busy = 0;
-    loop {
-        let result = intake.json(robot, payload.clone()).await;
-        match result {
-            Err(Unhandled::DiskFull) => {}
-            Err(Unhandled::Busy) if busy < BUSY_TRIES_MAX => busy += 1,
-            Err(Unhandled::Busy) => {
-                tracing::error!(%robot, "gave up plain JSON of a robot: the gateway was busy, or full of robots");
-                return Ok(());
-            }
-            other => return other,
-        }
-        sleep(AGAIN_AFTER).await;
-    }
-}
-
-/// A message that hit a bug is confirmed all the same: it would come again on every connection.
-#[expect(clippy::unnecessary_wraps, reason = "it is the answer that the message gets")]
-fn say_bug(robot: &RobotId) -> Result<(), Unhandled> {
-    tracing::error!(%robot, "a message through the broker hit a bug in the gateway; please report it");
-    Ok(())
 }
 
 /// Returns a number from 0 to 1.
@@ -474,21 +422,11 @@ const STEADY_AFTER: Duration = Duration::from_secs(10);
 /// How often sessions are looked at for silence.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Frames of all sessions that wait to be sent; the others wait in their own bounded queues.
-const SAID_QUEUED_MAX: usize = 64;
-
 /// Longest wait for what is still being handled, and for the farewells, when the gateway stops.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 
 /// When robots may come back after a shutdown: a restart takes about so long.
 const SHUTDOWN_RETRY_MS: u32 = 1000;
-
-/// How long plain JSON waits before it is tried again.
-const AGAIN_AFTER: Duration = Duration::from_secs(1);
-
-/// Tries of plain JSON at a gateway that is busy. A queue has room within seconds; a gateway that is full of robots
-/// never has, and one new name must not hold up everybody behind the broker for ever.
-const BUSY_TRIES_MAX: u32 = 60;
 
 /// Longest piece of a hostile name in the log.
 const SHOWN_CHARS_MAX: usize = 120;

@@ -15,7 +15,7 @@
 
 use std::collections::VecDeque;
 
-use super::RECEIVE_MAX;
+use super::{UNCONFIRMED_BYTES_MAX, UNCONFIRMED_MAX};
 
 /// What one gateway has taken from one broker and not confirmed yet.
 #[derive(Debug, Default)]
@@ -25,6 +25,8 @@ pub(super) struct Ledger {
     /// From the connection before, as far as the broker has not sent it again.
     before: Vec<Entry>,
     next: u64,
+    /// Of the messages in `open`.
+    bytes: usize,
 }
 
 /// A message among all those that were ever taken.
@@ -36,6 +38,8 @@ pub(super) struct Number(u64);
 pub(super) struct Arrival {
     /// Its packet id.
     pub(super) packet_id: u16,
+    /// Its size.
+    pub(super) bytes: usize,
     /// Whether the broker marks it as sent before.
     pub(super) again: bool,
     /// What tells its payload and topic from others, for what has to be told from a copy here.
@@ -55,6 +59,7 @@ pub(super) enum Taken {
 struct Entry {
     number: Number,
     packet_id: u16,
+    bytes: usize,
     fingerprint: Option<u64>,
     settled: bool,
 }
@@ -62,14 +67,15 @@ struct Entry {
 impl Ledger {
     /// Takes a message in the order of arrival.
     pub(super) fn take(&mut self, arrival: Arrival) -> Taken {
+        self.bytes += arrival.bytes;
         if let Some(entry) = self.recognise(&arrival) {
             self.open.push_back(entry);
             return Taken::Known;
         }
         let number = Number(self.next);
         self.next += 1;
-        let Arrival { packet_id, fingerprint, .. } = arrival;
-        self.open.push_back(Entry { number, packet_id, fingerprint, settled: false });
+        let Arrival { packet_id, bytes, fingerprint, .. } = arrival;
+        self.open.push_back(Entry { number, packet_id, bytes, fingerprint, settled: false });
         Taken::New(number)
     }
 
@@ -84,13 +90,20 @@ impl Ledger {
     /// Returns the packet id that has to be confirmed next, if one is due. It counts as confirmed.
     pub(super) fn poll_due(&mut self) -> Option<u16> {
         let due = self.open.front()?.settled;
-        let oldest = if due { self.open.pop_front() } else { None };
-        oldest.map(|entry| entry.packet_id)
+        let oldest = if due { self.open.pop_front() } else { None }?;
+        self.bytes -= oldest.bytes;
+        Some(oldest.packet_id)
     }
 
     /// Whether nothing waits to be confirmed on this connection.
     pub(super) fn is_empty(&self) -> bool {
         self.open.is_empty()
+    }
+
+    /// Whether as much waits as may. A broker may leave more unconfirmed than it was told to: Mosquitto 2.0 does so with
+    /// what it kept for a gateway that was away.
+    pub(super) fn is_full(&self) -> bool {
+        self.open.len() >= UNCONFIRMED_MAX || self.bytes >= UNCONFIRMED_BYTES_MAX
     }
 
     /// A connection stands. `kept` says whether the broker still knows what it gave the one before.
@@ -104,6 +117,7 @@ impl Ledger {
     pub(super) fn handle_disconnected(&mut self) {
         // What the broker has not sent again by now stays known, too: it comes again on the next connection.
         self.before.extend(self.open.drain(..).filter(|entry| entry.fingerprint.is_some()));
+        self.bytes = 0;
         let surplus = self.before.len().saturating_sub(BEFORE_MAX);
         self.before.drain(..surplus);
     }
@@ -118,9 +132,9 @@ impl Ledger {
     }
 }
 
-/// Most messages of earlier connections that are told from new ones: a broker that keeps to the receive maximum has no
-/// more under way. One that is forgotten is stored twice.
-const BEFORE_MAX: usize = RECEIVE_MAX as usize;
+/// Most messages of earlier connections that are told from new ones: no more were open at once. One that is forgotten
+/// is stored twice.
+const BEFORE_MAX: usize = UNCONFIRMED_MAX;
 
 #[cfg(test)]
 mod tests {
@@ -129,11 +143,11 @@ mod tests {
     use super::*;
 
     fn frame(packet_id: u16) -> Arrival {
-        Arrival { packet_id, again: false, fingerprint: None }
+        Arrival { packet_id, bytes: 10, again: false, fingerprint: None }
     }
 
     fn json(packet_id: u16, fingerprint: u64) -> Arrival {
-        Arrival { packet_id, again: false, fingerprint: Some(fingerprint) }
+        Arrival { packet_id, bytes: 10, again: false, fingerprint: Some(fingerprint) }
     }
 
     fn again(arrival: Arrival) -> Arrival {
@@ -224,6 +238,28 @@ mod tests {
         assert!(due(&mut ledger).is_empty(), "the old one's end confirms nothing");
         ledger.settle(number);
         assert_eq!(due(&mut ledger), [1]);
+    }
+
+    #[test]
+    fn it_is_full_by_count_and_by_bytes_until_something_is_confirmed_or_the_connection_breaks() {
+        for (count, bytes) in [(UNCONFIRMED_MAX, 0), (8, UNCONFIRMED_BYTES_MAX / 8)] {
+            let mut ledger = Ledger::default();
+            let mut numbers = Vec::new();
+            for id in 0..count {
+                assert!(!ledger.is_full());
+                let packet_id = u16::try_from(id + 1).unwrap();
+                numbers.push(new(&mut ledger, Arrival { packet_id, bytes, again: false, fingerprint: None }));
+            }
+            assert!(ledger.is_full());
+            ledger.settle(numbers[0]);
+            assert!(ledger.is_full(), "handled is not confirmed");
+            assert_eq!(due(&mut ledger), [1]);
+            assert!(!ledger.is_full());
+            new(&mut ledger, Arrival { packet_id: 1, bytes, again: false, fingerprint: None });
+            assert!(ledger.is_full());
+            ledger.handle_disconnected();
+            assert!(!ledger.is_full() && ledger.is_empty());
+        }
     }
 
     proptest! {

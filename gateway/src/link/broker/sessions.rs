@@ -10,17 +10,22 @@
 //! | frame | session | verdict |
 //! |---|---|---|
 //! | Hello on `up/control` of its own robot | any | [`Verdict::Open`], in the place of an older one |
+//! | Hello of a process that another one has replaced, while that one lives | any | Bye{superseded, 180 s} |
 //! | Hello of another robot | any | Bye{identity mismatch}; an open session stays |
 //! | Hello, and as many sessions as there may be | none | Bye{too many sessions} |
 //! | any other | open | [`Verdict::Hand`] |
 //! | Bye | none | [`Verdict::Drop`] |
 //! | any other | none | Bye{superseded}, 0 ms: say Hello again; at most once in [`ASK_EVERY`] |
+//!
+//! Two processes with one identity (a cloned disk image) have one client id, too, so a broker lets only one of them be
+//! connected: each pushes the other out. Whoever comes back after another one has taken its place is sent away for
+//! minutes, as anywhere else; a process that was only restarted never comes back.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use muster_protocol::{
     frame::{Frame, Kind},
-    id::RobotId,
+    id::{InstanceId, RobotId},
     message::{Bye, ByeReason, Message},
     time::MonoTime,
 };
@@ -36,6 +41,8 @@ pub(super) struct Sessions<S> {
     open: BTreeMap<RobotId, Open<S>>,
     /// When robots without a session were asked to say Hello.
     asked: BTreeMap<RobotId, MonoTime>,
+    /// Who spoke for each robot last, for as long as a session may be silent.
+    owners: BTreeMap<RobotId, Owner>,
     limits: Limits,
     next: u64,
 }
@@ -66,6 +73,15 @@ pub(super) enum Verdict {
     Drop,
 }
 
+/// The process that speaks for a robot.
+#[derive(Debug)]
+struct Owner {
+    instance: InstanceId,
+    heard: MonoTime,
+    /// The process whose place it took.
+    before: Option<InstanceId>,
+}
+
 #[derive(Debug)]
 struct Open<S> {
     number: SessionNumber,
@@ -76,16 +92,19 @@ struct Open<S> {
 impl<S> Sessions<S> {
     /// Starts without sessions.
     pub(super) fn new(limits: Limits) -> Self {
-        Self { open: BTreeMap::new(), asked: BTreeMap::new(), limits, next: 0 }
+        Self { open: BTreeMap::new(), asked: BTreeMap::new(), owners: BTreeMap::new(), limits, next: 0 }
     }
 
     /// Decides on a frame that arrived on a topic of `robot`.
     pub(super) fn judge(&mut self, robot: &RobotId, leaf: Leaf, frame: &Frame, now: MonoTime) -> Verdict {
         if frame.kind == Kind::Hello && leaf == Leaf::Control {
-            return self.judge_hello(robot, frame);
+            return self.judge_hello(robot, frame, now);
         }
         if let Some(open) = self.open.get_mut(robot) {
             open.heard = now;
+            if let Some(owner) = self.owners.get_mut(robot) {
+                owner.heard = now;
+            }
             return Verdict::Hand;
         }
         match frame.kind {
@@ -127,6 +146,7 @@ impl<S> Sessions<S> {
     pub(super) fn take_silent(&mut self, now: MonoTime) -> Vec<S> {
         self.asked.retain(|_, asked| now.since(*asked) < ASK_EVERY);
         let silence = self.limits.silence;
+        self.owners.retain(|_, owner| now.since(owner.heard) <= silence);
         let silent = self.open.iter().filter(|(_, open)| now.since(open.heard) > silence);
         let silent: Vec<_> = silent.map(|(robot, _)| robot.clone()).collect();
         silent.iter().filter_map(|robot| self.remove(robot)).collect()
@@ -137,7 +157,7 @@ impl<S> Sessions<S> {
         std::mem::take(&mut self.open).into_iter().map(|(robot, open)| (robot, open.session)).collect()
     }
 
-    fn judge_hello(&self, robot: &RobotId, frame: &Frame) -> Verdict {
+    fn judge_hello(&mut self, robot: &RobotId, frame: &Frame, now: MonoTime) -> Verdict {
         let Ok(Message::Hello(hello)) = Message::from_frame(frame) else {
             return Verdict::Tell(Bye { reason: ByeReason::ProtocolError, retry_after_ms: BROKEN_RETRY_MS });
         };
@@ -150,7 +170,32 @@ impl<S> Sessions<S> {
         if !self.open.contains_key(robot) && self.open.len() >= self.limits.sessions_max {
             return Verdict::Tell(Bye { reason: ByeReason::TooManySessions, retry_after_ms: FULL_RETRY_MS });
         }
-        Verdict::Open
+        if self.claim(robot, hello.instance, now) {
+            return Verdict::Open;
+        }
+        Verdict::Tell(Bye { reason: ByeReason::Superseded, retry_after_ms: CONFLICT_RETRY_MS })
+    }
+
+    /// Lets a process speak for a robot, unless a newer one has taken its place and lives.
+    fn claim(&mut self, robot: &RobotId, instance: InstanceId, now: MonoTime) -> bool {
+        let owner = self.owners.get(robot).filter(|owner| now.since(owner.heard) <= self.limits.silence);
+        let before = match owner {
+            Some(owner) if owner.instance == instance => owner.before,
+            Some(owner) if owner.before == Some(instance) => return false,
+            Some(owner) => Some(owner.instance),
+            None => None,
+        };
+        let has_room = self.owners.contains_key(robot) || self.owners.len() < self.owners_max();
+        if has_room {
+            self.owners.insert(robot.clone(), Owner { instance, heard: now, before });
+        }
+        true
+    }
+
+    /// Those with a session, and as many that had one a moment ago. Of a robot beyond that, two processes would go on
+    /// pushing each other out.
+    fn owners_max(&self) -> usize {
+        self.limits.sessions_max.saturating_mul(2)
     }
 
     /// Asks a robot to say Hello, once for all the frames that the broker may have kept of it.
@@ -181,6 +226,9 @@ const BROKEN_RETRY_MS: u32 = 60_000;
 /// A gateway that is full of robots stays so until an operator acts.
 const FULL_RETRY_MS: u32 = 60_000;
 
+/// How long the older of two processes with one identity stays away.
+const CONFLICT_RETRY_MS: u32 = 180_000;
+
 #[cfg(test)]
 mod tests {
     use muster_protocol::{
@@ -202,10 +250,14 @@ mod tests {
     }
 
     fn hello(name: &str) -> Frame {
+        hello_of(name, 1)
+    }
+
+    fn hello_of(name: &str, process: u8) -> Frame {
         let clock = Clock { boot: 1, mono: MonoTime(0), wall: WallTime(0), synchronised: false };
         Message::Hello(Hello {
             robot: robot(name),
-            instance: InstanceId([1; 16]),
+            instance: InstanceId([process; 16]),
             version: "1".to_owned(),
             held: Vec::new(),
             drained: Vec::new(),
@@ -277,6 +329,24 @@ mod tests {
         assert_eq!(sessions.judge(&robot("a"), Leaf::Control, &hello("a"), at(2)), Verdict::Open);
         assert_eq!(sessions.insert(&robot("a"), 8, at(2)), Some(7));
         assert!(!sessions.is_current(&robot("a"), older));
+    }
+
+    #[test]
+    fn of_two_processes_with_one_identity_the_older_is_sent_away_while_the_newer_lives() {
+        let mut sessions = Sessions::<u32>::new(LIMITS);
+        let mut says_hello = |process, seconds| {
+            sessions.judge(&robot("a"), Leaf::Control, &hello_of("a", process), at(seconds))
+        };
+        let sent_away = bye(ByeReason::Superseded, 180_000);
+        assert_eq!(says_hello(1, 0), Verdict::Open);
+        assert_eq!(says_hello(2, 1), Verdict::Open, "the newer wins, which may be a restart");
+        assert_eq!(says_hello(1, 2), sent_away, "but a process that was restarted does not come back");
+        assert_eq!(says_hello(2, 3), Verdict::Open);
+        assert_eq!(says_hello(1, 40), sent_away);
+        assert_eq!(says_hello(3, 41), Verdict::Open, "a restart of the newer one");
+        assert_eq!(says_hello(3, 42), Verdict::Open);
+        assert_eq!(says_hello(2, 86), sent_away);
+        assert_eq!(says_hello(2, 88), Verdict::Open, "the one that took its place is gone");
     }
 
     #[test]
