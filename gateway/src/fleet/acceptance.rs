@@ -87,8 +87,8 @@ impl Anchors {
     /// Estimates when a batch with these clocks, received in this session, was accepted; never after it was received.
     /// `None` if nothing says: the robot's clock was not set, and no session of that boot is known.
     pub(super) fn accepted(&self, session: u64, clock: &Clock, received_at: WallTime) -> Option<WallTime> {
-        let estimate = match self.offset_at(clock, Basis::Gateway) {
-            Some(offset) => WallTime(offset).shifted(nanos(clock.mono)),
+        let estimate = match self.since_boot(clock) {
+            Some(then) => then,
             None if clock.wall < PLAUSIBLE_FROM => return None,
             None => {
                 let own = self.anchors.values().rfind(|anchor| anchor.session == session);
@@ -96,6 +96,12 @@ impl Anchors {
             }
         };
         Some(estimate.min(received_at))
+    }
+
+    /// Estimates when a robot's clocks showed this, if a session of that boot is known.
+    pub(super) fn since_boot(&self, clock: &Clock) -> Option<WallTime> {
+        let offset = self.offset_at(clock, Basis::Gateway)?;
+        Some(WallTime(offset).shifted(nanos(clock.mono)))
     }
 
     /// Returns what has to be added to the times that the agent stamped in a batch with these clocks; 0 where they are

@@ -25,7 +25,6 @@ use muster_protocol::{
     limits::HELD_LANES_MAX,
     loss::{Absence, AbsenceReason, Loss},
     message::{HeldLane, NumberedHead},
-    time::WallTime,
 };
 
 use super::channel::Origin;
@@ -41,9 +40,15 @@ pub(super) struct Holdings {
     closed: BTreeMap<Epoch, [Seq; 3]>,
     closed_unknown: u64,
     before: Amount,
-    /// The record that told last, and when it came.
-    told: Option<(Offset, WallTime)>,
+    told: Option<LastTold>,
     hello: Option<HelloTold>,
+}
+
+/// The record that told last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct LastTold {
+    at: Offset,
+    origin: Origin,
 }
 
 /// The first record of the last session that told. It lists every epoch that the robot's spool knows, drained ones too.
@@ -120,15 +125,12 @@ impl Holdings {
         }
     }
 
-    /// Takes what the agent told in a session, and when it came.
-    pub(super) fn saw_told(
-        &mut self,
-        at: Offset,
-        (session, received_at): (u64, WallTime),
-        held: &[HeldLane],
-    ) {
-        self.told = self.told.max(Some((at, received_at)));
-        let hello = HelloTold { session, at, is_full: held.len() >= HELD_LANES_MAX };
+    /// Takes what the agent told: in which session, when it came, and what the agent's clocks showed.
+    pub(super) fn saw_told(&mut self, at: Offset, origin: &Origin, held: &[HeldLane]) {
+        if self.told.is_none_or(|known| at > known.at) {
+            self.told = Some(LastTold { at, origin: *origin });
+        }
+        let hello = HelloTold { session: origin.session, at, is_full: held.len() >= HELD_LANES_MAX };
         if self.hello.is_none_or(|known| hello.is_rather_than(&known)) {
             self.hello = Some(hello);
         }
@@ -169,7 +171,7 @@ impl Holdings {
             let Some((&epoch, _)) = whole.or_else(any) else { return };
             let Some(tale) = self.epochs.remove(&epoch) else { return };
             for lane in tale.lanes.iter().flatten() {
-                self.closed_unknown += lane.view(None).still;
+                self.closed_unknown = self.closed_unknown.saturating_add(lane.view(None).still);
             }
             let end = |lane: &Option<LaneTale>| lane.as_ref().map_or(Seq::FIRST, LaneTale::end);
             self.closed.insert(epoch, tale.lanes.each_ref().map(end));
@@ -203,7 +205,7 @@ impl Amount {
 
 impl std::ops::AddAssign for Amount {
     fn add_assign(&mut self, other: Self) {
-        self.samples += other.samples;
-        self.batches += other.batches;
+        self.samples = self.samples.saturating_add(other.samples);
+        self.batches = self.batches.saturating_add(other.batches);
     }
 }

@@ -6,7 +6,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use muster_protocol::{id::RobotId, message::HeldLane, time::WallTime};
+use muster_protocol::{
+    id::RobotId,
+    message::{Clock, HeldLane},
+    time::WallTime,
+};
 
 use super::freshness::{LinkState, SILENCE_NS_MAX};
 use crate::record::{DownReason, Transport};
@@ -27,12 +31,10 @@ pub struct LiveLink {
     pub last_heard: WallTime,
     /// When the robot said last what its spool holds, in the gateway's time.
     pub told_at: WallTime,
-    /// Samples on the robot that are not yet acknowledged, as it said then.
-    pub backlog_samples: u64,
     /// What its spool holds, as it said then.
     pub held: Vec<HeldLane>,
-    /// How far the robot's wall clock is ahead of the gateway's, if it ever said.
-    pub clock_skew_ns: Option<i64>,
+    /// Its clocks, as it said then.
+    pub clock: Option<Clock>,
     /// How it is connected.
     pub transport: Transport,
     /// From where.
@@ -43,6 +45,11 @@ impl LiveLink {
     /// Returns whether there is a spool: a client of plain JSON has none, and promises nothing.
     pub fn has_spool(&self) -> bool {
         self.transport != Transport::MqttJson
+    }
+
+    /// Returns how far the robot's wall clock is ahead of the gateway's, if it ever said.
+    pub fn skew_ns(&self) -> Option<i64> {
+        self.clock.map(|clock| clock.wall.nanos_since(self.told_at))
     }
 }
 
@@ -189,9 +196,8 @@ mod tests {
         LiveLink {
             last_heard: WallTime(at * S),
             told_at: WallTime(at * S),
-            backlog_samples: 0,
             held: Vec::new(),
-            clock_skew_ns: None,
+            clock: None,
             transport: Transport::Mqtt,
             address: "10.0.0.9:1".to_owned(),
         }

@@ -99,7 +99,7 @@ impl RobotState {
             marks.count(&reading);
         }
         let lost_lately = |at: WallTime| now.nanos_since(at) <= LOSS_NS_WARN;
-        let skew_ns = live.and_then(|live| live.clock_skew_ns).or_else(|| self.anchors.skew_ns());
+        let skew_ns = live.and_then(LiveLink::skew_ns).or_else(|| self.anchors.skew_ns());
         let conflict = self.conflicts.read(now);
         let health = health(&Signs {
             link: link.state,

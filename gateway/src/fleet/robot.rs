@@ -110,7 +110,7 @@ impl RobotState {
             }
             SessionEvent::Told { held, clock } => {
                 self.anchors.insert(offset, Anchor { session, received_at, clock: *clock });
-                self.holdings.saw_told(offset, (session, received_at), held);
+                self.holdings.saw_told(offset, &Origin { session, received_at, clock: *clock }, held);
             }
             SessionEvent::Conflict { instance, address } => {
                 self.conflicts.saw(offset, received_at, *instance, address);

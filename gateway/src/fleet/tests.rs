@@ -120,9 +120,8 @@ fn heard(at: i64) -> LiveLink {
     LiveLink {
         last_heard: WallTime(at),
         told_at: WallTime(at),
-        backlog_samples: 3120,
         held: Vec::new(),
-        clock_skew_ns: None,
+        clock: None,
         transport: Transport::Quic,
         address: "10.0.0.5:4312".to_owned(),
     }

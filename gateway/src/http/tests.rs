@@ -212,12 +212,14 @@ impl World {
             spooled: samples + backlog_samples,
             gone: Vec::new(),
         };
+        let told_at = now();
+        let wall = told_at.shifted(-250_000_000);
+        let clock = Clocks { boot: 1, mono: MonoTime(9), wall, synchronised: true };
         let live = LiveLink {
-            last_heard: now(),
-            told_at: now(),
-            backlog_samples,
+            last_heard: told_at,
+            told_at,
             held: vec![held],
-            clock_skew_ns: Some(-250_000_000),
+            clock: Some(clock),
             transport: Transport::Quic,
             address: "10.0.0.5:4312".to_owned(),
         };

@@ -66,9 +66,8 @@ fn hear(ingest: &Ingest, robot: &Arc<Robot>) -> u64 {
     let live = LiveLink {
         last_heard: wall,
         told_at: wall,
-        backlog_samples: 0,
         held: Vec::new(),
-        clock_skew_ns: None,
+        clock: None,
         transport: Transport::MqttJson,
         address: String::new(),
     };

@@ -8,8 +8,8 @@ use muster_protocol::{
     batch,
     frame::Frame,
     message::{
-        Bye, ByeReason, Heartbeat, HeartbeatReply, HeldLane, Hello, Message, NeedSchema, Numbered,
-        NumberedHead, Refuse, RefuseReason, Welcome,
+        Bye, ByeReason, Heartbeat, HeartbeatReply, Hello, Message, NeedSchema, Numbered, NumberedHead,
+        Refuse, RefuseReason, Welcome,
     },
     schema::Schema,
     session::receiver::{Claim, LossVerdict, Verdict},
@@ -130,9 +130,8 @@ impl Session {
         let live = LiveLink {
             last_heard: now,
             told_at: now,
-            backlog_samples: backlog(&hello.held),
             held: hello.held.clone(),
-            clock_skew_ns: Some(hello.clock.wall.nanos_since(now)),
+            clock: Some(hello.clock),
             transport: transport(self.peer.transport),
             address: self.peer.address.to_string(),
         };
@@ -182,9 +181,8 @@ impl Session {
         let mut is_news = false;
         if let Some(session) = state.session(open.number) {
             session.live.told_at = now;
-            session.live.backlog_samples = backlog(&beat.held);
             session.live.held.clone_from(&beat.held);
-            session.live.clock_skew_ns = Some(skew_ns);
+            session.live.clock = Some(beat.clock);
             let told = session.told.as_mut();
             is_news = told.is_some_and(|told| told.handle_heartbeat(&beat.held, skew_ns, clock.mono()));
         }
@@ -401,10 +399,6 @@ fn transport(transport: port::Transport) -> Transport {
         port::Transport::Quic => Transport::Quic,
         port::Transport::Mqtt => Transport::Mqtt,
     }
-}
-
-fn backlog(held: &[HeldLane]) -> u64 {
-    held.iter().map(|lane| lane.samples).fold(0, u64::saturating_add)
 }
 
 /// A queue that is full has room again within a few commits.

@@ -51,7 +51,7 @@ impl Holdings {
         let live = live.filter(|live| live.has_spool());
         let lane_said = |lane: &HeldLane| ((lane.epoch, lane.lane), ToldLane::from(lane));
         let said: Option<Said> = live.map(|live| live.held.iter().map(lane_said).collect());
-        let told_at = live.map(|live| live.told_at).or(self.told.map(|(_, at)| at));
+        let told_at = live.map(|live| live.told_at).or(self.told.map(|told| told.origin.received_at));
         let mut sum = Sum::new(anchors);
         self.add_lanes(said.as_ref(), &mut sum);
         let Some(told_at) = told_at else {
@@ -62,9 +62,18 @@ impl Holdings {
                 ..sum.read(self)
             };
         };
-        let whole_up_to = if sum.is_behind { sum.whole_up_to } else { Some(told_at) };
+        let whole_up_to = if sum.is_behind { sum.whole_up_to } else { self.told_from(anchors, live) };
         let on_robot = Some(Backlog { samples: sum.on_robot, at: told_at });
         Completeness { whole_up_to, on_robot, ..sum.read(self) }
+    }
+
+    /// Returns when the robot said what it said last: earlier than it arrived, because a message may take its time.
+    fn told_from(&self, anchors: &Anchors, live: Option<&LiveLink>) -> Option<WallTime> {
+        let of_record = self.told.map(|told| told.origin);
+        let told_at = live.map_or(of_record.map(|told| told.received_at), |live| Some(live.told_at))?;
+        let clock = live.map_or(of_record.map(|told| told.clock), |live| live.clock);
+        // Anchors of its boot tell; a wall clock that nothing corrects does not.
+        Some(clock.and_then(|clock| anchors.since_boot(&clock)).map_or(told_at, |then| then.min(told_at)))
     }
 
     fn add_lanes(&self, said: Option<&Said>, sum: &mut Sum<'_>) {
@@ -90,7 +99,7 @@ impl Holdings {
             let told = of_epoch.and_then(|tale| tale.told);
             let is_listed = match said {
                 Some(said) => said.range((epoch, Lane::Urgent)..=(epoch, Lane::Bulk)).next().is_some(),
-                None => told.is_some() && told == self.told.map(|(at, _)| at),
+                None => told.is_some() && told == self.told.map(|told| told.at),
             };
             let is_forgotten = !is_listed && of_epoch.is_some_and(|tale| self.is_forgotten(tale));
             sum.add(tale, now, (is_listed, is_forgotten));
@@ -128,11 +137,11 @@ impl<'a> Sum<'a> {
         let view = tale.view(live);
         self.latest = self.latest.max(tale.last().and_then(|tail| self.accepted(tail)));
         if is_forgotten {
-            self.unknown += view.still;
+            self.unknown = self.unknown.saturating_add(view.still);
             return;
         }
         if is_listed {
-            self.on_robot += view.still;
+            self.on_robot = self.on_robot.saturating_add(view.still);
         }
         if !tale.is_told() && live.is_none() {
             return;
@@ -160,7 +169,7 @@ impl<'a> Sum<'a> {
             whole_up_to: None,
             on_robot: None,
             before: holdings.before,
-            unknown_up_to: self.unknown + holdings.closed_unknown,
+            unknown_up_to: self.unknown.saturating_add(holdings.closed_unknown),
         }
     }
 }

@@ -1,13 +1,16 @@
 use muster_protocol::{
     loss::{LossReason, LostSeq},
     message::{Clock, DrainedLane, SeqRange},
-    time::MonoTime,
+    time::{MonoTime, WallTime},
 };
 use proptest::{prelude::*, sample::Index};
 
 use super::*;
 use crate::{
-    fleet::{LiveLink, acceptance::Anchors},
+    fleet::{
+        LiveLink,
+        acceptance::{Anchor, Anchors},
+    },
     record::{SessionEvent, Transport},
 };
 
@@ -65,7 +68,8 @@ impl Log {
 
     fn heartbeat(&mut self, held: &[HeldLane]) -> &mut Self {
         let at = self.next();
-        self.holdings.saw_told(at, (self.session, WallTime(NOW + 2000 * S)), held);
+        let told = Origin { session: self.session, received_at: WallTime(NOW + 2000 * S), ..origin(2000) };
+        self.holdings.saw_told(at, &told, held);
         self
     }
 
@@ -109,9 +113,8 @@ impl Log {
         let live = LiveLink {
             last_heard: WallTime(NOW + 3000 * S),
             told_at: WallTime(NOW + 3000 * S),
-            backlog_samples: 0,
             held: held.to_vec(),
-            clock_skew_ns: None,
+            clock: None,
             transport: Transport::Quic,
             address: String::new(),
         };
@@ -265,6 +268,19 @@ fn counts_that_contradict_each_other_fall_back_to_what_the_robot_says() {
     let mut log = Log::default();
     log.hello(&[lane]).live(1..6);
     assert_eq!(on_robot(&log.read()), Some(100));
+}
+
+#[test]
+fn a_message_that_took_its_time_says_nothing_of_the_meantime() {
+    let mut log = Log::default();
+    log.hello(&[live_lane(1, 4)]).live(1..4);
+    // The clocks of the robot's boot are known from an earlier message: the last one was said 40 s before it arrived.
+    let mut anchors = Anchors::default();
+    let clock = Clock { mono: MonoTime(40_000_000_000), ..origin(1).clock };
+    anchors.insert(Offset(1), Anchor { session: 1, received_at: WallTime(NOW + 2000 * S), clock });
+    let read = log.holdings.read(&anchors, None);
+    assert_eq!(read.whole_up_to, Some(WallTime(NOW + 1960 * S)));
+    assert_eq!(read.on_robot.map(|told| told.at), Some(WallTime(NOW + 2000 * S)));
 }
 
 /// One step of a robot with one spool, told by what it would say.

@@ -35,6 +35,6 @@ impl Weights {
 
     /// Returns the samples of those from `seq` on.
     pub(super) fn samples_from(&self, seq: Seq) -> u64 {
-        self.seqs.range(seq..).map(|(_, samples)| samples).sum()
+        self.seqs.range(seq..).fold(0, |sum, (_, samples)| sum.saturating_add(*samples))
     }
 }
