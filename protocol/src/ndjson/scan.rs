@@ -51,7 +51,7 @@ pub(super) struct Elements<'a> {
 pub(super) enum ArrayEnd<'a> {
     /// With its bracket, and this text after it.
     Closed(&'a str),
-    /// With the text.
+    /// With the text, or with a bracket that closes none.
     Missing,
 }
 
@@ -72,7 +72,10 @@ pub(super) fn elements(array: &str) -> Elements<'_> {
         }
         if depth == 0 {
             push_last(&mut elements, &array[from.min(at)..at]);
-            return Elements { elements, end: ArrayEnd::Closed(trim(&array[at + 1..])) };
+            // A brace closes no array; what follows it belongs to nothing.
+            let closed = byte == b']';
+            let end = if closed { ArrayEnd::Closed(trim(&array[at + 1..])) } else { ArrayEnd::Missing };
+            return Elements { elements, end };
         }
     }
     push_last(&mut elements, array.get(from..).unwrap_or_default());
@@ -140,5 +143,7 @@ mod tests {
         assert_eq!(elements("[1] 2").end, ArrayEnd::Closed("2"));
         assert_eq!(elements("[1, {").end, ArrayEnd::Missing);
         assert_eq!(elements("[").elements, [""; 0]);
+        assert_eq!(elements("[}").end, ArrayEnd::Missing);
+        assert_eq!((elements("[1}]").elements, elements("[1}]").end), (vec!["1"], ArrayEnd::Missing));
     }
 }

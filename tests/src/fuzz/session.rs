@@ -104,7 +104,9 @@ impl World {
         let lost = (0..count).map(|_| LostSeq { seq: seq(input), samples: input.byte().into() }).collect();
         let (unnumbered, reason) = (u64::from(input.byte() & 1) * u64::MAX, LossReason::Corrupt);
         let loss = Loss { epoch, lane, lost, unnumbered, t_min: None, t_max: None, reason };
-        let Ok(loss) = Numbered::from_loss(head, &loss).loss() else { return };
+        let said = Message::Loss(Numbered::from_loss(head, &loss)).to_frame();
+        let Ok(Message::Loss(said)) = Message::from_frame(&said) else { return };
+        let Ok(loss) = said.loss() else { return };
         match self.receiver.handle_loss(head, &loss) {
             LossVerdict::Commit(claim, taken) => {
                 assert!(taken.lost.iter().all(|lost| loss.lost.contains(lost)), "nothing is made up");
