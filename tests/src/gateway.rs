@@ -1,7 +1,7 @@
 //! A real gateway: started, asked over HTTP, killed, and started again on the same folder and ports.
 
 use std::{
-    io::{BufRead, BufReader, Read},
+    io::{self, BufRead, BufReader, Read},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitStatus,
@@ -220,6 +220,12 @@ impl Gateway {
         let (status, body) = self.get(&format!("/v1/robots/{robot}/samples")).unwrap();
         assert!(matches!(status, 200 | 404), "samples of {robot}: {status}");
         if status == 404 { Facts::default() } else { Facts::of_samples(BufReader::new(body), words) }
+    }
+
+    /// Returns whether it sends a robot's stored samples to their end.
+    pub fn serves_samples(&self, robot: &str) -> bool {
+        let body = self.get(&format!("/v1/robots/{robot}/samples"));
+        body.is_ok_and(|(status, mut body)| status == 200 && io::copy(&mut body, &mut io::sink()).is_ok())
     }
 
     /// Returns the lines of a robot's stored samples as they are sent.

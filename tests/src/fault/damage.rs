@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Account, Story, story::ROBOT};
-use crate::{agent::AgentPlan, gateway::Transport, scene::Scene};
+use crate::{agent::AgentPlan, gateway::Transport, patience::wait_until, scene::Scene};
 
 /// A place in a segment of a spool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +86,8 @@ pub fn of_the_store(scene: &Scene, partition: Partition) -> Account {
     story.gateway.start_again();
     story.feed(20);
     story.drain();
+    // The first answer that meets the damage breaks off; after it the partition is known to be damaged.
+    wait_until("what is left is served to its end", || story.gateway.serves_samples(ROBOT));
     story.last_account()
 }
 

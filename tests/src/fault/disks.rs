@@ -66,6 +66,24 @@ pub fn under_the_spool(scene: &Scene, trouble: Trouble) -> Account {
     story.last_account()
 }
 
+/// The disk under the spool is full while the link is up: samples go through memory, and by the disk again when there
+/// is room, without a new start.
+pub fn through_memory(scene: &Scene) -> Account {
+    let disk = Trouble::Full.disk(scene, "spool-faults-r1", SPOOL_DISK_BYTES);
+    let mut story = Story::new(scene, Transport::Quic);
+    story.wait_for_traffic();
+    disk.fill_up();
+    wait_until("rows are not accepted any more", || story.offer() != Answer::Accepted);
+    let before = story.stored();
+    story.offer();
+    wait_until("rows that are not on the robot's disk arrive", || story.stored() > before);
+    disk.make_room();
+    wait_until("rows are accepted again", || story.offer() == Answer::Accepted);
+    story.feed(20);
+    story.drain();
+    story.last_account()
+}
+
 /// The disk under the store makes trouble: nothing is acknowledged that is not stored, and the robot keeps it.
 pub fn under_the_store(scene: &Scene, trouble: Trouble) -> Account {
     let disk = trouble.disk(scene, "data", STORE_DISK_BYTES);

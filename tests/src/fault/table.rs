@@ -136,9 +136,10 @@ fn faults(options: &Options) -> Vec<Fault> {
 
 #[cfg(target_os = "linux")]
 fn disks(add: &mut impl FnMut(&'static str, Act)) {
-    use super::disks::{Trouble, start_on_a_full_disk, under_the_spool, under_the_store};
+    use super::disks::{Trouble, start_on_a_full_disk, through_memory, under_the_spool, under_the_store};
     add("full disk under the spool", mounted(|scene| under_the_spool(scene, Trouble::Full)));
     add("disk under the spool goes read-only", mounted(|scene| under_the_spool(scene, Trouble::ReadOnly)));
+    add("full disk under the spool, link up, room again", mounted(through_memory));
     add("full disk under the store", mounted(|scene| under_the_store(scene, Trouble::Full)));
     add("disk under the store goes read-only", mounted(|scene| under_the_store(scene, Trouble::ReadOnly)));
     add("gateway starts on a full disk", mounted(start_on_a_full_disk));
