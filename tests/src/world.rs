@@ -22,6 +22,7 @@ mod gateway_chaos;
 mod log;
 mod machine;
 mod network;
+mod newest;
 mod plan;
 mod run;
 mod seeds;
@@ -38,7 +39,7 @@ use muster_protocol::{
     time::{MonoTime, WallTime},
 };
 
-pub use run::{Outcome, Summary, main, run};
+pub use run::{Outcome, Summary, main, run, run_all};
 pub use seeds::KEPT;
 
 use agent::Setup;
@@ -48,6 +49,7 @@ use fault::{Fault, Injected};
 use gateway::{GatewayDisk, GatewaySetup, Running};
 use machine::{BEGIN, Machine};
 use network::{Connection, Way, nanos};
+use newest::Clocks;
 use plan::Plan;
 
 /// A world at one moment.
@@ -68,6 +70,10 @@ struct World {
     checker: Checker,
     injected: Injected,
     samples_made: u64,
+    /// How often earlier lives of the gateway had no room in their queue.
+    queue_full: u64,
+    /// No robot's clock ever stepped or was lost.
+    clocks_ran_true: bool,
     /// The gateway's disk takes nothing.
     store_full: bool,
     /// Commits take until then.
@@ -169,6 +175,8 @@ impl World {
             checker: Checker::default(),
             injected: Injected::default(),
             samples_made: 0,
+            queue_full: 0,
+            clocks_ran_true: true,
             store_full: false,
             commits_stall_until: 0,
             peace: false,
@@ -209,10 +217,12 @@ impl World {
         let bound = self.now + PEACE_NS_MAX;
         while self.now < bound {
             self.go_on_until(self.now + SETTLE_NS);
-            if self.is_settled() && self.checker.wrong.is_empty() {
+            if self.is_settled() {
                 break;
             }
         }
+        // A few heartbeats more: what is gone is judged when the robot says so, and all else is in.
+        self.go_on_until(self.now + JUDGED_NS);
         if !self.is_settled() {
             let open = self.unsettled();
             self.checker
@@ -231,7 +241,17 @@ impl World {
                 Err(error) => self.checker.wrong.push(error.to_string()),
             }
         }
-        let tally = self.checker.finish(&records, &|robot, hash| log.schema(robot, hash));
+        let schema = |robot: &RobotId, hash| log.schema(robot, hash);
+        let tally = self.checker.finish(&records, &schema);
+        // A state from a checkpoint remembers what the log has lost since; a repaired clock moves times.
+        let counts = |fault| self.injected.of(fault);
+        if let Some(gateway) = self.gateway.as_ref().filter(|_| counts(Fault::Quarantined) == 0) {
+            let clocks = if self.clocks_ran_true { Clocks::True } else { Clocks::Wrong };
+            let wrong = newest::check(&records, &schema, &gateway.fleet, clocks);
+            self.checker.wrong.extend(wrong);
+        }
+        let queue_full = self.queue_full + self.gateway.as_ref().map_or(0, |gateway| gateway.log.rejected());
+        self.injected.count_many(Fault::CommitQueueFull, queue_full);
         (tally, self.injected, self.checker.wrong)
     }
 
@@ -289,6 +309,9 @@ impl World {
 
 /// Virtual time that a mended world has to settle in: two processes of one robot take turns every three minutes.
 const PEACE_NS_MAX: u64 = 3_600_000_000_000;
+
+/// How long a settled world goes on: some heartbeats, and what the gateway says to them.
+const JUDGED_NS: u64 = 60_000_000_000;
 
 /// How often it is looked at.
 const SETTLE_NS: u64 = 5_000_000_000;

@@ -106,6 +106,7 @@ impl World {
         there.doomed = false;
         there.stop(&mut self.checker);
         there.reboot(now);
+        self.clocks_ran_true &= !forgets;
         if forgets {
             // Without a battery the clock starts in 1970.
             let clock = there.clock_mut();
@@ -182,6 +183,7 @@ impl World {
     fn step_clock(&mut self, machine: usize) {
         let step =
             *self.dice.pick(&[-3_600_000_000_000, 3_600_000_000_000, 150_000_000, -2_000_000_000, 0, 0]);
+        self.clocks_ran_true &= step == 0;
         let clock = self.machines[machine].clock_mut();
         // A step of nothing is the clock being set right.
         clock.synchronised = step == 0;

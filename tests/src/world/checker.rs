@@ -37,6 +37,8 @@ pub(super) struct Checker {
     forgotten: BTreeMap<Place, Forgotten>,
     /// Held by a spool that was wiped.
     wiped: BTreeSet<Place>,
+    /// Lanes of which the log lacks something that it once had, and does not say so.
+    pub(super) silent: BTreeSet<(RobotId, Epoch, Lane, Forgotten)>,
     pub(super) wrong: Vec<String>,
 }
 
@@ -216,10 +218,11 @@ impl Checker {
             }
             if found.absent.contains_key(place) {
                 tally.absent += samples;
-            } else if self.forgotten.contains_key(place) {
-                tally.before += samples;
             } else if self.wiped.contains(place) {
                 tally.unknown += samples;
+            } else if let Some(forgotten) = self.forgotten.get(place) {
+                tally.before += samples;
+                self.silent.insert((place.0.clone(), place.1, place.2, *forgotten));
             } else if samples > 0 {
                 tally.unaccounted += samples;
                 self.wrong.push(format!("{place:?} with {samples} samples is neither stored nor lost"));
@@ -247,10 +250,10 @@ impl Checker {
                 }
             } else if found.absent.contains_key(&place) {
                 tally.absent += samples;
-            } else if self.forgotten.contains_key(&place) {
-                tally.before += samples;
             } else if self.wiped.contains(&place) {
                 tally.unknown += samples;
+            } else if self.forgotten.contains_key(&place) {
+                tally.before += samples;
             } else {
                 tally.unaccounted += samples;
                 self.wrong.push(format!(

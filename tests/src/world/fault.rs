@@ -92,6 +92,17 @@ impl Injected {
         *self.0.entry(fault).or_default() += 1;
     }
 
+    pub(super) fn count_many(&mut self, fault: Fault, times: u64) {
+        if times > 0 {
+            *self.0.entry(fault).or_default() += times;
+        }
+    }
+
+    /// Returns how often a fault was injected.
+    pub(super) fn of(&self, fault: Fault) -> u64 {
+        self.0.get(&fault).copied().unwrap_or_default()
+    }
+
     pub(super) fn add(&mut self, other: &Self) {
         for (fault, count) in &other.0 {
             *self.0.entry(*fault).or_default() += count;

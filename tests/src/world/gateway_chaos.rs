@@ -49,7 +49,7 @@ impl World {
 
     /// Ends the program as a kill or a power cut does: of what is written and not synced, any first part survives.
     fn end_gateway(&mut self, told: Told) {
-        self.gateway = None;
+        self.queue_full += self.gateway.take().map_or(0, |gateway| gateway.log.rejected());
         let from = self.disk.log.next();
         let kept = self.dice.index(self.disk.log.unsynced() + 1);
         self.disk.log.crash(kept);
@@ -71,6 +71,7 @@ impl World {
                 self.checker.durable(&envelope);
             }
         });
+        self.queue_full += gateway.log.rejected();
         checkpoints.into_iter().for_each(|checkpoint| self.disk.keep(checkpoint));
         self.tell_agents(Told::Soon);
         let wait = self.dice.within(1_000_000..20_000_000_000);

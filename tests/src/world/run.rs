@@ -89,6 +89,40 @@ fn cells(tally: &Tally) -> String {
     )
 }
 
+/// Lets the worlds of many seeds live, on as many threads as there are processors, and returns them in order.
+pub fn run_all(seeds: std::ops::Range<u64>, mut told: impl FnMut(&Outcome)) -> Summary {
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
+    let mut summary = Summary::default();
+    let mut from = seeds.start;
+    while from < seeds.end {
+        let end = seeds.end.min(from + threads * SEEDS_AT_ONCE);
+        let outcomes = std::thread::scope(|scope| {
+            let part = |thread| {
+                move || {
+                    (from..end)
+                        .filter(|seed| seed % threads == thread)
+                        .map(|seed| run(seed, Trace::Silent))
+                        .collect::<Vec<_>>()
+                }
+            };
+            let parts: Vec<_> = (0..threads).map(|thread| scope.spawn(part(thread))).collect();
+            parts
+                .into_iter()
+                .flat_map(|part| part.join().expect("a world that panics has printed why"))
+                .collect::<Vec<_>>()
+        });
+        for outcome in &outcomes {
+            told(outcome);
+            summary.add(outcome);
+        }
+        from = end;
+    }
+    summary
+}
+
+/// Worlds that a thread lives through before the next ones are shared out.
+const SEEDS_AT_ONCE: u64 = 32;
+
 /// The program `world`: `--seed X [--trace]` for one world, `--seeds N [--from S]` for many.
 pub fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -108,14 +142,12 @@ pub fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let from = number("--from").unwrap_or(1);
-    let mut summary = Summary::default();
-    for seed in from..from + seeds {
-        let outcome = run(seed, Trace::Silent);
+    let summary = run_all(from..from + seeds, |outcome| {
         if let Some(wrong) = outcome.wrong.first() {
+            let seed = outcome.seed;
             eprintln!("seed {seed}: {wrong} (tell its story with: --seed {seed} --trace)");
         }
-        summary.add(&outcome);
-    }
+    });
     eprintln!("{summary}");
     eprintln!("seeds {from}..{}: {} failed {:?}", from + seeds, summary.failed.len(), summary.failed);
     if summary.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

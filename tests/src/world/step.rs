@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use muster_agent::link::Stream;
-use muster_gateway::link::port::{Closed, Outgoing, Transport};
+use muster_gateway::{
+    link::port::{Closed, Outgoing, Transport},
+    record::RECORD_BYTES_MAX,
+};
 use muster_protocol::{
     frame::{Frame, Kind},
     id::Offset,
@@ -130,6 +133,8 @@ impl World {
     }
 
     pub(super) fn carry_out(&mut self, machine: usize, effects: Vec<Effect>) {
+        // What was accepted in the very turn in which the disk failed may be in memory already.
+        self.machines[machine].in_memory |= effects.iter().any(|effect| matches!(effect, Effect::Failed));
         for effect in effects {
             match effect {
                 Effect::Connect => self.connect(machine),
@@ -300,6 +305,10 @@ impl World {
     fn serve(&mut self) {
         let Some(gateway) = &mut self.gateway else { return };
         let outgoing = gateway.poll_outgoing();
+        let (queued, most) = gateway.log.queued_bytes();
+        if queued > most + RECORD_BYTES_MAX {
+            self.checker.wrong.push(format!("{queued} bytes wait for the committer, {most} may"));
+        }
         let (life, began) = (self.gateway_life, self.now);
         if gateway.log.begin() {
             let took = self.dice.within(0..nanos(self.plan.commit) + 1) + self.stalls();

@@ -1,6 +1,6 @@
 //! Simulated worlds: the kept ones, and some hundred more.
 
-use muster_tests::world::{KEPT, Summary, Trace, run};
+use muster_tests::world::{KEPT, Outcome, Trace, run, run_all};
 
 /// The first of the fresh seeds.
 const FROM: u64 = 1_000;
@@ -18,15 +18,12 @@ fn worlds_that_once_went_wrong_go_right() {
 
 #[test]
 fn in_every_world_each_accepted_sample_is_stored_once_or_accounted_for() {
-    let mut summary = Summary::default();
-    for seed in FROM..FROM + SEEDS {
-        let outcome = run(seed, Trace::Silent);
+    let summary = run_all(FROM..FROM + SEEDS, |outcome| {
+        let Outcome { seed, wrong, .. } = outcome;
         assert!(
-            outcome.wrong.is_empty(),
-            "seed {seed}: {:#?}\ntell its story with: cargo run --release -p muster-tests --bin world -- --seed {seed} --trace",
-            outcome.wrong
+            wrong.is_empty(),
+            "seed {seed}: {wrong:#?}\ntell its story with: cargo run --release -p muster-tests --bin world -- --seed {seed} --trace"
         );
-        summary.add(&outcome);
-    }
+    });
     eprintln!("seeds {FROM}..{}\n{summary}", FROM + SEEDS);
 }
