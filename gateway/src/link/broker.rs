@@ -78,7 +78,9 @@ impl Broker {
             if AssertUnwindSafe(exchange.run(stop.clone())).catch_unwind().await.is_ok() {
                 return;
             }
-            tracing::error!("the link to the broker hit a bug in the gateway and starts anew; please report it");
+            tracing::error!(
+                "the link to the broker hit a bug in the gateway and starts anew; please report it"
+            );
             sleep(AFTER_PANIC).await;
         }
     }

@@ -71,7 +71,7 @@ impl Options {
 }
 
 impl Part {
-    const ANYWHERE: [Self; 8] = [
+    const ANYWHERE: [Self; 9] = [
         Self::Codec,
         Self::Throughput,
         Self::Wire,

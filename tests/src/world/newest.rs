@@ -48,6 +48,7 @@ pub(super) fn check(
             continue;
         };
         let state = state.read().expect("nothing panics under the lock");
+        let link = state.read(WallTime(0), None).link;
         if state.channel_count() != channels.len() {
             wrong.push(format!("{robot} has {} channels, the log {}", state.channel_count(), channels.len()));
         }
@@ -61,8 +62,9 @@ pub(super) fn check(
                 wrong.push(format!("{robot} {name}: {said} samples, the log has {held}"));
             }
             let newest = expected.newest.as_ref().map(|(_, value)| value);
-            if clocks == Clocks::True && newest != Some(channel.value()) {
-                wrong.push(format!("{robot} {name}: {:?} is newest, not {newest:?}", channel.value()));
+            let served = state.read_channel(channel, WallTime(0), &link);
+            if clocks == Clocks::True && newest != Some(served.value()) {
+                wrong.push(format!("{robot} {name}: {:?} is newest, not {newest:?}", served.value()));
             }
         }
     }
