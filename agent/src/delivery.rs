@@ -133,7 +133,7 @@ pub enum Stage {
 enum Phase {
     Waiting { until: MonoTime },
     Connecting,
-    Greeting { since: MonoTime, hello_at: Option<MonoTime> },
+    Greeting { leave_at: MonoTime, hello_at: Option<MonoTime> },
     Live { since: MonoTime, heard: MonoTime, beat_at: MonoTime },
 }
 
@@ -142,6 +142,10 @@ pub const LOAD_BATCHES_MAX: usize = 16;
 
 /// A gateway that says nothing for so long is gone. It answers each heartbeat.
 const SILENCE: Duration = Duration::from_secs(45);
+
+/// How long a broker without a gateway behind it is kept when there is no other way: the broker itself answers, and a
+/// Hello costs less than a connection.
+const ALONE_SILENCE: Duration = Duration::from_secs(600);
 
 /// A session that lasted so long was one; after a shorter one, waits go on growing.
 const LASTED: Duration = Duration::from_secs(10);
@@ -194,12 +198,16 @@ impl Delivery {
     pub fn handle_connected(&mut self, queue_time: Option<Duration>, clock: Clock, now: MonoTime) {
         self.sender.set_queue_time(queue_time);
         self.uplink.handle_link_up();
-        self.greet(now, clock, now);
+        let patience = match self.hello_every {
+            Some(_) if self.urls == 1 => ALONE_SILENCE,
+            _ => SILENCE,
+        };
+        self.greet(now + patience, clock, now);
     }
 
-    fn greet(&mut self, since: MonoTime, clock: Clock, now: MonoTime) {
+    fn greet(&mut self, leave_at: MonoTime, clock: Clock, now: MonoTime) {
         let hello_at = self.hello_every.map(|every| now + self.backoff.spread(every));
-        self.phase = Phase::Greeting { since, hello_at };
+        self.phase = Phase::Greeting { leave_at, hello_at };
         let hello = Hello {
             robot: self.who.robot.clone(),
             instance: self.who.instance,
@@ -321,9 +329,9 @@ impl Delivery {
                 self.phase = Phase::Connecting;
                 self.actions.push_back(Action::Connect(self.url));
             }
-            Phase::Greeting { since, .. } if since + SILENCE <= now => self.disconnect(now),
-            Phase::Greeting { since, hello_at: Some(hello_at) } if hello_at <= now => {
-                self.greet(since, clock, now);
+            Phase::Greeting { leave_at, .. } if leave_at <= now => self.disconnect(now),
+            Phase::Greeting { leave_at, hello_at: Some(hello_at) } if hello_at <= now => {
+                self.greet(leave_at, clock, now);
             }
             Phase::Live { heard, .. } if heard + SILENCE <= now => self.disconnect(now),
             Phase::Live { since, heard, beat_at } if beat_at <= now => {
@@ -341,9 +349,7 @@ impl Delivery {
         let phase = match self.phase {
             Phase::Waiting { until } => Some(until),
             Phase::Connecting => None,
-            Phase::Greeting { since, hello_at } => {
-                Some(hello_at.map_or(since + SILENCE, |at| at.min(since + SILENCE)))
-            }
+            Phase::Greeting { leave_at, hello_at } => Some(hello_at.map_or(leave_at, |at| at.min(leave_at))),
             Phase::Live { heard, beat_at, .. } => Some(beat_at.min(heard + SILENCE)),
         };
         let uplink = if self.is_live() { self.uplink.poll_timeout() } else { None };

@@ -258,7 +258,9 @@ fn behind(scene: &Scene, broker: &Broker) -> GatewayPlan {
 }
 
 fn to(scene: &Scene, broker: &Broker, robot: &str) -> AgentPlan {
-    scene.agent(robot).arg("--gateway").arg(broker.url())
+    // One robot has no crowd to keep out of the way of.
+    let plan = scene.agent(robot).set("LINK__RETURN_SPREAD", "1s");
+    plan.arg("--gateway").arg(broker.url())
 }
 
 /// Waits until a gateway has subscribed so many times: before that the broker keeps nothing for it.

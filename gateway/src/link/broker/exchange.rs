@@ -34,7 +34,7 @@ use super::{
     connection::{Connection, Event, Letter},
     json::{say_bug, store},
     ledger::{Arrival, Ledger, Number, Taken},
-    sessions::{Limits, Sessions, Verdict},
+    sessions::{Gone, Limits, Sessions, Verdict},
 };
 use crate::{
     clock::Clock,
@@ -147,8 +147,11 @@ impl Exchange {
             Happened::Said(said) => self.say(said),
             Happened::Handled(number, result) => self.handled(number, result),
             Happened::Tick => {
-                for agent in self.sessions.take_silent(self.clock.mono()) {
-                    agent.end(Closed::Silent);
+                for (agent, gone) in self.sessions.take_gone(self.clock.mono()) {
+                    agent.end(match gone {
+                        Gone::Silent => Closed::Silent,
+                        Gone::CutOff => Closed::Lost,
+                    });
                 }
             }
             Happened::Stop => return ControlFlow::Break(()),
@@ -269,7 +272,7 @@ impl Exchange {
             return agent.handle(frame);
         }
         if Message::from_frame(&frame) == Ok(Message::Bye(Bye::CUT_OFF)) {
-            self.end(robot, Closed::Lost);
+            self.sessions.cut_off(robot, self.clock.mono());
             return Ticket::done(Ok(()));
         }
         let ticket = agent.handle(frame);

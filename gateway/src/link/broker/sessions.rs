@@ -15,6 +15,7 @@
 //! | Hello, and as many sessions as there may be | none | Bye{too many sessions} |
 //! | any other | open | [`Verdict::Hand`] |
 //! | Bye | none | [`Verdict::Drop`] |
+//! | the broker's word that the robot is cut off | open | see [`Sessions::cut_off`] |
 //! | any other | none | Bye{superseded}, 0 ms: say Hello again; at most once in [`ASK_EVERY`] |
 //!
 //! Two processes with one identity (a cloned disk image) have one client id, too, so a broker lets only one of them be
@@ -86,7 +87,18 @@ struct Owner {
 struct Open<S> {
     number: SessionNumber,
     heard: MonoTime,
+    /// Since when its robot is said to be cut off.
+    cut_off: Option<MonoTime>,
     session: S,
+}
+
+/// Why a session is over without a word of its robot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gone {
+    /// Nothing was heard for too long.
+    Silent,
+    /// The broker said that its connection broke, and it has not come back.
+    CutOff,
 }
 
 impl<S> Sessions<S> {
@@ -102,6 +114,7 @@ impl<S> Sessions<S> {
         }
         if let Some(open) = self.open.get_mut(robot) {
             open.heard = now;
+            open.cut_off = None;
             if let Some(owner) = self.owners.get_mut(robot) {
                 owner.heard = now;
             }
@@ -118,7 +131,7 @@ impl<S> Sessions<S> {
         self.asked.remove(robot);
         let number = SessionNumber(self.next);
         self.next += 1;
-        let older = self.open.insert(robot.clone(), Open { number, heard: now, session });
+        let older = self.open.insert(robot.clone(), Open { number, heard: now, cut_off: None, session });
         older.map(|older| older.session)
     }
 
@@ -142,14 +155,26 @@ impl<S> Sessions<S> {
         self.open.remove(robot).map(|open| open.session)
     }
 
-    /// Takes out the sessions that were silent for too long. Call it about once a second.
-    pub(super) fn take_silent(&mut self, now: MonoTime) -> Vec<S> {
+    /// The broker says that a robot's connection to it broke. Its session goes on for a moment: a robot that only
+    /// connected anew says Hello now, and whoever else comes in its place is seen to be another.
+    pub(super) fn cut_off(&mut self, robot: &RobotId, now: MonoTime) {
+        if let Some(open) = self.open.get_mut(robot) {
+            open.cut_off = Some(now);
+        }
+    }
+
+    /// Takes out the sessions that are over. Call it about once a second.
+    pub(super) fn take_gone(&mut self, now: MonoTime) -> Vec<(S, Gone)> {
         self.asked.retain(|_, asked| now.since(*asked) < ASK_EVERY);
         let silence = self.limits.silence;
         self.owners.retain(|_, owner| now.since(owner.heard) <= silence);
-        let silent = self.open.iter().filter(|(_, open)| now.since(open.heard) > silence);
-        let silent: Vec<_> = silent.map(|(robot, _)| robot.clone()).collect();
-        silent.iter().filter_map(|robot| self.remove(robot)).collect()
+        let gone = |open: &Open<S>| match open.cut_off {
+            Some(cut_off) if now.since(cut_off) >= CUT_OFF_GRACE => Some(Gone::CutOff),
+            _ => (now.since(open.heard) > silence).then_some(Gone::Silent),
+        };
+        let gone = self.open.iter().filter_map(|(robot, open)| Some((robot.clone(), gone(open)?)));
+        let gone: Vec<_> = gone.collect();
+        gone.into_iter().filter_map(|(robot, why)| Some((self.remove(&robot)?, why))).collect()
     }
 
     /// Takes all sessions out.
@@ -216,6 +241,9 @@ impl<S> Sessions<S> {
 /// How often a robot without a session is asked to say Hello: long enough for its answer to arrive over a slow link,
 /// so that it is not sent away from the connection on which it has just said it.
 pub(super) const ASK_EVERY: Duration = Duration::from_secs(5);
+
+/// How long a robot that is cut off may take to come back as if nothing had been.
+const CUT_OFF_GRACE: Duration = Duration::from_secs(2);
 
 /// The session of a frame is over or was never here, and no newer one took its place: come again at once.
 const SAY_HELLO: Bye = Bye { reason: ByeReason::Superseded, retry_after_ms: 0 };
@@ -313,7 +341,7 @@ mod tests {
             sessions.judge(&robot(name), LIVE, &frame(Kind::Batch), at(0));
         }
         assert_eq!(sessions.asked.len(), 2);
-        sessions.take_silent(at(6));
+        sessions.take_gone(at(6));
         assert_eq!(
             sessions.judge(&robot("c"), LIVE, &frame(Kind::Batch), at(6)),
             bye(ByeReason::Superseded, 0)
@@ -368,11 +396,30 @@ mod tests {
     }
 
     #[test]
+    fn a_robot_that_is_cut_off_is_gone_unless_it_comes_back_at_once() {
+        let mut sessions = greeted(&["a", "b"]);
+        for name in ["a", "b", "c"] {
+            sessions.cut_off(&robot(name), at(10));
+        }
+        assert!(sessions.take_gone(at(11)).is_empty());
+        sessions.judge(&robot("b"), LIVE, &frame(Kind::Batch), at(11));
+        assert_eq!(sessions.take_gone(at(12)), [(0, Gone::CutOff)]);
+        sessions.cut_off(&robot("b"), at(13));
+        assert_eq!(sessions.judge(&robot("b"), Leaf::Control, &hello("b"), at(14)), Verdict::Open);
+        assert_eq!(
+            sessions.insert(&robot("b"), 9, at(14)),
+            Some(1),
+            "the older session is there to be replaced"
+        );
+        assert!(sessions.take_gone(at(20)).is_empty());
+    }
+
+    #[test]
     fn a_session_ends_by_silence_and_makes_room() {
         let mut sessions = greeted(&["a", "b"]);
         sessions.judge(&robot("a"), Leaf::Control, &frame(Kind::Heartbeat), at(40));
-        assert_eq!(sessions.take_silent(at(45)), Vec::<u32>::new());
-        assert_eq!(sessions.take_silent(at(46)), [1]);
+        assert!(sessions.take_gone(at(45)).is_empty());
+        assert_eq!(sessions.take_gone(at(46)), [(1, Gone::Silent)]);
         assert_eq!(sessions.judge(&robot("c"), Leaf::Control, &hello("c"), at(46)), Verdict::Open);
         assert_eq!(sessions.take_all().len(), 1);
     }
