@@ -247,7 +247,8 @@ impl Spool {
         let shared = Arc::clone(&self.site.shared);
         let catalog = shared.catalog();
         for (epoch, lane) in lanes {
-            let newest = catalog.of(lane, epoch).next_back();
+            // One without a synced record tells nothing: a power cut may leave not even its header.
+            let newest = catalog.of(lane, epoch).rfind(|segment| segment.name.first < segment.next);
             let Some(newest) = newest.filter(|newest| going.contains(&newest.name)) else { continue };
             let position = Position { next: newest.next, spooled: newest.spooled_until() };
             news |= self.positions.note(epoch, lane, position);
