@@ -1,6 +1,6 @@
 //! Flipped bytes end in nothing lost, or in loss records with the right numbers.
 
-use muster_tests::fault::damage::{self, SpoolPlace};
+use muster_tests::fault::damage::{self, Partition, SpoolPlace};
 
 use crate::scene;
 
@@ -19,4 +19,14 @@ fn flipped_bytes_in_a_spool_lose_what_they_hit_and_that_is_counted() {
 #[test]
 fn half_written_snapshots_of_a_store_lose_nothing() {
     damage::stale_snapshots(&scene()).assert_nothing_lost("stale snapshots");
+}
+
+#[test]
+fn flipped_bytes_in_a_sealed_partition_lose_what_it_held_and_that_is_counted() {
+    damage::of_the_store(&scene(), Partition::Sealed).assert_lost_and_counted("a sealed partition");
+}
+
+#[test]
+fn flipped_bytes_in_the_open_partition_lose_what_it_held_and_that_is_counted() {
+    damage::of_the_store(&scene(), Partition::Open).assert_lost_and_counted("the open partition");
 }

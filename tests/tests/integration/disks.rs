@@ -32,6 +32,11 @@ fn a_read_only_disk_under_the_store_loses_nothing_that_was_accepted() {
 }
 
 #[test]
+fn a_gateway_starts_on_a_full_disk_and_takes_everything_when_there_is_room() {
+    nothing_is_lost("full at the start", disks::start_on_a_full_disk);
+}
+
+#[test]
 fn with_a_full_disk_under_the_spool_samples_go_through_memory_until_there_is_room() {
     let scene = scene();
     if let Some(account) = alone(Own::Mounts, || disks::through_memory(&scene)) {
