@@ -169,8 +169,9 @@ fn run_in_lab(case: &Case, via: Transport, log: &Log, times: u32) -> anyhow::Res
     agent.terminate();
     if all.is_none() {
         plan.once().deliver();
-        timing.look(&gateway)?;
     }
+    // What was committed between the last look and the count of the samples.
+    timing.look(&gateway)?;
     let stored = stored(&gateway).context("the gateway knows the robot")?;
     let expected = backlog_samples + sent.samples;
     ensure!(stored == expected, "{expected} samples went in, but {stored} are stored");
