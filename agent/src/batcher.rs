@@ -9,6 +9,9 @@
 //!  row -> book of its lane and manner -> page that has its channels -> open batch -> closed -> encoded
 //! ```
 //!
+//! The agent's own stamps in one batch are all from one side of a step of the wall clock, and the batch carries the clocks
+//! as they were on that side: so the gateway can move them all by one amount when it learns the true time.
+//!
 //! A row is never split, and rows of inputs that wait for room never share a batch with rows of inputs that cannot:
 //! when the spool is full, the first kind is kept back and the second makes room for itself.
 
@@ -21,6 +24,7 @@ use muster_protocol::{
     batch::{EncodedBatch, RowError},
     id::Lane,
     limits::ROW_BYTES_MAX,
+    loss::LossReason,
     message::Clock,
     sample::{Row, StampedBy},
     schema::Schema,
@@ -37,6 +41,9 @@ const PAGES_MAX: usize = 4;
 
 /// Uncompressed bytes of all open batches together. At the bound all of them are closed, whatever their linger.
 const OPEN_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// A wall clock that moves by more than this against the monotonic one was set.
+const CLOCK_STEP_NANOS: u64 = 100_000_000;
 
 /// What an input can do when there is no room: the one thing that decides whether a slow gateway slows it down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,6 +62,9 @@ pub struct Stamped {
     pub t: WallTime,
     /// Who gave it.
     pub by: StampedBy,
+    /// How far the wall clock was ahead of the monotonic one when the agent stamped it, in nanoseconds; `None` if the
+    /// input stamped it, or nobody looked.
+    pub offset: Option<i64>,
     /// The row; its own `t` is not looked at any more.
     pub row: Row,
 }
@@ -126,9 +136,17 @@ impl Stamped {
     /// Takes the row's own time, or `now` where it has none.
     pub fn new(row: Row, now: WallTime) -> Self {
         match row.t {
-            Some(t) => Self { t, by: StampedBy::Input, row },
-            None => Self { t: now, by: StampedBy::Agent, row },
+            Some(t) => Self { t, by: StampedBy::Input, offset: None, row },
+            None => Self { t: now, by: StampedBy::Agent, offset: None, row },
         }
+    }
+
+    /// Takes the row's own time, or `wall` where it has none. With the monotonic time of the same moment, no batch will
+    /// hold rows that the agent stamped before and after a step of the wall clock.
+    pub fn at(row: Row, wall: WallTime, mono: MonoTime) -> Self {
+        let stamped = Self::new(row, wall);
+        let offset = (stamped.by == StampedBy::Agent).then(|| offset_of(wall, mono));
+        Self { offset, ..stamped }
     }
 }
 
@@ -143,6 +161,36 @@ impl RowRefused {
             Self::TooManyChannels { .. } => "row_channels",
         }
     }
+
+    /// Returns why the samples are lost; `None` if there were none.
+    pub fn loss(&self) -> Option<LossReason> {
+        match self {
+            Self::Row(RowError::Empty) => None,
+            Self::Row(_) | Self::TooManyChannels { .. } => Some(LossReason::Oversize),
+        }
+    }
+}
+
+/// Returns how far the wall clock is ahead of the monotonic one, in nanoseconds.
+fn offset_of(wall: WallTime, mono: MonoTime) -> i64 {
+    wall.0.saturating_sub_unsigned(mono.0)
+}
+
+/// Returns the reading that goes with rows that were stamped at this offset: after a step, the clock as it was before.
+fn before_step(clock: Clock, offset: Option<i64>) -> Clock {
+    match offset {
+        Some(offset) if is_step(offset_of(clock.wall, clock.mono), offset) => Clock {
+            wall: WallTime(offset.saturating_add_unsigned(clock.mono.0)),
+            synchronised: false,
+            ..clock
+        },
+        _ => clock,
+    }
+}
+
+/// Says whether a clock with these offsets stepped in between. Drift and slewing do far less while a batch is open.
+fn is_step(one: i64, other: i64) -> bool {
+    one.abs_diff(other) > CLOCK_STEP_NANOS
 }
 
 /// Checks what can be known of a row without a batch, so that it is refused where its line is still known.
@@ -183,6 +231,10 @@ impl<O: Clone + PartialEq> Batcher<O> {
         let book = book_of(lane, manner);
         let at = self.page_for(book, &stamped.row)?;
         let linger = self.linger(lane);
+        let open_offset = self.page(book, at).offset;
+        if open_offset.zip(stamped.offset).is_some_and(|(open, new)| is_step(open, new)) {
+            self.close(book, at);
+        }
         let page = self.page(book, at);
         let bytes_before = page.open().raw_bytes();
         page.push(stamped, origin)?;
@@ -291,7 +343,7 @@ impl<O: Clone + PartialEq> Batcher<O> {
         let (lane, manner) = lane_and_manner_of(book);
         let schema = full.schema;
         let mut runs: VecDeque<_> = full.origins.into();
-        for encoded in full.batch.finish(&schema, clock) {
+        for encoded in full.batch.finish(&schema, before_step(clock, full.offset)) {
             let origins = take_runs(&mut runs, encoded.info.rows);
             self.encoded.push_back(Closed { lane, manner, encoded, schema: Arc::clone(&schema), origins });
         }

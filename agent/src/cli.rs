@@ -10,7 +10,7 @@ use std::{
     fmt,
     fs::File,
     io::{self, Read as _, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -20,9 +20,10 @@ use crate::{
     config::{Config, ConfigError, PROGRAM},
     logging,
     program::{self, Outcome},
+    status,
 };
 
-use args::LowArgs;
+use args::{Command, LowArgs, Output};
 
 /// Runs the program with these arguments, the first of which is its name, until it is done.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -33,6 +34,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match meaning(&typed) {
         Ok(Meaning::Print(text)) => print(&text),
         Ok(Meaning::Run(config)) => run(*config),
+        Ok(Meaning::Status(spool, output)) => show_status(&spool, output),
         Err(error) => fail(&error, EXIT_USAGE),
     }
 }
@@ -43,6 +45,8 @@ enum Meaning {
     Print(String),
     /// Be an agent.
     Run(Box<Config>),
+    /// Ask the agent on this spool.
+    Status(PathBuf, Output),
 }
 
 /// Why what was typed means nothing.
@@ -57,6 +61,10 @@ enum MeaningError {
 /// Lays file, environment and flags over the defaults.
 fn meaning(typed: &LowArgs) -> Result<Meaning, MeaningError> {
     let mut settings = Settings::defaults(&PROGRAM);
+    if typed.command.is_some() {
+        // Which robot it is, the agent says itself.
+        settings.set("robot", "--robot", &["any/robot".to_owned()]).map_err(ConfigError::from)?;
+    }
     if let Some(path) = &typed.config {
         let shown = path.display().to_string();
         let text = read(path).map_err(|source| MeaningError::File { path: shown.clone(), source })?;
@@ -65,6 +73,10 @@ fn meaning(typed: &LowArgs) -> Result<Meaning, MeaningError> {
     settings.read_environment(std::env::vars_os()).map_err(ConfigError::from)?;
     for (key, flag, texts) in typed.flags() {
         settings.set(key, flag, &texts).map_err(ConfigError::from)?;
+    }
+    if let Some(Command::Status { output }) = typed.command {
+        let config = Config::from_settings(&settings)?;
+        return Ok(Meaning::Status(config.spool.dir, output));
     }
     let config = Config::from_settings(&settings);
     match config {
@@ -84,6 +96,14 @@ fn run(config: Config) -> ExitCode {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::DoneWithLoss) => ExitCode::from(EXIT_LOSS),
         Err(error) => fail(&sentence(&error), EXIT_FAILED),
+    }
+}
+
+fn show_status(spool: &Path, output: Output) -> ExitCode {
+    match status::ask(spool) {
+        Ok((line, _)) if output == Output::Json => print(&line),
+        Ok((_, report)) => print(&status::print(&report)),
+        Err(error) => fail(&error, EXIT_FAILED),
     }
 }
 

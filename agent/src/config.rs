@@ -7,6 +7,7 @@
 mod channel;
 mod input;
 mod keys;
+mod percent;
 mod url;
 
 use std::path::PathBuf;
@@ -17,9 +18,12 @@ use muster_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::uplink::Limits;
+
 pub use channel::{ChannelRule, ParseUnitError, Unit};
 pub use input::{Input, ParseInputError};
 pub use keys::PROGRAM;
+pub use percent::{ParsePercentError, Percent};
 pub use url::{GatewayUrl, ParseUrlError};
 
 /// Everything that an agent is told.
@@ -44,6 +48,8 @@ pub struct Config {
     pub sample: SampleConfig,
     /// How the gateway is reached.
     pub link: LinkConfig,
+    /// How much may be sent.
+    pub uplink: UplinkConfig,
     /// How logs are written.
     pub log: LogConfig,
     /// What is declared of channels, in order.
@@ -58,6 +64,8 @@ pub struct SpoolConfig {
     pub dir: PathBuf,
     /// The most that it holds, over all lanes.
     pub limit: Size,
+    /// The most that is kept in memory while the disk fails.
+    pub memory_limit: Size,
     /// The size at which a segment file is closed and the next one begun.
     pub segment_size: Size,
     /// How long samples may wait for a sync; urgent ones never do.
@@ -92,6 +100,22 @@ pub struct LinkConfig {
     pub backoff_min: Span,
     /// The longest wait before connecting again.
     pub backoff_max: Span,
+    /// The range of the first wait after the gateway ended a session.
+    pub return_spread: Span,
+}
+
+/// How much may be sent, with all overhead.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UplinkConfig {
+    /// The most in a second.
+    pub bytes_per_second: Option<Size>,
+    /// The most in a day of UTC.
+    pub bytes_per_day: Option<Size>,
+    /// The most in a month of UTC.
+    pub bytes_per_month: Option<Size>,
+    /// What of each is kept for what is urgent.
+    pub urgent_reserve: Percent,
 }
 
 /// How logs are written.
@@ -136,6 +160,20 @@ pub enum ConfigError {
         /// The size of a segment.
         segment: Size,
     },
+    /// A shorter time may send more than a longer one.
+    #[error(
+        "{shorter} = \"{more}\" is more than {longer} = \"{less}\" lets through: give less for the one or more for the other"
+    )]
+    Uplink {
+        /// The key of the shorter time.
+        shorter: &'static str,
+        /// Its limit.
+        more: Size,
+        /// The key of the longer time.
+        longer: &'static str,
+        /// Its limit.
+        less: Size,
+    },
 }
 
 impl Config {
@@ -176,6 +214,36 @@ impl Config {
         let SpoolConfig { limit, segment_size: segment, .. } = self.spool;
         if limit.bytes() / segment.bytes() < SEGMENTS_MIN {
             return Err(ConfigError::Spool { limit, segment });
+        }
+        self.uplink.check()
+    }
+}
+
+impl UplinkConfig {
+    /// Returns the limits for [`Uplink`](crate::uplink::Uplink).
+    pub fn limits(&self) -> Limits {
+        Limits {
+            per_second: self.bytes_per_second.map(Size::bytes),
+            per_day: self.bytes_per_day.map(Size::bytes),
+            per_month: self.bytes_per_month.map(Size::bytes),
+            urgent_reserve: self.urgent_reserve.share(),
+        }
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let limits = [
+            ("uplink.bytes_per_second", self.bytes_per_second),
+            ("uplink.bytes_per_day", self.bytes_per_day),
+            ("uplink.bytes_per_month", self.bytes_per_month),
+        ];
+        for (at, (longer, less)) in limits.iter().enumerate() {
+            for (shorter, more) in &limits[..at] {
+                if let (Some(more), Some(less)) = (*more, *less)
+                    && more > less
+                {
+                    return Err(ConfigError::Uplink { shorter, more, longer, less });
+                }
+            }
         }
         Ok(())
     }

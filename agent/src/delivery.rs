@@ -13,17 +13,21 @@ use std::{collections::VecDeque, time::Duration};
 use bytes::Bytes;
 
 use muster_protocol::{
-    frame::Frame,
-    id::{InstanceId, RobotId, SchemaHash},
+    frame::{Frame, HEADER_BYTES},
+    id::{InstanceId, Lane, RobotId, SchemaHash},
     message::{
-        Bye, ByeReason, Clock, Heartbeat, HeldLane, Hello, Message, MessageError, Numbered, NumberedHead,
-        SchemaBody,
+        Bye, ByeReason, Clock, Heartbeat, Hello, Message, MessageError, Numbered, NumberedHead, SchemaBody,
     },
-    session::sender::{GaveUp, Released, Sender},
-    time::MonoTime,
+    session::sender::{GaveUp, Priority, Released, Sender},
+    time::{MonoTime, WallTime},
 };
 
-use crate::{backoff::Backoff, link::Stream};
+use crate::{
+    backoff::Backoff,
+    link::Stream,
+    spool::Holding,
+    uplink::{self, Uplink, ledger::Record},
+};
 
 /// The agent's decisions about delivery.
 #[derive(Debug)]
@@ -32,14 +36,19 @@ pub struct Delivery {
     sender: Sender,
     phase: Phase,
     backoff: Backoff,
+    uplink: Uplink,
     url: usize,
     urls: usize,
     heartbeat_every: Duration,
+    hello_every: Option<Duration>,
     /// What the spool held last, for Hello and heartbeats.
-    held: Vec<HeldLane>,
+    holding: Holding,
     loading: bool,
     actions: VecDeque<Action>,
     figures: Figures,
+    /// When a session began or ended last.
+    turned: Option<MonoTime>,
+    acked: Option<MonoTime>,
 }
 
 /// Who delivers.
@@ -69,6 +78,8 @@ pub enum Action {
     GiveUp(GaveUp),
     /// Close the link.
     Disconnect,
+    /// Write how much may be sent, then call [`Delivery::handle_saved`].
+    SaveUplink(Record),
 }
 
 /// A batch or loss record as the spool keeps it.
@@ -91,12 +102,39 @@ pub struct Figures {
     pub sessions: u64,
 }
 
+/// Where delivery stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// What it does about a session.
+    pub stage: Stage,
+    /// Since when there is a session, or since when there is none; `None` if there never was one.
+    pub since: Option<MonoTime>,
+    /// When the last acknowledgement came.
+    pub acked: Option<MonoTime>,
+}
+
+/// What delivery does about a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It waits before the next attempt, until then.
+    Waiting {
+        /// When that is.
+        until: MonoTime,
+    },
+    /// It tries to connect.
+    Connecting,
+    /// It is connected and waits for the gateway's Welcome.
+    Greeting,
+    /// There is a session.
+    Up,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Waiting { until: MonoTime },
     Connecting,
-    Greeting { since: MonoTime },
-    Live { heard: MonoTime, beat_at: MonoTime },
+    Greeting { since: MonoTime, hello_at: Option<MonoTime> },
+    Live { since: MonoTime, heard: MonoTime, beat_at: MonoTime },
 }
 
 /// Batches read from the spool at once: enough to fill a fast link, few enough to hold little memory.
@@ -104,6 +142,9 @@ pub const LOAD_BATCHES_MAX: usize = 16;
 
 /// A gateway that says nothing for so long is gone. It answers each heartbeat.
 const SILENCE: Duration = Duration::from_secs(45);
+
+/// A session that lasted so long was one; after a shorter one, waits go on growing.
+const LASTED: Duration = Duration::from_secs(10);
 
 impl Delivery {
     /// Starts with what the sender holds, and connects at once.
@@ -113,14 +154,24 @@ impl Delivery {
             sender,
             phase: Phase::Waiting { until: MonoTime::default() },
             backoff,
+            uplink: Uplink::default(),
             url: 0,
             urls: urls.max(1),
             heartbeat_every,
-            held: Vec::new(),
+            hello_every: None,
+            holding: Holding::default(),
             loading: false,
             actions: VecDeque::new(),
             figures: Figures::default(),
+            turned: None,
+            acked: None,
         }
+    }
+
+    /// Gives it limits of what may be sent; without, there are none.
+    #[must_use]
+    pub fn with_uplink(self, uplink: Uplink) -> Self {
+        Self { uplink, ..self }
     }
 
     /// Gives access to the sender for what the spool reports: spooled, evicted.
@@ -129,30 +180,81 @@ impl Delivery {
     }
 
     /// Takes what the spool holds now.
-    pub fn handle_held(&mut self, held: Vec<HeldLane>) {
-        self.held = held;
+    pub fn handle_held(&mut self, holding: Holding) {
+        self.holding = holding;
+    }
+
+    /// Takes how often the next link asks for a Hello until a Welcome comes: behind a broker nobody may be listening
+    /// yet. Without it, Hello is said once.
+    pub fn set_hello_every(&mut self, hello_every: Option<Duration>) {
+        self.hello_every = hello_every;
     }
 
     /// A connection stands. Says Hello.
     pub fn handle_connected(&mut self, queue_time: Option<Duration>, clock: Clock, now: MonoTime) {
-        self.phase = Phase::Greeting { since: now };
         self.sender.set_queue_time(queue_time);
+        self.uplink.handle_link_up();
+        self.greet(now, clock, now);
+    }
+
+    fn greet(&mut self, since: MonoTime, clock: Clock, now: MonoTime) {
+        let hello_at = self.hello_every.map(|every| now + self.backoff.spread(every));
+        self.phase = Phase::Greeting { since, hello_at };
         let hello = Hello {
             robot: self.who.robot.clone(),
             instance: self.who.instance,
             version: self.who.version.to_owned(),
-            held: self.held.clone(),
-            drained: Vec::new(),
+            held: self.holding.held.clone(),
+            drained: self.holding.drained.clone(),
             clock,
         };
         self.say(&Message::Hello(hello));
     }
 
-    /// A connection did not come about, or is over.
+    /// A connection did not come about, or was lost on the way.
     pub fn handle_closed(&mut self, now: MonoTime) {
+        self.end_session(now);
         let wait = self.backoff.next_wait();
         self.wait_until(now + wait);
         self.url = (self.url + 1) % self.urls;
+    }
+
+    /// The gateway ended the connection: most likely it ended those of all its robots.
+    pub fn handle_closed_by_gateway(&mut self, now: MonoTime) {
+        self.end_session(now);
+        let wait = self.backoff.return_wait();
+        self.wait_until(now + wait);
+        self.url = (self.url + 1) % self.urls;
+    }
+
+    /// Takes the clocks and what the link has counted since it was opened, zero without one. Call it before asking what
+    /// to do, so that limits follow.
+    pub fn handle_uplink(&mut self, counted: u64, wall: WallTime, now: MonoTime) {
+        self.uplink.handle_clock(wall, now);
+        self.uplink.handle_counted(counted);
+        if self.sender.in_flight() == 0 {
+            self.uplink.handle_idle();
+        }
+    }
+
+    /// Takes what an attempt to connect has sent that no link counts.
+    pub fn handle_spent(&mut self, bytes: u64) {
+        self.uplink.handle_spent(bytes);
+    }
+
+    /// Takes what became of [`Action::SaveUplink`]. Returns whether a failure is new and has to be said.
+    pub fn handle_saved(&mut self, record: Record, written: bool) -> bool {
+        self.uplink.handle_saved(record, written)
+    }
+
+    /// Returns what was sent and what may be.
+    pub fn uplink(&self) -> uplink::Figures {
+        self.uplink.figures()
+    }
+
+    /// Returns the exact counts, to be written at the end.
+    pub fn last_record(&self) -> Option<Record> {
+        self.uplink.last_record()
     }
 
     /// Takes a frame from the gateway. An error means that it does not speak the protocol; the link is closed.
@@ -163,15 +265,16 @@ impl Delivery {
         }
         match message {
             Message::Welcome(welcome) => {
-                self.phase = Phase::Live { heard: now, beat_at: now + self.heartbeat_every };
-                self.backoff.reset();
+                self.phase = Phase::Live { since: now, heard: now, beat_at: now + self.heartbeat_every };
                 self.url = 0;
                 self.figures.up = true;
+                self.turned = Some(now);
                 self.figures.sessions += 1;
                 let released = self.sender.handle_welcome(&welcome, now);
                 self.release(released);
             }
             Message::Ack(ack) => {
+                self.acked = Some(now);
                 let released = self.sender.handle_ack(&ack, now);
                 self.release(released);
             }
@@ -199,17 +302,15 @@ impl Delivery {
                 continue;
             };
             self.sender.handle_loaded(head, payload.len(), now);
-            let stream = Stream::Lane(head.lane);
             let numbered = Numbered { head, payload };
             let Some((hash, encoded)) = schema else {
-                self.actions.push_back(Action::Send(stream, Message::Loss(numbered).to_frame()));
+                self.send(head.lane, &Message::Loss(numbered));
                 continue;
             };
             if self.sender.claim_schema(head.lane, hash) {
-                let schema = Message::Schema(SchemaBody { payload: encoded });
-                self.actions.push_back(Action::Send(stream, schema.to_frame()));
+                self.send(head.lane, &Message::Schema(SchemaBody { payload: encoded }));
             }
-            self.actions.push_back(Action::Send(stream, Message::Batch(numbered).to_frame()));
+            self.send(head.lane, &Message::Batch(numbered));
         }
     }
 
@@ -220,11 +321,14 @@ impl Delivery {
                 self.phase = Phase::Connecting;
                 self.actions.push_back(Action::Connect(self.url));
             }
-            Phase::Greeting { since } if since + SILENCE <= now => self.disconnect(now),
+            Phase::Greeting { since, .. } if since + SILENCE <= now => self.disconnect(now),
+            Phase::Greeting { since, hello_at: Some(hello_at) } if hello_at <= now => {
+                self.greet(since, clock, now);
+            }
             Phase::Live { heard, .. } if heard + SILENCE <= now => self.disconnect(now),
-            Phase::Live { heard, beat_at } if beat_at <= now => {
-                self.phase = Phase::Live { heard, beat_at: now + self.heartbeat_every };
-                let held = self.held.clone();
+            Phase::Live { since, heard, beat_at } if beat_at <= now => {
+                self.phase = Phase::Live { since, heard, beat_at: now + self.heartbeat_every };
+                let held = self.holding.held.clone();
                 self.say(&Message::Heartbeat(Heartbeat { held, clock }));
             }
             _ => {}
@@ -237,10 +341,13 @@ impl Delivery {
         let phase = match self.phase {
             Phase::Waiting { until } => Some(until),
             Phase::Connecting => None,
-            Phase::Greeting { since } => Some(since + SILENCE),
-            Phase::Live { heard, beat_at } => Some(beat_at.min(heard + SILENCE)),
+            Phase::Greeting { since, hello_at } => {
+                Some(hello_at.map_or(since + SILENCE, |at| at.min(since + SILENCE)))
+            }
+            Phase::Live { heard, beat_at, .. } => Some(beat_at.min(heard + SILENCE)),
         };
-        [phase, self.sender.poll_timeout()].into_iter().flatten().min()
+        let uplink = if self.is_live() { self.uplink.poll_timeout() } else { None };
+        [phase, self.sender.poll_timeout(), uplink].into_iter().flatten().min()
     }
 
     /// Returns what to do next.
@@ -248,11 +355,15 @@ impl Delivery {
         if let Some(action) = self.actions.pop_front() {
             return Some(action);
         }
+        if let Some(record) = self.uplink.poll_save() {
+            return Some(Action::SaveUplink(record));
+        }
         if self.loading || !self.is_live() {
             return None;
         }
-        let heads: Vec<_> =
-            std::iter::from_fn(|| self.sender.poll_transmit(now)).take(LOAD_BATCHES_MAX).collect();
+        self.sender.set_floor(self.uplink.floor());
+        let most = if self.uplink.is_tight() { 1 } else { LOAD_BATCHES_MAX };
+        let heads: Vec<_> = std::iter::from_fn(|| self.sender.poll_transmit(now)).take(most).collect();
         if heads.is_empty() {
             return None;
         }
@@ -277,8 +388,35 @@ impl Delivery {
         self.figures
     }
 
+    fn send(&mut self, lane: Lane, message: &Message) {
+        let frame = message.to_frame();
+        let priority = if lane == Lane::Urgent { Priority::Urgent } else { Priority::Live };
+        self.uplink.handle_sent((HEADER_BYTES + frame.body.len()) as u64, priority);
+        self.actions.push_back(Action::Send(Stream::Lane(lane), frame));
+    }
+
+    /// Returns where it stands.
+    pub fn standing(&self) -> Standing {
+        let stage = match self.phase {
+            Phase::Waiting { until } => Stage::Waiting { until },
+            Phase::Connecting => Stage::Connecting,
+            Phase::Greeting { .. } => Stage::Greeting,
+            Phase::Live { .. } => Stage::Up,
+        };
+        Standing { stage, since: self.turned, acked: self.acked }
+    }
+
+    /// Returns how many samples wait for their acknowledgement, by lane.
+    pub fn samples_held(&self) -> [u64; 3] {
+        Lane::ALL.map(|lane| {
+            self.holding.held.iter().filter(|held| held.lane == lane).map(|held| held.samples).sum()
+        })
+    }
+
     fn handle_bye(&mut self, bye: &Bye, now: MonoTime) {
-        let wait = self.backoff.next_wait().max(Duration::from_millis(bye.retry_after_ms.into()));
+        self.end_session(now);
+        // On top of what it asks for, which it asks of all its robots.
+        let wait = self.backoff.return_wait() + Duration::from_millis(bye.retry_after_ms.into());
         self.wait_until(now + wait);
         self.actions.push_back(Action::Disconnect);
     }
@@ -288,10 +426,20 @@ impl Delivery {
         self.actions.push_back(Action::Disconnect);
     }
 
+    fn end_session(&mut self, now: MonoTime) {
+        if self.is_live() {
+            self.turned = Some(now);
+        }
+        if matches!(self.phase, Phase::Live { since, .. } if since + LASTED <= now) {
+            self.backoff.reset();
+        }
+    }
+
     fn wait_until(&mut self, until: MonoTime) {
         self.phase = Phase::Waiting { until };
         self.figures.up = false;
         self.sender.handle_down();
+        self.uplink.handle_idle();
         // What was meant for the old link is found again; what is meant for the spool stays.
         self.actions.retain(|action| matches!(action, Action::Release(_) | Action::GiveUp(_)));
     }
@@ -313,5 +461,9 @@ impl Delivery {
     }
 }
 
+#[cfg(test)]
+mod live_first;
+#[cfg(test)]
+mod storm;
 #[cfg(test)]
 mod tests;

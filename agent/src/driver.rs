@@ -1,10 +1,14 @@
 //! The one driver with the one select: carries out what [`Delivery`](crate::delivery) decides, between the recorder's
 //! thread (which owns the spool) and the link. It decides nothing itself.
 
+mod asked;
+mod damper;
+mod ledger;
+
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use tokio::{
-    sync::watch,
+    sync::{mpsc, watch},
     task::{JoinHandle, spawn_blocking},
     time::sleep,
 };
@@ -12,7 +16,7 @@ use tracing::{debug, error, info, warn};
 
 use muster_protocol::{
     loss::LossReason,
-    message::{HeldLane, NumberedHead, SeqRange},
+    message::{NumberedHead, SeqRange},
     time::MonoTime,
 };
 
@@ -22,8 +26,15 @@ use crate::{
     delivery::{Action, Delivery, Figures, Loaded},
     link::{ConnectError, Identity, Link, LinkEvent, Stream},
     recorder::{RecorderCommand, RecorderEvent, RecorderEvents, Recording},
-    spool::{ReadError, Span, SpoolReader, StoredKind},
+    spool::{Disk, Holding, ReadError, Span, SpoolReader, StoredKind},
 };
+
+use self::{
+    damper::Damper,
+    ledger::{Ledger, Written},
+};
+
+pub use asked::{Ask, DeliveryReport, LaneReport, LinkState};
 
 /// Carries out what delivery decides.
 #[expect(
@@ -47,6 +58,12 @@ pub struct Driver {
     link: Option<Link>,
     connecting: Option<Connecting>,
     loading: Option<JoinHandle<Vec<Read>>>,
+    ledger: Ledger,
+    asks: mpsc::Receiver<Ask>,
+    /// The attempt that goes on: when it began, and to which URL.
+    attempt: Option<(MonoTime, usize)>,
+    failures: Damper,
+    facts: asked::Facts,
 }
 
 /// What a driver works with.
@@ -69,6 +86,10 @@ pub struct DriverParts {
     pub figures: Arc<watch::Sender<Figures>>,
     /// Whether to stop once everything is delivered.
     pub once: bool,
+    /// Where the counts of bytes sent are kept; `None` keeps none.
+    pub disk: Option<Arc<dyn Disk>>,
+    /// Who asks for a report.
+    pub asks: mpsc::Receiver<Ask>,
 }
 
 /// How the driver ended.
@@ -78,7 +99,7 @@ pub struct Ended {
     pub why: Why,
     /// Whether accepted samples were lost. Loss records say which.
     pub lost: bool,
-    /// Whether the spool failed, so that samples were refused. What it had accepted was still delivered.
+    /// Whether the spool's disk has failed and not come back. What it had accepted was still delivered.
     pub failed: bool,
 }
 
@@ -105,19 +126,19 @@ enum Happened {
     Link(LinkEvent),
     Connected(Result<Link, ConnectError>),
     Loaded(Vec<Read>),
+    Saved(Written),
+    Asked(Ask),
     Due,
     Stop,
 }
 
 impl Driver {
-    /// Puts a driver together; `held` and `spans` are what the spool holds at start.
-    pub fn new(mut parts: DriverParts, held: Vec<HeldLane>, spans: &[Span]) -> Self {
-        parts.delivery.handle_held(held);
-        for span in spans {
-            let range = SeqRange { first: span.first, end: span.next };
-            parts.delivery.sender().handle_recovered(span.lane, span.epoch, span.segment.number(), range);
-        }
-        let DriverParts { delivery, clock, urls, identity, recording, events, reader, figures, once } = parts;
+    /// Puts a driver together; `holding` and `spans` are what the spool holds at start.
+    pub fn new(mut parts: DriverParts, holding: Holding, spans: &[Span]) -> Self {
+        parts.delivery.handle_held(holding);
+        recover(&mut parts.delivery, spans);
+        let DriverParts { delivery, clock, urls, identity, recording, events, reader, figures, once, .. } =
+            parts;
         Self {
             delivery,
             clock,
@@ -134,12 +155,18 @@ impl Driver {
             link: None,
             connecting: None,
             loading: None,
+            ledger: Ledger::new(parts.disk),
+            asks: parts.asks,
+            attempt: None,
+            failures: Damper::default(),
+            facts: asked::Facts::default(),
         }
     }
 
     /// Runs until everything is delivered (if that is wanted), or until `stop` turns true.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Ended {
         loop {
+            self.count_uplink();
             while let Some(action) = self.delivery.poll_action(self.clock.mono()) {
                 self.act(action).await;
             }
@@ -158,6 +185,16 @@ impl Driver {
                 Happened::Link(event) => self.handle_link(event),
                 Happened::Connected(result) => self.handle_connected(result),
                 Happened::Loaded(reads) => self.handle_loaded(reads).await,
+                Happened::Saved((record, written)) => {
+                    if self.delivery.handle_saved(record, written.is_ok()) {
+                        let why = written.err().map(|error| error.to_string()).unwrap_or_default();
+                        error!(
+                            "cannot keep the count of bytes sent on disk: {why}; it is kept in memory until the agent ends"
+                        );
+                    }
+                }
+                // Who asked may have gone.
+                Happened::Asked(ask) => drop(ask.send(self.report())),
                 Happened::Due => self.delivery.handle_timeout(self.clock.reading(), self.clock.mono()),
                 Happened::Stop => {
                     self.leave().await;
@@ -176,6 +213,8 @@ impl Driver {
             event = link_event(&mut self.link) => Happened::Link(event),
             result = connected(&mut self.connecting) => Happened::Connected(result),
             reads = loaded(&mut self.loading) => Happened::Loaded(reads),
+            written = self.ledger.written() => Happened::Saved(written),
+            Some(ask) = self.asks.recv() => Happened::Asked(ask),
             () = until(due, now) => Happened::Due,
             _ = stop.wait_for(|stop| *stop) => Happened::Stop,
         }
@@ -184,6 +223,7 @@ impl Driver {
     async fn act(&mut self, action: Action) {
         match action {
             Action::Connect(url) => {
+                self.attempt = Some((self.clock.mono(), url));
                 let url = self.urls.get(url).cloned().expect("delivery counts within the given URLs");
                 let identity = self.identity.clone();
                 debug!(%url, "connecting");
@@ -205,7 +245,8 @@ impl Driver {
                 warn!(lane = %head.lane, seq = %head.seq, reason = ?gave_up.reason, "the gateway refused a batch for good");
                 self.command(RecorderCommand::GiveUp(head, LossReason::Refused)).await;
             }
-            Action::Disconnect => self.link = None,
+            Action::Disconnect => self.drop_link(),
+            Action::SaveUplink(record) => self.ledger.write(record),
         }
     }
 
@@ -225,13 +266,21 @@ impl Driver {
             RecorderEvent::Evicted(evicted) => {
                 self.lost = true;
                 for one in evicted {
+                    self.facts.lose(&one);
                     self.delivery.sender().handle_evicted(one.lane(), one.epoch(), one.range());
                 }
             }
             RecorderEvent::Held(held) => self.delivery.handle_held(held),
             RecorderEvent::Failed(why) => {
-                error!("nothing is accepted any more: {why}; mend the disk, then start the agent again");
+                error!("samples are kept in memory only: {why}");
+                self.facts.fault = Some(why.to_string());
                 self.failed = true;
+            }
+            RecorderEvent::Mended(spans) => {
+                warn!("the spool's disk works again: samples are kept on it");
+                self.failed = false;
+                self.facts.fault = None;
+                recover(&mut self.delivery, &spans);
             }
             RecorderEvent::InputsDrained => self.inputs_ended = true,
         }
@@ -241,14 +290,38 @@ impl Driver {
         self.connecting = None;
         match result {
             Ok(link) => {
+                self.delivery.set_hello_every(link.hello_every());
                 self.delivery.handle_connected(link.queue_time(), self.clock.reading(), self.clock.mono());
                 self.link = Some(link);
             }
-            Err(error) => {
-                warn!("no link: {error}");
-                self.delivery.handle_closed(self.clock.mono());
-            }
+            Err(error) => self.handle_no_link(&error),
         }
+    }
+
+    fn handle_no_link(&mut self, error: &ConnectError) {
+        let now = self.clock.mono();
+        if let Some((url, since)) = self.attempt.and_then(|(since, url)| Some((self.urls.get(url)?, since))) {
+            self.delivery.handle_spent(Link::cost_of_failure(url, error, now.since(since)));
+        }
+        let sentence = error.to_string();
+        match self.failures.note(&sentence, now) {
+            Some(0) => warn!("no link: {error}"),
+            Some(unsaid) => warn!("no link: {error}; {unsaid} more attempts have failed since the last word"),
+            None => debug!("no link: {error}"),
+        }
+        self.facts.no_link(sentence);
+        self.delivery.handle_closed(now);
+    }
+
+    /// Tells delivery what the link has sent by now.
+    fn count_uplink(&mut self) {
+        let sent = self.link.as_ref().map_or(0, Link::sent_bytes);
+        self.delivery.handle_uplink(sent, self.clock.wall(), self.clock.mono());
+    }
+
+    fn drop_link(&mut self) {
+        self.count_uplink();
+        self.link = None;
     }
 
     fn handle_link(&mut self, event: LinkEvent) {
@@ -260,12 +333,21 @@ impl Driver {
                 }
                 if !was_up && self.delivery.figures().up {
                     info!("session up");
+                    self.failures.reset();
+                    self.facts.up();
                 }
             }
             LinkEvent::Closed(why) => {
                 info!("link down: {why}");
-                self.link = None;
+                self.drop_link();
                 self.delivery.handle_closed(self.clock.mono());
+                self.facts.no_link(why);
+            }
+            LinkEvent::ClosedByGateway(why) => {
+                info!("the gateway ended the link: {why}");
+                self.drop_link();
+                self.delivery.handle_closed_by_gateway(self.clock.mono());
+                self.facts.no_link(why);
             }
         }
     }
@@ -295,6 +377,7 @@ impl Driver {
     /// Says goodbye and closes the link.
     async fn leave(&mut self) {
         self.delivery.handle_stop();
+        self.count_uplink();
         while let Some(action) = self.delivery.poll_action(self.clock.mono()) {
             if !matches!(action, Action::Load(_)) {
                 self.act(action).await;
@@ -303,6 +386,17 @@ impl Driver {
         if let Some(link) = self.link.take() {
             link.close().await;
         }
+        if let Some(error) = self.ledger.finish(self.delivery.last_record()).await {
+            warn!("cannot keep the count of bytes sent: {error}");
+        }
+    }
+}
+
+/// Lets the sender know what the spool held before.
+fn recover(delivery: &mut Delivery, spans: &[Span]) {
+    for span in spans {
+        let range = SeqRange { first: span.first, end: span.next };
+        delivery.sender().handle_recovered(span.lane, span.epoch, span.segment.number(), range);
     }
 }
 

@@ -21,11 +21,11 @@ use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard},
 };
 
-use muster_protocol::id::Lane;
+use muster_protocol::{id::Lane, loss::LossReason};
 
 use crate::batcher::{Declarations, Manner, RowRefused, Stamped};
 
-pub use ledger::{Example, Refusal, RefusalLedger, Shown, Why};
+pub use ledger::{Example, Refusal, RefusalLedger, Shown, Untold, Why};
 pub use outlet::{Outlet, State, Want};
 pub use source::{Counts, Origin, Source};
 
@@ -152,6 +152,14 @@ impl Refused {
             Self::Row(row) => row.kind(),
             Self::QueueFull { .. } => "queue_full",
             Self::Closed => "closed",
+        }
+    }
+
+    /// Returns why the samples are lost; `None` if there were none.
+    pub fn loss(&self) -> Option<LossReason> {
+        match self {
+            Self::Row(row) => row.loss(),
+            Self::QueueFull { .. } | Self::Closed => Some(LossReason::Overrun),
         }
     }
 }

@@ -16,3 +16,5 @@ pub mod logging;
 pub mod program;
 pub mod recorder;
 pub mod spool;
+pub mod status;
+pub mod uplink;

@@ -5,7 +5,7 @@ mod mqtt;
 mod quic;
 mod tls;
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{fmt, io, net::Ipv6Addr, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::{sync::mpsc, task::JoinSet, time::timeout};
@@ -15,7 +15,7 @@ use muster_protocol::{
     id::{Lane, RobotId},
 };
 
-use crate::config::GatewayUrl;
+use crate::{config::GatewayUrl, uplink::overhead::Path};
 
 /// An open connection to a gateway. Dropping it closes it.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub struct Link {
     tasks: JoinSet<()>,
     /// See [`muster_protocol::session::sender::SenderConfig::queue_time`].
     queue_time: Option<Duration>,
+    meter: Meter,
+    hello_every: Option<Duration>,
 }
 
 /// What a link says.
@@ -32,9 +34,14 @@ pub struct Link {
 pub enum LinkEvent {
     /// A frame arrived.
     Frame(Frame),
-    /// The connection is over, and why.
+    /// The connection is lost, and why.
     Closed(String),
+    /// The gateway, or a broker before it, ended the connection, and why.
+    ClosedByGateway(String),
 }
+
+/// Counts the bytes that a link has sent, with all overhead.
+struct Meter(Arc<dyn Fn() -> u64 + Send + Sync>);
 
 /// Where a frame goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,9 +154,31 @@ impl Link {
         self.events.recv().await.unwrap_or_else(gone)
     }
 
+    /// Returns the bytes that left the robot through this link so far, with IP and all above it; see
+    /// [`overhead`](crate::uplink::overhead) for what is measured and what estimated.
+    pub fn sent_bytes(&self) -> u64 {
+        (self.meter.0)()
+    }
+
+    /// Returns about how many bytes an attempt has sent that gave no link after a while.
+    pub fn cost_of_failure(url: &GatewayUrl, error: &ConnectError, waited: Duration) -> u64 {
+        if !matches!(error, ConnectError::Refused(_) | ConnectError::Untrusted { .. }) {
+            return 0;
+        }
+        match url {
+            GatewayUrl::Quic { host, .. } => path_to(host, false).of_unanswered_quic(waited),
+            GatewayUrl::Mqtt { host, tls, .. } => path_to(host, *tls).of_tcp_opening(),
+        }
+    }
+
     /// How much may queue on this link; lanes share one connection or one uplink.
     pub fn queue_time(&self) -> Option<Duration> {
         self.queue_time
+    }
+
+    /// How often to say Hello until a Welcome comes: `None` where a link stands only if a gateway is at its end.
+    pub fn hello_every(&self) -> Option<Duration> {
+        self.hello_every
     }
 
     /// Sends what is queued, within a bound, and closes.
@@ -158,6 +187,17 @@ impl Link {
         drop(out);
         let _ = timeout(CLOSE_TIMEOUT, async { while tasks.join_next().await.is_some() {} }).await;
         drop(events);
+    }
+}
+
+/// Guesses from its name how a host is reached; a name that is no address counts as IPv4.
+fn path_to(host: &str, tls: bool) -> Path {
+    Path { v6: host.parse::<Ipv6Addr>().is_ok(), tls }
+}
+
+impl fmt::Debug for Meter {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Meter({})", (self.0)())
     }
 }
 
@@ -181,6 +221,9 @@ const QUIC_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A broker far away, TLS included.
 const MQTT_CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Behind a broker a gateway may be away for long; a Hello costs less than a connection.
+const HELLO_EVERY: Duration = Duration::from_secs(4);
 
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 

@@ -8,6 +8,7 @@
 //! It starts, records and spools whether or not a gateway can be reached.
 
 mod progress;
+mod uplink;
 
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use anyhow::Context as _;
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
-    sync::watch,
+    sync::{mpsc, watch},
     task::JoinHandle,
 };
 
@@ -34,7 +35,8 @@ use crate::{
     intake::{Intake, IntakeConfig},
     link::Identity,
     recorder::{self, Clocks, RecorderConfig, Recording},
-    spool::{RealDisk, Recovered, Spool, SpoolConfig},
+    spool::{Disk, Holding, RealDisk, Recovered, Spool, SpoolConfig},
+    status::{About, Asked, StatusServer},
 };
 
 /// How a run ended.
@@ -55,6 +57,8 @@ pub struct Running {
     driver: JoinHandle<Ended>,
     stop: watch::Sender<bool>,
     figures: watch::Receiver<Figures>,
+    /// Answers `muster-agent status`, where it could be opened.
+    status: Option<StatusServer>,
     lost_before: bool,
 }
 
@@ -88,14 +92,16 @@ impl Running {
     pub fn start(config: &Config) -> anyhow::Result<Self> {
         let clock = Clock::new();
         let [instance, instance_more, random, jitter] = random_words()?;
-        let (spool, recovered) = open_spool(config, random)?;
-        let (held, spans, reader) = (spool.held(), recovered.spans, spool.reader());
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(&config.spool.dir));
+        let (spool, recovered) = open_spool(config, disk.clone(), random)?;
+        let (holding, reader) = (Holding::of([&spool]), spool.reader());
 
         let declarations = Arc::new(inputs::declarations(&config.channel));
         let intake_config = IntakeConfig { declarations: declarations.clone(), ..IntakeConfig::default() };
         let (intake, outlet) = Intake::new(&intake_config);
         let clocks = Clocks { mono: clock, read: Arc::new(move || clock.reading()) };
         let recorder_config = RecorderConfig::new(config, declarations);
+        let costs = recorder_config.costs.clone();
         let (recording, events) = recorder::start(spool, (intake.clone(), outlet), recorder_config, clocks)
             .context("start the recorder")?;
         let recording = Arc::new(recording);
@@ -103,8 +109,10 @@ impl Running {
         let inputs = Inputs::start(&config.input, &setting)?;
 
         let (figures_in, figures) = watch::channel(Figures::default());
+        let (ask, asks) = mpsc::channel(1);
+        let uplink = uplink::open(&disk, config.uplink.limits(), clock.wall())?;
         let parts = DriverParts {
-            delivery: delivery(config, [instance, instance_more], jitter),
+            delivery: delivery(config, [instance, instance_more], jitter).with_uplink(uplink),
             clock,
             urls: config.gateway.clone(),
             identity: Identity { robot: config.robot.clone(), ca: config.ca.clone() },
@@ -113,11 +121,23 @@ impl Running {
             reader,
             figures: Arc::new(figures_in),
             once: config.once,
+            disk: Some(disk),
+            asks,
         };
+        let about = About {
+            robot: config.robot.clone(),
+            spool: config.spool.dir.clone(),
+            limit_bytes: config.spool.limit.bytes(),
+            lost_at_start: recovered.losses.iter().map(|loss| (loss.lane, loss.samples())).collect(),
+        };
+        let asked = Asked { about, clock, started: clock.mono(), ask, intake: intake.clone(), costs };
+        let status = StatusServer::start(&config.spool.dir, asked)
+            .inspect_err(|error| tracing::warn!("`muster-agent status` will not work: {error}"))
+            .ok();
         let (stop, stopped) = watch::channel(false);
-        let driver = tokio::spawn(Driver::new(parts, held, &spans).run(stopped));
+        let driver = tokio::spawn(Driver::new(parts, holding, &recovered.spans).run(stopped));
         let lost_before = !recovered.losses.is_empty();
-        Ok(Self { intake, inputs, recording, driver, stop, figures, lost_before })
+        Ok(Self { intake, inputs, recording, driver, stop, figures, status, lost_before })
     }
 
     /// Returns where further samples may be put in.
@@ -144,12 +164,15 @@ impl Running {
 
     /// Ends in order: inputs first, disks last.
     pub async fn finish(self) -> anyhow::Result<Outcome> {
-        let Self { intake, mut inputs, recording, driver, stop, lost_before, .. } = self;
+        let Self { intake, mut inputs, recording, driver, stop, status, lost_before, .. } = self;
+        drop(status);
         inputs.stop();
         stop.send_replace(true);
         let ended = driver.await.context("deliver to the gateway")?;
+        let mut lost_last = false;
         if let Ok(recording) = Arc::try_unwrap(recording) {
-            tokio::task::spawn_blocking(move || recording.finish()).await.context("close the spool")?;
+            let finished = tokio::task::spawn_blocking(move || recording.finish()).await;
+            lost_last = finished.context("close the spool")?;
         }
         inputs.ended().await;
         let input_failed = inputs.log_summaries();
@@ -159,24 +182,29 @@ impl Running {
         }
         anyhow::ensure!(
             !ended.failed,
-            "the spool failed and samples were refused; its reason is in the log above"
+            "the spool's disk failed and did not come back; its reason is in the log above"
         );
         anyhow::ensure!(!input_failed, "an input failed; its reason is in the log above");
         anyhow::ensure!(
             ended.why != Why::RecorderGone,
             "the spool's thread ended; its reason is in the log above"
         );
-        Ok(if ended.lost || lost_before { Outcome::DoneWithLoss } else { Outcome::Done })
+        Ok(if ended.lost || lost_before || lost_last { Outcome::DoneWithLoss } else { Outcome::Done })
     }
 }
 
-fn open_spool(config: &Config, random: u64) -> anyhow::Result<(Spool, Recovered)> {
+fn open_spool(config: &Config, disk: Arc<dyn Disk>, random: u64) -> anyhow::Result<(Spool, Recovered)> {
     let spool_config = SpoolConfig {
         limit_bytes: config.spool.limit.bytes(),
         segment_bytes: config.spool.segment_size.bytes(),
         robot: config.robot.clone(),
     };
-    let (spool, recovered) = Spool::open(Arc::new(RealDisk::new(&config.spool.dir)), spool_config, random)?;
+    let opened = Spool::open(Arc::clone(&disk), spool_config.clone(), random);
+    let (spool, recovered) = match opened {
+        // What cannot be written can still be read and sent; the recorder goes on in memory meanwhile.
+        Err(error) if error.is_disk_failure() => Spool::open_failed(disk, spool_config, random, error)?,
+        opened => opened?,
+    };
     tracing::info!(
         robot = %config.robot,
         spool = %config.spool.dir.display(),
@@ -206,7 +234,8 @@ fn delivery(config: &Config, instance: [u64; 2], jitter: u64) -> Delivery {
         queue_time: None,
     };
     let backoff =
-        Backoff::new(config.link.backoff_min.duration(), config.link.backoff_max.duration(), jitter);
+        Backoff::new(config.link.backoff_min.duration(), config.link.backoff_max.duration(), jitter)
+            .with_return_spread(config.link.return_spread.duration());
     let heartbeat_every = config.link.heartbeat_every.duration();
     Delivery::new(who, Sender::new(sender_config), backoff, config.gateway.len(), heartbeat_every)
 }

@@ -15,17 +15,23 @@
 //! inputs evicts the oldest data by lane. A batch of waiting inputs is *parked*, and until there is room for it no more
 //! rows of waiting inputs are taken: their queue fills, and a file stops where it is. Both may happen side by side.
 //!
-//! When the disk fails, nothing more is accepted: rows are refused and counted, sync requests get no answer, and
-//! [`RecorderEvent::Failed`] says why. What was accepted stays readable for the driver.
+//! When the disk fails, the recorder goes on in memory, loudly: [`RecorderEvent::Failed`] says why, and sync requests get
+//! no answer until the disk works again and what was in memory alone is delivered. What was accepted stays readable for
+//! the driver, and what comes is delivered from memory, or becomes a loss record when the memory is full.
+//!
+//! Rows and lines that were refused before they came into a batch are told by loss records too, summed up.
+
+pub mod steps;
 
 mod core;
 mod events;
+mod spools;
 
-use std::{collections::VecDeque, fmt, io, sync::Arc, thread::JoinHandle, time::Duration};
+use std::{fmt, io, sync::Arc, thread::JoinHandle, time::Duration};
 
 use muster_protocol::{
     loss::LossReason,
-    message::{Clock as ClockReading, HeldLane, NumberedHead},
+    message::{Clock as ClockReading, NumberedHead},
     session::sender::Released,
 };
 use tokio::sync::mpsc;
@@ -34,14 +40,15 @@ use crate::{
     batcher::{BatcherConfig, Declarations},
     clock::Clock,
     config::Config,
-    intake::{Intake, Outlet, Want},
-    spool::{Evicted, Spool, SpoolFault, Spooled},
+    intake::{Intake, Outlet},
+    spool::{Evicted, Holding, Span, Spool, SpoolFault, Spooled},
+    uplink::channels::ChannelCosts,
 };
 
 pub use events::RecorderEvents;
 
-use core::Core;
 use events::Outbox;
+use steps::{Flow, Reader, Steps};
 
 /// Bytes of batches that may wait for a sync, so that a file is recorded at the disk's speed and not at the pace of
 /// the group sync.
@@ -57,6 +64,10 @@ pub struct RecorderConfig {
     pub sync_every: Duration,
     /// How rows become batches.
     pub batcher: BatcherConfig,
+    /// Bytes that may be kept in memory while the disk fails; beyond them the oldest is lost, and recorded so.
+    pub memory_bytes: u64,
+    /// Where each batch is counted by channel.
+    pub costs: Arc<ChannelCosts>,
 }
 
 /// The machine's time, as the recorder needs it.
@@ -75,10 +86,12 @@ pub enum RecorderEvent {
     Spooled(Vec<Spooled>),
     /// Lost for want of room or by damage; the loss records are synced and come as [`RecorderEvent::Spooled`].
     Evicted(Vec<Evicted>),
-    /// What the spool holds now, for Hello and heartbeats.
-    Held(Vec<HeldLane>),
-    /// The disk failed. Nothing is accepted any more.
+    /// What the spools hold now, for Hello and heartbeats.
+    Held(Holding),
+    /// The disk failed. What comes is kept in memory only, until [`RecorderEvent::Mended`].
     Failed(SpoolFault),
+    /// The disk works again, and these are spans that it did not show before.
+    Mended(Vec<Span>),
     /// Every input has ended, and everything that they sent is accepted or refused.
     InputsDrained,
 }
@@ -98,7 +111,7 @@ pub enum RecorderCommand {
 pub struct Recording {
     commands: mpsc::Sender<RecorderCommand>,
     intake: Intake,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<bool>>,
 }
 
 /// The recorder thread has ended; the command came too late.
@@ -107,8 +120,7 @@ pub struct Recording {
 pub struct RecorderEnded;
 
 struct RecorderThread {
-    core: Core,
-    outlet: Outlet,
+    steps: Steps,
     commands: mpsc::Receiver<RecorderCommand>,
     outbox: Arc<Outbox>,
     clocks: Clocks,
@@ -124,14 +136,20 @@ pub fn start(
     let (commands, waiting) = mpsc::channel(COMMANDS_MAX);
     let outbox = Arc::new(Outbox::default());
     let events = RecorderEvents::new(Arc::clone(&outbox), intake.clone());
-    let thread = RecorderThread { core: Core::new(spool, config), outlet, commands: waiting, outbox, clocks };
+    let thread =
+        RecorderThread { steps: Steps::new(spool, outlet, config), commands: waiting, outbox, clocks };
     let thread = std::thread::Builder::new().name("recorder".to_owned()).spawn(move || thread.run())?;
     Ok((Recording { commands, intake, thread: Some(thread) }, events))
 }
 
 impl Default for RecorderConfig {
     fn default() -> Self {
-        Self { sync_every: Duration::from_millis(500), batcher: BatcherConfig::default() }
+        Self {
+            sync_every: Duration::from_millis(500),
+            batcher: BatcherConfig::default(),
+            memory_bytes: 8 * 1024 * 1024,
+            costs: Arc::default(),
+        }
     }
 }
 
@@ -142,7 +160,9 @@ impl RecorderConfig {
         let linger_live = config.batch.linger.duration();
         let linger_bulk = BatcherConfig::default().linger_bulk.max(linger_live);
         let batcher = BatcherConfig { linger_live, linger_bulk, declarations };
-        Self { sync_every: config.spool.sync_every.duration(), batcher }
+        let memory_bytes = config.spool.memory_limit.bytes();
+        let sync_every = config.spool.sync_every.duration();
+        Self { sync_every, batcher, memory_bytes, costs: Arc::default() }
     }
 }
 
@@ -155,11 +175,11 @@ impl Recording {
     }
 
     /// Closes the intake, and waits until what was taken is synced and the spool is closed. The last events are then
-    /// to be had. Blocks.
-    pub fn finish(mut self) {
+    /// to be had. Returns whether samples are lost that were only in memory. Blocks.
+    pub fn finish(mut self) -> bool {
         self.intake.close();
         // A panic there was reported when it happened; the spool recovers from it at the next start.
-        let _ = self.thread.take().map(JoinHandle::join);
+        self.thread.take().and_then(|thread| thread.join().ok()).unwrap_or(false)
     }
 }
 
@@ -170,30 +190,23 @@ impl Drop for Recording {
 }
 
 impl RecorderThread {
-    fn run(mut self) {
+    fn run(mut self) -> bool {
         let _end = EndOnDrop(Arc::clone(&self.outbox));
-        let mut items = VecDeque::new();
         loop {
             let now = self.clocks.mono.mono();
             while let Ok(command) = self.commands.try_recv() {
-                self.core.handle_command(command, now);
+                self.steps.handle_command(command, now);
             }
-            self.core.handle_timeout(now, &*self.clocks.read, &self.outlet);
-            let behind = self.outbox.put(self.core.take_events());
-            let want = if behind { Want::Nothing } else { self.core.want() };
-            let patience = self.core.poll_timeout().map(|at| at.since(now));
-            let state = self.outlet.take(want, patience, &mut items);
-            let now = self.clocks.mono.mono();
-            items.drain(..).for_each(|item| self.core.handle_item(item, now, &self.outlet));
-            if state.drained {
-                self.core.handle_drained(now);
-            }
-            if state.closed {
+            let behind = self.outbox.put(self.steps.handle_timeout(now, &*self.clocks.read));
+            let reader = if behind { Reader::Behind } else { Reader::KeepsUp };
+            let patience = self.steps.poll_timeout().map(|at| at.since(now));
+            if self.steps.take(reader, patience, || self.clocks.mono.mono()) == Flow::Closed {
                 break;
             }
         }
-        let last = self.core.finish(&*self.clocks.read, &self.outlet);
-        self.outbox.put(last);
+        let last = self.steps.finish(&*self.clocks.read);
+        self.outbox.put(last.events);
+        last.lost
     }
 }
 

@@ -28,13 +28,16 @@ pub mod fake_disk;
 pub mod format;
 
 mod catalog;
+mod drained;
 mod error;
 mod evict;
 mod index;
 mod losses;
 mod marker;
+mod memory_disk;
 mod reader;
 mod recovery;
+mod resume;
 mod scan;
 mod seal;
 mod segment;
@@ -42,6 +45,8 @@ mod token;
 mod view;
 mod writer;
 
+#[cfg(test)]
+mod bounds_tests;
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
@@ -53,27 +58,27 @@ use bytes::Bytes;
 use muster_protocol::{
     id::{Epoch, Lane, RobotId, Seq},
     limits::{BATCH_BYTES_MAX, LOST_SEQS_MAX},
-    loss::Loss,
+    loss::{Loss, LossReason},
     message::{Numbered, NumberedHead},
     schema::Schema,
     time::WallTime,
 };
 
 use self::{
-    catalog::Shared,
     disk::DiskLock,
+    drained::Positions,
     index::Standing,
-    marker::Marker,
-    recovery::{Recovery, Survey},
     writer::{LaneWriter, NewRecord, Site, WriteFailure},
 };
 pub use self::{
     disk::{Disk, RealDisk},
     error::{AppendError, MakeRoomError, OpenError, SpoolFault},
+    evict::{WriteOff, WrittenOff},
     reader::{ReadError, SpoolReader, Stored, StoredKind},
+    resume::Salvage,
     segment::SegmentId,
     token::{Evicted, Spooled},
-    view::Span,
+    view::{Holding, Span},
 };
 
 /// The least size limit: the guarantees of eviction need a few segments in each lane.
@@ -137,8 +142,33 @@ pub struct Spool {
     site: Site,
     limit_bytes: u64,
     lanes: [LaneWriter; 3],
+    /// Whether the epoch is durable: its seqs may be given.
+    began: bool,
     fault: Option<SpoolFault>,
-    _lock: DiskLock,
+    /// How far lanes came of which no segment is left.
+    positions: Positions,
+    /// Damage that was found and is not recorded yet.
+    owed: Vec<Loss>,
+    reader: SpoolReader,
+    medium: Medium,
+}
+
+/// What a spool is on.
+enum Medium {
+    /// A folder, and its lock; none while a disk that failed gives none.
+    Folder(Option<DiskLock>),
+    /// Memory, for as long as the folder's disk fails.
+    Memory,
+}
+
+impl Medium {
+    /// Returns what becomes of the oldest when the limit is reached.
+    fn evicts_as(&self) -> LossReason {
+        match self {
+            Self::Folder(_) => LossReason::SpoolFull,
+            Self::Memory => LossReason::DiskFailed,
+        }
+    }
 }
 
 impl Spool {
@@ -148,9 +178,7 @@ impl Spool {
         config: SpoolConfig,
         random: u64,
     ) -> Result<(Self, Recovered), OpenError> {
-        if config.limit_bytes < LIMIT_BYTES_MIN {
-            return Err(OpenError::LimitTooSmall { given: config.limit_bytes, min: LIMIT_BYTES_MIN });
-        }
+        check_limit(&config)?;
         let place = disk.place();
         let failed = |action: &str| {
             let (place, action) = (place.clone(), action.to_owned());
@@ -160,34 +188,18 @@ impl Spool {
         let lock = disk.lock(LOCK_PATH).map_err(failed("lock the folder"))?;
         let lock = lock.ok_or_else(|| OpenError::InUse { place: place.clone() })?;
         let survey = recovery::survey(disk.as_ref(), &config.robot)?;
-        let epoch = recovery::next_epoch(&survey, random);
-        let start = || {
-            Lane::ALL.into_iter().try_for_each(|lane| disk.make_folder(lane.as_str()))?;
-            marker::write(disk.as_ref(), &Marker { start: epoch.start, robot: config.robot.clone() })
-        };
-        start().map_err(failed("count the start"))?;
-        let segment_bytes = config.segment_bytes.min(SEGMENT_BYTES_MAX).min(config.limit_bytes / 16);
-        let site = Site { shared: Arc::new(Shared::new(disk)), robot: config.robot, epoch, segment_bytes };
-        let lanes = Lane::ALL.map(LaneWriter::new);
-        let mut spool = Self { site, limit_bytes: config.limit_bytes, lanes, fault: None, _lock: lock };
-        let recovered = spool.recover(&survey).map_err(failed("recover the segments"))?;
+        resume::remove_probe(disk.as_ref()).map_err(failed("remove an old probe"))?;
+        let medium = Medium::Folder(Some(lock));
+        let mut spool = Self::of(disk, config, random, medium, SpoolReader::default());
+        let failed = |failure: WriteFailure| failed(&failure.action)(failure.source);
+        spool.begin(survey.start).map_err(failed)?;
+        let mut recovery = survey.look(&spool.site.shared);
+        spool.owed = std::mem::take(&mut recovery.losses);
+        recovery.losses = spool.settle().map_err(failed)?;
+        spool.sweep_released().map_err(failed)?;
+        let spans = spool.spans();
+        let recovered = spool.recovered(recovery, spans);
         Ok((spool, recovered))
-    }
-
-    fn recover(&mut self, survey: &Survey) -> io::Result<Recovered> {
-        let shared = Arc::clone(&self.site.shared);
-        let mut recovery = survey.recover(&shared)?;
-        for loss in &recovery.losses {
-            self.write_loss(loss).map_err(|failure| failure.source)?;
-        }
-        let urgent = &mut self.lanes[Lane::Urgent.index()];
-        urgent.sync(&self.site).map_err(|failure| failure.source)?;
-        // What was recorded here is told by its span, like all that was found.
-        urgent.take_spooled(self.site.epoch);
-        recovery.seal(&shared)?;
-        self.sweep_released().map_err(|failure| failure.source)?;
-        let Recovery { losses, torn_bytes, unreadable, .. } = recovery;
-        Ok(Recovered { spans: self.spans(), samples: self.samples_held(), losses, torn_bytes, unreadable })
     }
 
     /// Writes an entry and returns its seq. It is not accepted, and not readable, before [`Spool::sync`]. Now and then,
@@ -263,7 +275,7 @@ impl Spool {
 
     /// Returns a reader for other threads.
     pub fn reader(&self) -> SpoolReader {
-        SpoolReader { shared: Arc::clone(&self.site.shared) }
+        self.reader.clone()
     }
 
     /// Returns the failure that ended writing, if one did.
@@ -296,10 +308,20 @@ impl Spool {
     }
 
     /// Keeps the first failure and returns it from now on.
+    #[expect(clippy::needless_pass_by_value, reason = "a failure is latched or reported, once")]
     fn latch(&mut self, failure: WriteFailure) -> SpoolFault {
-        let WriteFailure { action, source } = failure;
-        let place = self.site.shared.disk.place();
-        let fault = SpoolFault { place, action, kind: source.kind(), why: source.to_string() };
+        let fault = self.fault_of(&failure);
         self.fault.get_or_insert(fault).clone()
     }
+
+    fn fault_of(&self, failure: &WriteFailure) -> SpoolFault {
+        let WriteFailure { action, source } = failure;
+        let place = self.site.shared.disk.place();
+        SpoolFault { place, action: action.clone(), kind: source.kind(), why: source.to_string() }
+    }
+}
+
+fn check_limit(config: &SpoolConfig) -> Result<(), OpenError> {
+    let (given, min) = (config.limit_bytes, LIMIT_BYTES_MIN);
+    if given < min { Err(OpenError::LimitTooSmall { given, min }) } else { Ok(()) }
 }

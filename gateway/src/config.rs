@@ -5,6 +5,7 @@
 //! field. A gateway that other machines can reach without authentication does not start by accident: such a
 //! configuration is refused here.
 
+mod broker;
 mod keys;
 mod listen;
 
@@ -13,6 +14,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use muster_protocol::settings::{LogFormat, Settings, SettingsError, Size, Span};
 use serde::{Deserialize, Serialize};
 
+pub use broker::{BrokerUrl, ClientId, ParseBrokerUrlError, ParseClientIdError};
 pub use keys::PROGRAM;
 pub use listen::{Listen, ParseListenError};
 
@@ -26,8 +28,8 @@ pub struct Config {
     pub http: Listen,
     /// Where agents connect over QUIC.
     pub quic: Listen,
-    /// Where agents and other MQTT clients connect.
-    pub mqtt: Listen,
+    /// How agents and other MQTT clients reach it.
+    pub mqtt: MqttConfig,
     /// Whether to listen for other machines without authentication.
     pub insecure_listen: bool,
     /// How the log is kept on disk.
@@ -40,6 +42,32 @@ pub struct Config {
     pub session: SessionConfig,
     /// How logs are written.
     pub log: LogConfig,
+}
+
+/// How agents and other MQTT clients reach a gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MqttConfig {
+    /// Where they connect.
+    pub listen: Listen,
+    /// The broker through which they report besides.
+    pub broker: BrokerConfig,
+}
+
+/// A broker that is there already.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BrokerConfig {
+    /// Where it is; without it there is none.
+    pub url: Option<BrokerUrl>,
+    /// The gateway's name there, under which the broker keeps what it has for it.
+    pub client_id: Option<ClientId>,
+    /// How often it hears from a gateway that has nothing to say.
+    pub keep_alive: Span,
+    /// The gateway's user name there.
+    pub username: Option<String>,
+    /// The file whose first line is its password.
+    pub password_file: Option<PathBuf>,
 }
 
 /// How the log is kept on disk.
@@ -126,6 +154,9 @@ pub enum ConfigError {
         /// How often the part has to fit into the whole.
         times: u64,
     },
+    /// A password is nothing without a name.
+    #[error("mqtt.broker.password_file is set and mqtt.broker.username is not: set both or neither")]
+    PasswordAlone,
 }
 
 impl Default for Config {
@@ -145,11 +176,14 @@ impl Config {
 
     /// Checks that the fields go together.
     pub fn check(&self) -> Result<(), ConfigError> {
-        for (listener, listen) in [("http", self.http), ("quic", self.quic), ("mqtt", self.mqtt)] {
+        for (listener, listen) in [("http", self.http), ("quic", self.quic), ("mqtt", self.mqtt.listen)] {
             let exposed = listen.addr().filter(|addr| !addr.ip().to_canonical().is_loopback());
             if let (Some(addr), false) = (exposed, self.insecure_listen) {
                 return Err(ConfigError::Exposed { listener, addr });
             }
+        }
+        if self.mqtt.broker.password_file.is_some() && self.mqtt.broker.username.is_none() {
+            return Err(ConfigError::PasswordAlone);
         }
         let partition = ("store.partition_size", self.store.partition_size);
         let retention = ("store.retention_size", self.store.retention_size);

@@ -19,11 +19,15 @@ mod applied;
 mod channel;
 mod channels;
 mod checkpoint;
+mod completeness;
+mod conflict;
 mod freshness;
 mod health;
 mod link;
+mod losses;
 mod reading;
 mod recent;
+mod repair;
 mod robot;
 #[cfg(test)]
 mod tests;
@@ -44,10 +48,14 @@ use crate::record::Envelope;
 
 pub use channel::{Aging, Channel, Mark};
 pub use checkpoint::CheckpointError;
+pub use completeness::{Amount, Completeness, Standing};
+pub use conflict::{CONFLICT_NS_OVER, Conflict};
 pub use freshness::{FRESH_NS_MIN, Freshness, LATE_NS_MIN, LinkState, Pace, SILENCE_NS_MAX, freshness};
 pub use health::{Health, LOSS_NS_WARN, Level, SKEW_NS_WARN};
 pub use link::{LinkReading, LiveLink, LiveLinks};
+pub use losses::{LossRecord, LossTally, Losses, LostSeqs};
 pub use reading::{Backlog, ChannelReading, Freshnesses, Marks, RobotReading};
+pub use repair::Repair;
 pub use robot::{RobotState, Totals};
 
 use applied::Applied;

@@ -18,9 +18,10 @@ use bytes::Bytes;
 
 use muster_protocol::{
     batch,
-    id::{Offset, RobotId},
-    loss::{Loss, LostSeq},
+    id::{Offset, RobotId, SchemaHash},
+    loss::Absence,
     message::NumberedHead,
+    schema::Schema,
     time::MonoTime,
 };
 
@@ -78,21 +79,48 @@ pub struct Restored {
     pub replayed: u64,
 }
 
-const FLEET: &str = "fleet";
-const WINDOWS: &str = "windows";
+/// What a start reads beside the checkpoint.
+pub trait History {
+    /// Returns the first offset that is held.
+    fn first(&self) -> Offset;
 
-/// Brings back the fleet's state and the receive windows.
+    /// Returns the records from `from` on, in the order of the log.
+    fn scan(&self, from: Offset) -> impl Iterator<Item = Result<(Offset, Envelope), ReadError>>;
+
+    /// Returns the schema of a robot's batch at `offset`.
+    fn schema_at(&self, offset: Offset, robot: &RobotId, hash: SchemaHash) -> Option<Arc<Schema>>;
+}
+
+const FLEET: &str = "fleet";
+/// Version 2 counts samples; a checkpoint without it is folded anew.
+const WINDOWS: &str = "windows-2";
+
+impl History for StoreReader {
+    fn first(&self) -> Offset {
+        self.first()
+    }
+
+    fn scan(&self, from: Offset) -> impl Iterator<Item = Result<(Offset, Envelope), ReadError>> {
+        self.scan(from)
+    }
+
+    fn schema_at(&self, offset: Offset, robot: &RobotId, hash: SchemaHash) -> Option<Arc<Schema>> {
+        self.schema_at(offset, robot, hash)
+    }
+}
+
+/// Brings back the fleet's state and the receive windows from the newest checkpoint and what the log holds behind it.
 pub fn restore(
-    checkpoints: &CheckpointStore,
-    reader: &StoreReader,
+    saved: Option<&Checkpoint>,
+    history: &impl History,
     ingest: &Ingest,
 ) -> Result<Restored, RestoreError> {
-    let (fleet, from) = checkpoints.latest().and_then(|saved| take(&saved, ingest)).unwrap_or_default();
+    let (fleet, from) = saved.and_then(|saved| take(saved, ingest)).unwrap_or_default();
     let mut restored = Restored { fleet, replayed: 0 };
-    for record in reader.scan(from.max(reader.first())) {
+    for record in history.scan(from.max(history.first())) {
         match record {
             Ok((_, envelope)) if is_repeated(ingest, &envelope) => {}
-            Ok((offset, envelope)) => replay(&restored.fleet, reader, ingest, offset, &envelope),
+            Ok((offset, envelope)) => replay(&restored.fleet, history, ingest, offset, &envelope),
             Err(error @ (ReadError::Damaged { .. } | ReadError::Record { .. })) => {
                 tracing::error!("{error}; what it held is not in the state that is served");
             }
@@ -119,42 +147,40 @@ fn take(saved: &Checkpoint, ingest: &Ingest) -> Option<(Fleet, Offset)> {
     Some((fleet, saved.at.next()))
 }
 
-fn replay(fleet: &Fleet, reader: &StoreReader, ingest: &Ingest, offset: Offset, envelope: &Envelope) {
-    replay_window(ingest, envelope);
+fn replay(fleet: &Fleet, history: &impl History, ingest: &Ingest, offset: Offset, envelope: &Envelope) {
+    ingest.replay(envelope);
     let Body::Batch { info, payload, .. } = &envelope.body else {
         fleet.apply(offset, envelope, None);
         return;
     };
-    let schema = reader.schema_at(offset, &envelope.robot, info.schema);
+    let schema = history.schema_at(offset, &envelope.robot, info.schema);
     let batch = schema.and_then(|schema| Some((batch::decode(payload, &schema).ok()?, schema)));
     fleet.apply(offset, envelope, batch.as_ref().map(|(batch, schema)| (batch, &**schema)));
 }
 
-fn replay_window(ingest: &Ingest, envelope: &Envelope) {
-    match &envelope.body {
-        Body::Batch { head, .. } => ingest.replay(&envelope.robot, *head, None),
-        Body::Loss { head: Some(head), loss } => ingest.replay(&envelope.robot, *head, Some(loss)),
-        // The gateway's own has no number; what it lists is decided all the same, and must not be stored again.
-        Body::Loss { head: None, loss: Loss { epoch, lane, lost, .. } } => {
-            for LostSeq { seq, .. } in lost {
-                let number = NumberedHead { epoch: *epoch, lane: *lane, seq: *seq };
-                ingest.replay(&envelope.robot, number, None);
-            }
-        }
-        Body::Session(_) | Body::ClockFix(_) => {}
-    }
-}
-
 /// Returns whether a record repeats what a damaged partition said and the state knows already.
 fn is_repeated(ingest: &Ingest, envelope: &Envelope) -> bool {
-    matches!(&envelope.body, Body::Loss { head: Some(head), .. } if ingest.has(&envelope.robot, *head))
+    let number = match &envelope.body {
+        Body::Loss { head, .. } => *head,
+        // It claims only what the log lacks: where one of its seqs is committed, it was said before.
+        Body::Absence(Absence { epoch, lane, ranges, .. }) => {
+            ranges.first().map(|range| NumberedHead { epoch: *epoch, lane: *lane, seq: range.first })
+        }
+        _ => None,
+    };
+    number.is_some_and(|number| ingest.has(&envelope.robot, number))
 }
 
 impl Fold {
-    /// Starts folding into a state that [`restore`] brought back.
-    pub fn new(fleet: Arc<Fleet>, ingest: Ingest, metrics: Arc<Metrics>, saver: &Saver, save: Save) -> Self {
+    /// Starts folding into a state that [`restore`] brought back; due checkpoints go to `saver`.
+    pub fn new(
+        fleet: Arc<Fleet>,
+        ingest: Ingest,
+        metrics: Arc<Metrics>,
+        saver: SyncSender<Checkpoint>,
+        save: Save,
+    ) -> Self {
         let Save { clock, every } = save;
-        let saver = saver.to.clone();
         Self { fleet, ingest, metrics, clock, pace: Pace::new(every, clock.mono()), saver }
     }
 }
@@ -174,7 +200,12 @@ impl Follow for Fold {
                 Body::Loss { head, loss } => {
                     self.metrics.lost(loss.reason, loss.samples());
                     if head.is_none() {
-                        replay_window(&self.ingest, envelope); // no claim brings it back
+                        self.ingest.replay(envelope); // no claim brings it back
+                    }
+                }
+                Body::Absence(absence) => {
+                    if let Some(reason) = absence.reason.loss() {
+                        self.metrics.lost(reason, absence.samples);
                     }
                 }
                 Body::Session(_) | Body::ClockFix(_) => {}
@@ -185,7 +216,7 @@ impl Follow for Fold {
         if self.pace.is_due(now) {
             // The claims of this very group are brought back only after the fold.
             for (_, envelope, _) in &group.records {
-                replay_window(&self.ingest, envelope);
+                self.ingest.replay(envelope);
             }
             // The writer of checkpoints may still be at the last one: then the next group brings the next one.
             let _ = self.saver.try_send(checkpoint(&self.fleet, &self.ingest, last.offset()));
@@ -233,6 +264,12 @@ fn checkpoint(fleet: &Fleet, ingest: &Ingest, at: Offset) -> Checkpoint {
     Checkpoint { at, sections: vec![section(FLEET, fleet.to_bytes()), section(WINDOWS, windows)] }
 }
 
+/// Returns the final state, after the last commit; `None` of an empty log.
+pub fn last_checkpoint(fleet: &Fleet, ingest: &Ingest, next: Offset) -> Option<Checkpoint> {
+    let last = next.0.checked_sub(1).filter(|last| *last > 0).map(Offset)?;
+    Some(checkpoint(fleet, ingest, last))
+}
+
 impl Saver {
     /// Starts the thread.
     pub fn start(mut checkpoints: CheckpointStore) -> io::Result<Self> {
@@ -251,13 +288,18 @@ impl Saver {
         Ok(Self { to, thread })
     }
 
+    /// Returns where checkpoints go; [`Saver::finish`] waits until all of these are dropped.
+    pub fn sender(&self) -> SyncSender<Checkpoint> {
+        self.to.clone()
+    }
+
     /// Saves the final state, after the last commit, so that the next start reads nothing twice.
     pub fn finish(self, fleet: &Fleet, ingest: &Ingest, next: Offset) {
         let Self { to, thread } = self;
         drop(to);
         let Ok(mut checkpoints) = thread.join() else { return };
-        let Some(last) = next.0.checked_sub(1).filter(|last| *last > 0).map(Offset) else { return };
-        if let Err(error) = checkpoints.write(&checkpoint(fleet, ingest, last)) {
+        let Some(last) = last_checkpoint(fleet, ingest, next) else { return };
+        if let Err(error) = checkpoints.write(&last) {
             tracing::error!("cannot save the last checkpoint: {error}; the next start reads more of the log");
         }
     }

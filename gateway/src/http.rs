@@ -5,11 +5,12 @@
 //!
 //! Anything that takes a lock, a disk or a while runs on a thread that may block. Nothing here writes to the log.
 
-mod base64;
+mod completeness;
 mod damage;
 mod json;
 mod lines;
 mod log;
+mod losses;
 mod probe;
 mod problem;
 mod query;
@@ -71,7 +72,7 @@ struct Shared {
 }
 
 /// The paths, as CONTRACT.md names them.
-const PATHS: [&str; 8] = [
+const PATHS: [&str; 9] = [
     "/",
     "/healthz",
     "/metrics",
@@ -79,13 +80,14 @@ const PATHS: [&str; 8] = [
     "/v1/fleet",
     "/v1/robots",
     "/v1/robots/{fleet}/{robot}",
+    "/v1/robots/{fleet}/{robot}/losses",
     "/v1/robots/{fleet}/{robot}/samples",
 ];
 
 /// Returns the API as a service.
 pub fn router(api: Arc<Api>) -> Router {
     let shared = Shared { api, streams: Streams::new(), damages: Damages::default() };
-    let [index, healthz, metrics, readyz, fleet, robots, robot, samples] = PATHS;
+    let [index, healthz, metrics, readyz, fleet, robots, robot, losses, samples] = PATHS;
     Router::new()
         .route(index, get(probe::index))
         .route(healthz, get(probe::healthz))
@@ -94,6 +96,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route(fleet, get(robots::fleet))
         .route(robots, get(robots::robots))
         .route(robot, get(robots::robot))
+        .route(losses, get(losses::losses))
         .route(samples, get(samples::samples))
         .fallback(async || axum::http::StatusCode::NOT_FOUND)
         .layer(middleware::from_fn_with_state(shared.clone(), finish))

@@ -11,12 +11,14 @@
 //!
 //! *Never*: an ack or a resolved ticket before the commit that it speaks of; a wait while a robot's lock is held.
 
+mod absence;
 mod acks;
 mod json;
 mod robot;
 mod session;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::{
     collections::{BTreeMap, btree_map},
@@ -32,7 +34,7 @@ use serde::{Deserialize, Serialize};
 
 use muster_protocol::{
     id::{InstanceId, LogId, RobotId, SchemaHash},
-    loss::Loss,
+    loss::AbsenceReason,
     message::{NumberedHead, Window},
     ndjson::Parser,
     schema::Schema,
@@ -46,7 +48,7 @@ use crate::{
     instance::Instance,
     link::port::{AgentSession, Intake, Outbox, Peer, Ticket},
     metrics::Metrics,
-    record::{Body, DownReason, Envelope},
+    record::{Body, DownReason, Envelope, SessionEvent},
 };
 
 use acks::Acks;
@@ -73,6 +75,8 @@ pub struct IngestConfig {
     pub instance: Instance,
     /// The log that it writes.
     pub log: LogId,
+    /// Why this log may lack what it once held.
+    pub forgot: AbsenceReason,
 }
 
 /// All robots' receive windows and sessions.
@@ -130,8 +134,17 @@ impl Ingest {
     }
 
     /// Takes a record that the log holds, while windows are rebuilt at start.
-    pub fn replay(&self, robot: &RobotId, number: NumberedHead, loss: Option<&Loss>) {
-        self.robot(robot).lock().receiver.replay(number, loss);
+    pub fn replay(&self, envelope: &Envelope) {
+        let robot = self.robot(&envelope.robot);
+        let receiver = &mut robot.lock().receiver;
+        match &envelope.body {
+            Body::Batch { head, info, .. } => receiver.replay(*head, info.samples.into(), None),
+            Body::Loss { head: Some(head), loss } => receiver.replay(*head, 0, Some(loss)),
+            Body::Absence(absence) => receiver.replay_absence(absence),
+            Body::Session(SessionEvent::Told { held, .. }) => receiver.replay_told(held),
+            Body::Loss { head: None, loss } => receiver.replay_lost(loss),
+            Body::Session(_) | Body::ClockFix(_) => {}
+        }
     }
 
     /// Returns whether a record of this number is committed.
@@ -268,7 +281,7 @@ impl Shared {
     }
 
     fn commit_session_down(&self, robot: &Robot, session: u64, why: DownReason) {
-        let body = Body::Session(crate::record::SessionEvent::Down { why });
+        let body = Body::Session(SessionEvent::Down { why });
         self.commit_event(robot, session, body);
     }
 }

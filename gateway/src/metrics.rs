@@ -19,6 +19,7 @@
 //! | `muster_sessions` | gauge | `transport` | sessions that are open |
 //! | `muster_sessions_opened_total` | counter | `transport` | sessions that were opened |
 //! | `muster_robots` | gauge | | robots that the log names |
+//! | `muster_robots_complete` | gauge | `standing` | robots by what is known of their completeness: whole, behind, not told |
 //! | `muster_log_first_offset` | gauge | | first offset that is held |
 //! | `muster_log_next_offset` | gauge | | offset that the next record will get |
 //! | `muster_store_partitions` | gauge | | partitions of the log |
@@ -40,7 +41,7 @@ use prometheus_client::{
 
 use muster_protocol::{loss::LossReason, message::RefuseReason, time::MonoTime};
 
-use crate::record::Transport;
+use crate::{fleet::Standing, record::Transport};
 
 mod rate;
 
@@ -78,6 +79,8 @@ pub struct Gauges<T> {
     pub queue_bound_bytes: T,
     /// `muster_robots`
     pub robots: T,
+    /// `muster_robots_complete`, by [`Standing`]
+    pub standings: [T; Standing::ALL.len()],
     /// `muster_log_first_offset`
     pub first_offset: T,
     /// `muster_log_next_offset`
@@ -106,6 +109,11 @@ struct Reason {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Via {
     transport: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Stands {
+    standing: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -162,6 +170,12 @@ impl Metrics {
         registry.register_with_unit("commit_queue", "Bytes waiting for a commit", Unit::Bytes, queue);
         registry.register_with_unit("commit_queue_bound", "Most bytes that may wait", Unit::Bytes, bound);
         registry.register("robots", "Robots that the log names", gauges.robots.clone());
+        let standings = Family::<Stands, NumberGauge>::default();
+        for (standing, gauge) in Standing::ALL.into_iter().zip(&mut self.gauges.standings) {
+            *gauge = standings.get_or_create(&Stands { standing: standing.as_str() }).clone();
+        }
+        registry.register("robots_complete", "Robots by completeness", standings);
+        let gauges = &self.gauges;
         registry.register("log_first_offset", "First offset held", gauges.first_offset.clone());
         registry.register("log_next_offset", "Offset of the next record", gauges.next_offset.clone());
         registry.register("store_partitions", "Partitions of the log", gauges.partitions.clone());
@@ -245,6 +259,9 @@ impl Metrics {
         held.queue_bytes.set(now.queue_bytes);
         held.queue_bound_bytes.set(now.queue_bound_bytes);
         held.robots.set(now.robots);
+        for (gauge, robots) in held.standings.iter().zip(now.standings) {
+            gauge.set(robots);
+        }
         held.first_offset.set(now.first_offset);
         held.next_offset.set(now.next_offset);
         held.partitions.set(now.partitions);

@@ -37,7 +37,12 @@ use crate::{
     http::{self, Api},
     ingest::{Ingest, IngestConfig},
     instance::Instance,
-    link::{mqtt, port::Intake, quic::QuicListener},
+    link::{
+        broker::{Broker, BrokerSettings},
+        mqtt,
+        port::Intake,
+        quic::QuicListener,
+    },
     log::CommittedLog,
     metrics::Metrics,
     store::{Opened, Store, StoreConfig, StoreReader},
@@ -98,15 +103,11 @@ impl Gateway {
         let failed = Arc::new(AtomicBool::new(false));
         let metrics = Arc::new(Metrics::new());
         let link = Arc::new(LateLog::default());
-        let ingest = Ingest::new(
-            ingest_config(config, instance, reader.log_id()),
-            clock,
-            link.clone(),
-            metrics.clone(),
-        );
+        let ingest =
+            Ingest::new(ingest_config(config, instance, &reader), clock, link.clone(), metrics.clone());
         let began = clock.mono();
-        let restored =
-            fold::restore(&checkpoints, &reader, &ingest).context("restore the state from the log")?;
+        let restored = fold::restore(checkpoints.latest().as_ref(), &reader, &ingest)
+            .context("restore the state from the log")?;
         tracing::info!(
             robots = restored.fleet.len(),
             replayed = restored.replayed,
@@ -116,7 +117,7 @@ impl Gateway {
         let fleet = Arc::new(restored.fleet);
         let saver = Saver::start(checkpoints).context("start the thread of checkpoints")?;
         let save = Save { clock, every: config.store.checkpoint_every.duration() };
-        let fold = Fold::new(fleet.clone(), ingest.clone(), metrics.clone(), &saver, save);
+        let fold = Fold::new(fleet.clone(), ingest.clone(), metrics.clone(), saver.sender(), save);
         let committer = Committer::spawn(
             store,
             clock,
@@ -159,6 +160,9 @@ impl Gateway {
         let intake: Arc<dyn Intake> = Arc::new(self.ingest.clone());
         if let Some(quic) = listeners.quic {
             links.spawn(quic.run(intake.clone(), connections_max, self.stop.subscribe()));
+        }
+        if let Some(settings) = broker_settings(config, self.reader.log_id()) {
+            links.spawn(Broker::new(settings, intake.clone(), self.clock).run(self.stop.subscribe()));
         }
         if let Some(socket) = listeners.mqtt {
             let stop = stopped(self.stop.subscribe());
@@ -247,7 +251,7 @@ impl Listeners {
     async fn bind(config: &Config, keys: &Keys) -> anyhow::Result<Self> {
         let http = bind_tcp("http", config.http).await?;
         let quic = config.quic.addr().map(|addr| QuicListener::bind(addr, keys)).transpose()?;
-        let mqtt = bind_tcp("mqtt", config.mqtt).await?;
+        let mqtt = bind_tcp("mqtt", config.mqtt.listen).await?;
         Ok(Self { http, quic, mqtt })
     }
 
@@ -300,14 +304,34 @@ fn open_store(config: &Config) -> anyhow::Result<Opened> {
     Ok(Store::open(&config.data_dir, store, LogId(id))?)
 }
 
-fn ingest_config(config: &Config, instance: Instance, log: LogId) -> IngestConfig {
+fn ingest_config(config: &Config, instance: Instance, reader: &StoreReader) -> IngestConfig {
     let bytes = u32::try_from(config.window.size.bytes()).unwrap_or(u32::MAX);
     IngestConfig {
         window: Window { bytes, batches: config.window.batches },
         silence: config.session.silence.duration(),
         instance,
-        log,
+        log: reader.log_id(),
+        forgot: reader.forgetting().absence_reason(),
     }
+}
+
+/// Returns what there is to know of a broker, if there is one. The gateway's name there comes from its log: stable, and
+/// not the same for a folder that was restored beside another.
+fn broker_settings(config: &Config, log: LogId) -> Option<BrokerSettings> {
+    let broker = &config.mqtt.broker;
+    let url = broker.url.as_ref()?;
+    let own = || format!("muster-gw-{:012x}", u128::from_be_bytes(log.0) >> 80);
+    let client_id = broker.client_id.as_ref().map_or_else(own, |id| id.as_str().to_owned());
+    Some(BrokerSettings {
+        host: url.host().to_owned(),
+        port: url.port(),
+        client_id,
+        keep_alive: broker.keep_alive.duration(),
+        username: broker.username.clone(),
+        password_file: broker.password_file.clone(),
+        sessions_max: config.session.max as usize,
+        silence: config.session.silence.duration(),
+    })
 }
 
 fn on_fatal(stop: watch::Sender<bool>, failed: Arc<AtomicBool>) -> crate::committer::OnFatal {

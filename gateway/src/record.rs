@@ -24,7 +24,7 @@ use muster_protocol::{
     batch::{self, BatchInfo},
     id::{Epoch, Lane, ParseIdError, RobotId, Seq},
     limits::BATCH_BYTES_MAX,
-    loss::Loss,
+    loss::{Absence, Loss},
     message::NumberedHead,
     time::WallTime,
 };
@@ -79,6 +79,8 @@ pub enum Body {
     },
     /// The robot's session went up or down.
     Session(SessionEvent),
+    /// Batches that a robot had released and this log lacks: the gateway found out by itself.
+    Absence(Absence),
     /// A later correction of a robot's clock. The number is reserved: version 1 writes none.
     ClockFix(ClockFix),
 }
@@ -104,6 +106,8 @@ pub enum RecordKind {
     Session = 3,
     /// [`Body::ClockFix`]
     ClockFix = 4,
+    /// [`Body::Absence`]
+    Absence = 5,
 }
 
 /// What a record's head says: all that an index needs.
@@ -119,7 +123,7 @@ pub struct Head {
     pub session: u64,
     /// The number of a batch or loss record.
     pub number: Option<NumberedHead>,
-    /// Samples in a batch; samples lost in a loss; else 0.
+    /// Samples in a batch; samples gone by a loss or absence; else 0.
     pub samples: u64,
     /// The earliest time in the record; its time of arrival if it has no other.
     pub t_min: WallTime,
@@ -239,6 +243,7 @@ impl Envelope {
             }
             Body::Session(_) => (RecordKind::Session, None, 0, at, at),
             Body::ClockFix(_) => (RecordKind::ClockFix, None, 0, at, at),
+            Body::Absence(absence) => (RecordKind::Absence, None, absence.samples, at, at),
         };
         let (robot, session) = (self.robot.clone(), self.session);
         Head { kind, received_at: at, robot, session, number, samples, t_min, t_max, payload_bytes }
@@ -250,6 +255,7 @@ impl Envelope {
             Body::Loss { loss, .. } => to_postcard(loss),
             Body::Session(event) => to_postcard(event),
             Body::ClockFix(fix) => to_postcard(fix),
+            Body::Absence(absence) => to_postcard(absence),
         }
     }
 }
@@ -267,12 +273,13 @@ impl Body {
             RecordKind::Loss => Ok(Self::Loss { head: head.number, loss: from_postcard(kind, &payload)? }),
             RecordKind::Session => Ok(Self::Session(from_postcard(kind, &payload)?)),
             RecordKind::ClockFix => Ok(Self::ClockFix(from_postcard(kind, &payload)?)),
+            RecordKind::Absence => Ok(Self::Absence(from_postcard(kind, &payload)?)),
         }
     }
 }
 
 impl RecordKind {
-    const ALL: [Self; 4] = [Self::Batch, Self::Loss, Self::Session, Self::ClockFix];
+    const ALL: [Self; 5] = [Self::Batch, Self::Loss, Self::Session, Self::ClockFix, Self::Absence];
 
     fn from_disk(number: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| *kind as u8 == number)

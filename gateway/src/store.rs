@@ -31,6 +31,8 @@ use muster_protocol::{
 
 use crate::record::{Body, Envelope, Head};
 
+pub mod simulated;
+
 mod account;
 mod backup;
 mod ballast;

@@ -47,6 +47,17 @@ pub struct EncodedBatch {
     pub bytes: Bytes,
     /// What the uncompressed head says.
     pub info: BatchInfo,
+    /// What each of its columns costs, in the order of the body; the sum is the length of `bytes`.
+    pub columns: Vec<ColumnCost>,
+}
+
+/// What a column costs of an encoded batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ColumnCost {
+    /// The channel's index in the schema. A channel of several shapes has several columns.
+    pub channel: u32,
+    /// Bytes of the encoded batch, with its part of what columns share.
+    pub bytes: u32,
 }
 
 /// What a batch's head says, readable without decompressing anything.

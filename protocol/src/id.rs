@@ -217,6 +217,9 @@ impl Seq {
     /// The first seq of a lane in an epoch.
     pub const FIRST: Self = Self(1);
 
+    /// The last seq that there is: a half-open range of seqs has to be able to end after it.
+    pub const LAST: Self = Self(u64::MAX - 1);
+
     /// Returns the seq after this one.
     #[must_use]
     pub fn next(self) -> Self {

@@ -4,6 +4,7 @@
 //! This crate is pure. It opens no file and no socket, asks no clock and rolls no dice: time, randomness and bytes
 //! come in as arguments, and what to do next comes out as values. PROTOCOL.md specifies each byte.
 
+pub mod base64;
 pub mod batch;
 pub mod column;
 pub mod frame;

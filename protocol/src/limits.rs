@@ -69,3 +69,6 @@ pub const DRAINED_LANES_MAX: usize = 48;
 
 /// Most lost batches that one loss record lists.
 pub const LOST_SEQS_MAX: usize = 2048;
+
+/// Most ranges of one [`Absence`](crate::loss::Absence), so that its record fits where a batch does.
+pub const ABSENT_RANGES_MAX: usize = 1024;

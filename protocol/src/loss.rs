@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     id::{Epoch, Lane, Seq},
     limits::LOST_SEQS_MAX,
+    message::SeqRange,
     time::WallTime,
 };
 
@@ -39,6 +40,36 @@ pub struct LostSeq {
     pub samples: u32,
 }
 
+/// Batches that an agent says are gone from its spool, and a log lacks: learned by the gateway from Hello and
+/// heartbeats, never sent. No sample of them will come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Absence {
+    /// The epoch of the batches.
+    pub epoch: Epoch,
+    /// Their lane.
+    pub lane: Lane,
+    /// Which ones: half-open, ascending, not touching, never empty, at most
+    /// [`ABSENT_RANGES_MAX`](crate::limits::ABSENT_RANGES_MAX).
+    pub ranges: Vec<SeqRange>,
+    /// How many samples they held together. Nobody knows how many each.
+    pub samples: u64,
+    /// Why the log lacks them.
+    pub reason: AbsenceReason,
+}
+
+/// Why a log lacks what an agent has released. New reasons are appended: the number is on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AbsenceReason {
+    /// Released before the robot first came to this log: to another gateway, or to an earlier life of this one. Not a
+    /// loss as far as this log can tell.
+    BeforeThisGateway,
+    /// The log held it once: it was restored from a backup that is older.
+    Restored,
+    /// The log held it once, in a partition that was damaged and set aside.
+    Quarantined,
+}
+
 /// Why samples are lost. New reasons are appended: the number is on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -57,8 +88,10 @@ pub enum LossReason {
     Restored,
     /// A partition of the gateway's log was damaged and set aside.
     Quarantined,
-    /// Samples of plain JSON over MQTT that did not parse.
+    /// Lines that did not parse, at an input of an agent or as plain JSON over MQTT; each counts as one sample.
     Malformed,
+    /// The agent's inputs were faster than its disk or processor, or it stopped with its spool full: never accepted.
+    Overrun,
 }
 
 /// Why a loss record from outside is not one.
@@ -70,7 +103,7 @@ pub enum LossError {
         /// How many it lists.
         count: usize,
     },
-    /// Its seqs are not ascending, or start at zero.
+    /// Its seqs are not ascending, or below the first or above the last that there are.
     #[error("a loss record whose seqs are not ascending from 1")]
     Order,
     /// It says that nothing was lost.
@@ -79,9 +112,10 @@ pub enum LossError {
 }
 
 impl Loss {
-    /// Returns how many samples are lost.
+    /// Returns how many samples are lost, at most `u64::MAX`.
     pub fn samples(&self) -> u64 {
-        self.lost.iter().map(|lost| u64::from(lost.samples)).sum::<u64>() + self.unnumbered
+        let numbered: u64 = self.lost.iter().map(|lost| u64::from(lost.samples)).sum();
+        numbered.saturating_add(self.unnumbered)
     }
 
     /// Checks a record that came from outside.
@@ -94,12 +128,23 @@ impl Loss {
         }
         let mut last = Seq(0);
         for lost in &self.lost {
-            if lost.seq <= last {
+            if lost.seq <= last || lost.seq > Seq::LAST {
                 return Err(LossError::Order);
             }
             last = lost.seq;
         }
         Ok(())
+    }
+}
+
+impl AbsenceReason {
+    /// Returns the reason of the loss; `None` if it is none.
+    pub fn loss(self) -> Option<LossReason> {
+        match self {
+            Self::BeforeThisGateway => None,
+            Self::Restored => Some(LossReason::Restored),
+            Self::Quarantined => Some(LossReason::Quarantined),
+        }
     }
 }
 
@@ -115,6 +160,7 @@ impl LossReason {
             Self::Restored => "restored",
             Self::Quarantined => "quarantined",
             Self::Malformed => "malformed",
+            Self::Overrun => "overrun",
         }
     }
 }

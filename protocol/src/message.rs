@@ -74,7 +74,7 @@ pub struct HeldLane {
     pub samples: u64,
     /// Samples of all seqs below `next`, held or not.
     pub spooled: u64,
-    /// Between `first` and `next`, what is not held any more: ascending, not touching. All lanes of a message
+    /// After `first` and below `next`, what is not held any more: ascending, not touching. All lanes of a message
     /// together list at most [`GONE_RANGES_MAX`]; what does not fit counts as held.
     pub gone: Vec<SeqRange>,
 }
@@ -250,6 +250,12 @@ pub struct Bye {
     pub retry_after_ms: u32,
 }
 
+impl Bye {
+    /// What a broker tells a gateway in the name of an agent whose connection to it broke: the agent's MQTT will. An
+    /// agent that leaves in order says 0 ms.
+    pub const CUT_OFF: Self = Self { reason: ByeReason::Shutdown, retry_after_ms: 1 };
+}
+
 /// Why a session ends. New reasons are appended: the number is on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -405,8 +411,8 @@ fn decode_exactly<T: DeserializeOwned>(kind: Kind, body: &[u8]) -> Result<T, Mes
 fn decode_numbered(frame: &Frame) -> Result<Numbered, MessageError> {
     let (head, rest) = postcard::take_from_bytes::<NumberedHead>(&frame.body)
         .map_err(|error| MessageError::Malformed { kind: frame.kind, why: error.to_string() })?;
-    if head.seq < Seq::FIRST {
-        return Err(MessageError::Malformed { kind: frame.kind, why: "seq 0".to_owned() });
+    if !(Seq::FIRST..=Seq::LAST).contains(&head.seq) {
+        return Err(MessageError::Malformed { kind: frame.kind, why: format!("seq {}", head.seq) });
     }
     Ok(Numbered { head, payload: payload(frame, frame.body.len() - rest.len())? })
 }
@@ -437,7 +443,7 @@ fn check_held(kind: Kind, held: &[HeldLane]) -> Result<(), MessageError> {
     for lane in held {
         check_order(kind, &lane.gone)?;
         let ends = lane.gone.first().zip(lane.gone.last());
-        let outside = ends.is_some_and(|(first, last)| first.first <= lane.first || last.end >= lane.next);
+        let outside = ends.is_some_and(|(first, last)| first.first <= lane.first || last.end > lane.next);
         if lane.first < Seq::FIRST || lane.next < lane.first || outside || lane.spooled < lane.samples {
             return Err(MessageError::BadHeld { kind });
         }

@@ -13,6 +13,7 @@
 //! nothing be acknowledged that was not committed. How to drive them: hand in whatever happened by `handle_*`, then
 //! call `poll_*` until it returns `None`. PROTOCOL.md#session is the specification.
 
+mod pace;
 pub mod ranges;
 pub mod receiver;
 pub mod sender;

@@ -62,12 +62,22 @@ struct Setting {
 impl Program {
     /// Returns the environment variable that sets this key: `spool.sync_every` is `MUSTER_AGENT_SPOOL__SYNC_EVERY`.
     pub fn variable(&self, key: &Key) -> String {
-        format!("{}{}", self.env_prefix, key.name.replace('.', "__").to_ascii_uppercase())
+        self.variable_of(key.name)
+    }
+
+    fn variable_of(&self, name: &str) -> String {
+        format!("{}{}", self.env_prefix, name.replace('.', "__").to_ascii_uppercase())
     }
 
     /// Returns the position of the key with this name.
     fn position(&self, name: &str) -> Option<usize> {
-        self.keys.iter().position(|key| key.name == name)
+        self.keys.iter().position(|key| key.is(name))
+    }
+
+    /// Returns the position of the key that this environment variable sets.
+    fn position_of_variable(&self, variable: &str) -> Option<usize> {
+        let sets = |name: &str| self.variable_of(name) == variable;
+        self.keys.iter().position(|key| sets(key.name) || key.short_form.is_some_and(sets))
     }
 
     /// Whether `name` is a table that holds keys, as `spool` is.
@@ -113,8 +123,7 @@ impl Settings {
                 continue;
             }
             let origin = Origin::Environment(name.clone());
-            let Some(position) = self.program.keys.iter().position(|key| self.program.variable(key) == name)
-            else {
+            let Some(position) = self.program.position_of_variable(&name) else {
                 return Err(SettingsError::unknown(self.program.keys, self.key_of_variable(&name), origin));
             };
             let value = match text.to_str() {

@@ -18,14 +18,18 @@ pub struct AgentPlan {
     spool: PathBuf,
     args: Vec<String>,
     environment: Vec<(String, String)>,
+    /// The program that starts it, with its arguments.
+    starter: Vec<String>,
 }
 
 impl AgentPlan {
     pub(crate) fn new(programs: Programs, robot: &str, spool: PathBuf) -> Self {
-        let plan =
-            Self { programs, robot: robot.to_owned(), spool, args: Vec::new(), environment: Vec::new() };
+        let (args, environment, starter) = (Vec::new(), Vec::new(), Vec::new());
+        let plan = Self { programs, robot: robot.to_owned(), spool, args, environment, starter };
         // A test does not wait as long between attempts as a robot on a bad road does.
-        plan.set("LINK__BACKOFF_MIN", "50ms").set("LINK__BACKOFF_MAX", "500ms")
+        plan.set("LINK__BACKOFF_MIN", "50ms")
+            .set("LINK__BACKOFF_MAX", "500ms")
+            .set("LINK__RETURN_SPREAD", "500ms")
     }
 
     /// Sends to this gateway, and trusts it.
@@ -51,6 +55,13 @@ impl AgentPlan {
     #[must_use]
     pub fn once(self) -> Self {
         self.arg("--once")
+    }
+
+    /// Is started by this program, which becomes it.
+    #[must_use]
+    pub fn started_by(mut self, starter: &[&str]) -> Self {
+        self.starter = starter.iter().map(|word| (*word).to_owned()).collect();
+        self
     }
 
     /// Adds an argument.
@@ -95,7 +106,7 @@ impl AgentPlan {
     }
 
     fn command(&self) -> Command {
-        let mut command = self.programs.command(Which::Agent);
+        let mut command = self.programs.command_by(&self.starter, Which::Agent);
         command.args(["--robot", &self.robot, "--spool"]).arg(&self.spool).args(&self.args);
         command.envs(self.environment.iter().cloned());
         command

@@ -5,6 +5,8 @@
 //! CPU time, memory and disk writes are the kernel's (`/proc/PID/{stat,status,io}`), everything else is the wall clock.
 //! What goes in is counted here and compared with what the gateway says it stored: a fast wrong run is an error.
 
+#[cfg(target_os = "linux")]
+mod catchup;
 mod clock;
 mod codec;
 mod disk;
@@ -35,7 +37,7 @@ use options::{Options, Part};
 
 /// Runs what was asked for, or one of the programs if this process was started to be one.
 pub fn main() -> ExitCode {
-    if let Some(code) = process::run_hidden() {
+    if let Some(code) = process::run_hidden().or_else(crate::process::be_one) {
         return code;
     }
     let options = match Options::parse(std::env::args().skip(1)) {
@@ -67,6 +69,12 @@ fn run(options: &Options) -> anyhow::Result<()> {
             Part::Memory => memory::measure(&logs, options.quick)?,
             Part::Start => start::measure(&logs, options.quick)?,
             Part::Disk => disk::measure(&logs, options.quick)?,
+            #[cfg(target_os = "linux")]
+            Part::Catchup => catchup::measure(&logs, options.quick)?,
+            #[cfg(target_os = "linux")]
+            Part::LiveFirst => catchup::measure_live_first(&logs, options.quick)?,
+            #[cfg(not(target_os = "linux"))]
+            Part::Catchup | Part::LiveFirst => anyhow::bail!("links are emulated on Linux only"),
         };
         print(&format!("\n<!-- {} -->\n{text}", part.name()))?;
     }

@@ -27,6 +27,17 @@ enum Kind {
     Text,
 }
 
+/// How what was stored differs from what was put in, in samples.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Difference {
+    /// Put in and not stored.
+    pub missing: usize,
+    /// Stored more often than put in.
+    pub doubled: usize,
+    /// Stored and never put in.
+    pub strange: usize,
+}
+
 /// Names and texts, each once, as small numbers.
 #[derive(Debug, Default)]
 pub struct Words {
@@ -105,6 +116,20 @@ impl Facts {
     #[must_use]
     pub fn times(&self, count: usize) -> Self {
         Self(self.0.repeat(count))
+    }
+
+    /// Counts how these, which were stored, differ from those that were put in.
+    #[must_use]
+    pub fn differ_from(&self, put_in: &Self) -> Difference {
+        let sorted = |facts: &Self| {
+            let mut facts = facts.0.clone();
+            facts.sort_unstable();
+            facts
+        };
+        let (stored, put_in) = (sorted(self), sorted(put_in));
+        let (missing, surplus) = difference(&put_in, &stored);
+        let doubled = surplus.iter().filter(|fact| put_in.binary_search(fact).is_ok()).count();
+        Difference { missing: missing.len(), doubled, strange: surplus.len() - doubled }
     }
 
     /// Fails the test unless both are the same multiset, and says which samples are missing or too many.
@@ -227,3 +252,25 @@ fn keep_lasting(members: &mut Map<String, Value>) {
 
 /// Members that follow from the clock.
 const PASSING: &[&str] = &["age_ms", "now", "freshness", "newest_age_ms", "last_heard_age_ms", "ingest"];
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn missing_doubled_and_strange_samples_are_told_apart() {
+        let mut words = Words::default();
+        let mut facts = |values: &[i64]| {
+            let mut facts = Facts::default();
+            for value in values {
+                facts.add_row(&json!({"ch": "a", "t": 1, "v": value}), &mut words);
+            }
+            facts
+        };
+        let (put_in, stored) = (facts(&[1, 2, 3, 3]), facts(&[1, 1, 3, 4]));
+        let expected = Difference { missing: 2, doubled: 1, strange: 1 };
+        assert_eq!(stored.differ_from(&put_in), expected);
+    }
+}

@@ -5,11 +5,23 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde_json::{Value, json};
 
 use crate::patience::{PATIENCE, wait_for};
+
+/// How an agent answers to rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// All are accepted.
+    Accepted,
+    /// Some were refused.
+    Refused,
+    /// Nothing for now: it may have them, and promises nothing.
+    None,
+}
 
 /// Sends rows over a socket, each once, and knows which of them were accepted. When the connection breaks it goes on
 /// with the next row on a new one.
@@ -48,6 +60,22 @@ impl Feeder {
             self.accepted.extend(connection.open.drain(..));
             self.connection = Some(connection);
         }
+    }
+
+    /// Sends rows to an agent that may have no room for them, and asks what was accepted. Unless all were, they stay
+    /// in doubt, and the next ones go over a new connection.
+    pub fn offer(&mut self, first: i64, rows: &[Value]) -> Answer {
+        self.connection = None;
+        let end = first + i64::try_from(rows.len()).expect("rows are few");
+        self.sent = end;
+        let mut connection = Connection::open(&self.path);
+        connection.stream.set_read_timeout(Some(ANSWERS_WITHIN)).expect("the time is not zero");
+        let Ok(answer) = connection.answer(rows, end) else { return Answer::None };
+        if answer["accepted"] != rows.len() {
+            return Answer::Refused;
+        }
+        self.accepted.extend(first..end);
+        Answer::Accepted
     }
 
     /// Sends rows without asking, so that they are in doubt whatever happens next.
@@ -93,13 +121,20 @@ impl Connection {
         Ok(())
     }
 
-    fn ask(&mut self, rows: &[Value], id: i64) -> anyhow::Result<()> {
+    fn answer(&mut self, rows: &[Value], id: i64) -> anyhow::Result<Value> {
         self.write(rows)?;
         writeln!(self.stream, "{}", json!({"sync": id}))?;
         let mut line = String::new();
         self.answers.read_line(&mut line)?;
-        let answer: Value = serde_json::from_str(&line)?;
+        Ok(serde_json::from_str(&line)?)
+    }
+
+    fn ask(&mut self, rows: &[Value], id: i64) -> anyhow::Result<()> {
+        let answer = self.answer(rows, id)?;
         assert_eq!(answer, json!({"synced": id, "accepted": self.rows, "refused": 0}), "all rows are good");
         Ok(())
     }
 }
+
+/// An agent that has not answered after so long does not promise anything for now.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(2);

@@ -1,8 +1,10 @@
 //! A real gateway: started, asked over HTTP, killed, and started again on the same folder and ports.
 
 use std::{
-    io::{BufRead as _, BufReader, Read},
+    io::{BufRead, BufReader, Read},
+    net::SocketAddr,
     path::{Path, PathBuf},
+    process::ExitStatus,
     sync::mpsc::sync_channel,
     thread,
 };
@@ -76,6 +78,14 @@ impl GatewayPlan {
         self
     }
 
+    /// Listens to agents on this address of its network, which may be one that others reach.
+    #[must_use]
+    pub fn reached_at(mut self, address: &str) -> Self {
+        self.listen.quic = format!("{address}:0");
+        self.listen.mqtt = format!("{address}:0");
+        self.set("INSECURE_LISTEN", "true")
+    }
+
     /// Takes another folder.
     #[must_use]
     pub fn on(mut self, data: PathBuf) -> Self {
@@ -132,6 +142,16 @@ impl Gateway {
         assert!(status.success(), "the gateway ended with {status}; it said:\n{}", self.process.said());
     }
 
+    /// Returns its process id.
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Returns how it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.ended()
+    }
+
     /// Starts it again on the same folder and ports, and waits until it serves.
     pub fn start_again(&mut self) {
         self.process = self.plan.start_again();
@@ -144,17 +164,21 @@ impl Gateway {
 
     /// Returns the URL for agents.
     pub fn url(&self, transport: Transport) -> String {
+        format!("{}://{}", transport.name(), self.address(transport))
+    }
+
+    /// Returns the address that agents connect to.
+    pub fn address(&self, transport: Transport) -> SocketAddr {
         let at = match transport {
             Transport::Quic => &self.plan.listen.quic,
             Transport::Mqtt => &self.plan.listen.mqtt,
         };
-        format!("{}://{at}", transport.name())
+        at.parse().expect("a ready line has addresses")
     }
 
     /// Returns the port of its MQTT listener.
     pub fn mqtt_port(&self) -> u16 {
-        let (_, port) = self.plan.listen.mqtt.rsplit_once(':').expect("an address has a port");
-        port.parse().expect("a port is a number")
+        self.address(Transport::Mqtt).port()
     }
 
     /// Returns the URL of its API.
@@ -205,6 +229,13 @@ impl Gateway {
         let mut text = String::new();
         body.read_to_string(&mut text).expect("the samples are text to their end");
         text
+    }
+
+    /// Returns the lines of an answer as they come.
+    pub(crate) fn lines(&self, path: &str) -> anyhow::Result<impl BufRead + use<>> {
+        let (status, body) = self.get(path)?;
+        anyhow::ensure!(status == 200, "{path}: {status}");
+        Ok(BufReader::new(body))
     }
 
     fn get(&self, path: &str) -> anyhow::Result<(u16, impl Read + use<>)> {

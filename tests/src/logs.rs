@@ -61,12 +61,14 @@ pub fn numbered_rows(path: &Path, most: usize) -> Vec<Value> {
 /// How the channel with a row's number ends.
 pub const ROW_CHANNEL: &str = ".row-number";
 
-fn folder() -> PathBuf {
+/// Returns the folder of the recorded logs, whether it is there or not.
+pub fn folder() -> PathBuf {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/replay");
     env::var_os("MUSTER_LOGS").map_or_else(beside, PathBuf::from)
 }
 
-fn recorded() -> Vec<PathBuf> {
+/// Returns the recorded logs that are at hand.
+pub fn recorded() -> Vec<PathBuf> {
     let files = fs::read_dir(folder()).into_iter().flatten().flatten().map(|entry| entry.path());
     let mut logs: Vec<_> = files.filter(|path| path.to_string_lossy().ends_with(".ndjson.gz")).collect();
     logs.sort();

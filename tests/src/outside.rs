@@ -14,13 +14,17 @@ pub fn there(program: &str, package: &str) -> bool {
     if Command::new(program).arg("--help").output().is_ok() {
         return true;
     }
-    let skip = std::env::var("MUSTER_SKIP_EXTERNAL").is_ok_and(|text| text == "1");
     assert!(
-        skip,
+        skipped(),
         "{program} is missing: install it (apt-get install {package}), or set MUSTER_SKIP_EXTERNAL=1 to go on without"
     );
     say_aloud(&format!("SKIPPED: {program} is missing, and MUSTER_SKIP_EXTERNAL=1 says to go on without"));
     false
+}
+
+/// Returns whether tests go on without what they need from outside.
+pub fn skipped() -> bool {
+    std::env::var("MUSTER_SKIP_EXTERNAL").is_ok_and(|text| text == "1")
 }
 
 /// Publishes with `mosquitto_pub`.

@@ -1,9 +1,10 @@
 //! Programs as processes of their own, none of which outlives its test.
 
 use std::{
+    ffi::OsString,
     fs::{self, File},
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, ExitCode, ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -42,11 +43,41 @@ impl Programs {
         Self { path: path.into() }
     }
 
+    /// Takes this executable, whose `main` has to begin with [`be_one`].
+    pub fn this() -> Self {
+        Self::new(std::env::current_exe().expect("a program knows where it is"))
+    }
+
     /// Returns a command for one of the programs, with an environment that says nothing to it.
     pub fn command(&self, which: Which) -> Command {
-        let mut command = Command::new(&self.path);
+        self.command_by(&[], which)
+    }
+
+    /// Returns a command for one of the programs, started by another that becomes it.
+    pub(crate) fn command_by(&self, starter: &[String], which: Which) -> Command {
+        let mut command = match starter {
+            [] => Command::new(&self.path),
+            [starter, args @ ..] => {
+                let mut command = Command::new(starter);
+                command.args(args).arg(&self.path);
+                command
+            }
+        };
         command.env_clear().arg(which.argument());
         command
+    }
+}
+
+/// Is the program that the first argument names; `None` if it names none.
+pub fn be_one() -> Option<ExitCode> {
+    let mut args = std::env::args_os().skip(1);
+    let which = args.next()?;
+    let named = |name: &str| std::iter::once(OsString::from(name)).chain(args).collect::<Vec<_>>();
+    match which.to_str()? {
+        "gateway" => Some(muster_gateway::cli::main(named("muster-gateway"))),
+        "agent" => Some(muster_agent::cli::main(named("muster-agent"))),
+        "muster" => Some(muster_gateway::muster::cli::main(named("muster"))),
+        _ => None,
     }
 }
 
@@ -126,6 +157,11 @@ impl Process {
     pub fn wait_to_say(&self, words: &str) {
         let what = format!("{} says `{words}`", self.name);
         wait_for(&what, || self.said().contains(words).then_some(()));
+    }
+
+    /// Returns its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Returns the most memory that it has had resident, in KiB, while it runs on a Linux.

@@ -26,6 +26,8 @@ pub(super) struct Page<O> {
     units: Vec<Option<String>>,
     batch: BatchBuilder,
     origins: Vec<Run<O>>,
+    /// The offset of the wall clock at the first row of the open batch that the agent stamped.
+    pub(super) offset: Option<i64>,
     /// When the open batch has to be closed; set with its first row.
     pub(super) close_at: MonoTime,
     /// The channels of the row that was found or learned last.
@@ -40,6 +42,7 @@ pub(super) struct Full<O> {
     pub(super) batch: BatchBuilder,
     pub(super) schema: Arc<Schema>,
     pub(super) origins: Vec<Run<O>>,
+    pub(super) offset: Option<i64>,
 }
 
 /// The page has another unit for a channel, or no room for it.
@@ -53,6 +56,7 @@ impl<O: Clone + PartialEq> Page<O> {
             units: Vec::new(),
             batch: BatchBuilder::new(),
             origins: Vec::new(),
+            offset: None,
             close_at: MonoTime::default(),
             indexes: Vec::new(),
             fields: Vec::new(),
@@ -108,12 +112,13 @@ impl<O: Clone + PartialEq> Page<O> {
 
     /// Adds the row that was found or learned last to the open batch, which is not full.
     pub(super) fn push(&mut self, stamped: Stamped, origin: &O) -> Result<(), RowError> {
-        let Stamped { t, by, row } = stamped;
+        let Stamped { t, by, offset, row } = stamped;
         debug_assert_eq!(self.indexes.len(), row.fields.len(), "finds or learn came before");
         let values = row.fields.into_iter().map(|(_, value)| value);
         self.fields.clear();
         self.fields.extend(self.indexes.iter().copied().zip(values));
         self.batch.push_row(t, by, &self.fields)?;
+        self.offset = self.offset.or(offset);
         match self.origins.last_mut() {
             Some((last, rows)) if last == origin => *rows += 1,
             _ => self.origins.push((origin.clone(), 1)),
@@ -127,6 +132,7 @@ impl<O: Clone + PartialEq> Page<O> {
             batch: std::mem::take(&mut self.batch),
             schema: self.schema.schema(),
             origins: std::mem::take(&mut self.origins),
+            offset: self.offset.take(),
         }
     }
 

@@ -12,7 +12,12 @@ fn at(millis: u64) -> MonoTime {
 fn row(t: i64, fields: &[(&str, f64)]) -> Stamped {
     let field = |(name, value): &(&str, f64)| (ChannelName::new(name).unwrap(), Value::Float(*value));
     let fields = fields.iter().map(field).collect();
-    Stamped { t: WallTime(t), by: StampedBy::Input, row: Row { t: None, lane: None, unit: None, fields } }
+    Stamped {
+        t: WallTime(t),
+        by: StampedBy::Input,
+        offset: None,
+        row: Row { t: None, lane: None, unit: None, fields },
+    }
 }
 
 fn on_lane(lane: Lane, mut stamped: Stamped) -> Stamped {

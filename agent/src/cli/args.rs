@@ -2,15 +2,19 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-use clap::Parser;
+use clap::{Parser, Subcommand, ValueEnum};
 
 /// Takes samples in on the robot, keeps them on disk until the gateway has them durably, and streams them over QUIC or
 /// MQTT.
 #[derive(Debug, Parser)]
 #[command(name = "muster-agent", version, after_help = AFTER_HELP, disable_help_subcommand = true)]
 pub(super) struct LowArgs {
+    /// What to do instead of running an agent
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+
     /// Configuration file (TOML)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     pub(super) config: Option<PathBuf>,
 
     /// Who this robot is, as in warehouse/r17
@@ -26,7 +30,7 @@ pub(super) struct LowArgs {
     ca: Option<String>,
 
     /// Folder in which samples are kept until the gateway has them [default: ./muster-spool]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", global = true)]
     spool: Option<String>,
 
     /// Where samples come from, see below; repeat for others
@@ -44,6 +48,26 @@ pub(super) struct LowArgs {
     /// Print the settings as they stand, as a configuration file with every key explained, and stop
     #[arg(long)]
     pub(super) print_config: bool,
+}
+
+/// What to do instead of running an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub(super) enum Command {
+    /// Ask the agent that runs on the spool how it is: link, backlog, losses, refusals, clock, bytes sent
+    Status {
+        /// Form of the answer
+        #[arg(short, value_name = "FORM", default_value = "table")]
+        output: Output,
+    },
+}
+
+/// The form of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Output {
+    /// Tables for people
+    Table,
+    /// One line of JSON
+    Json,
 }
 
 impl LowArgs {

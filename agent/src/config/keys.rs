@@ -8,7 +8,7 @@ use muster_protocol::{
     settings::{Key, Kind, LogFormat, Program, Size, Span},
 };
 
-use super::{DEFAULT_GATEWAY, GatewayUrl, Input, Unit, channel::ChannelRule};
+use super::{DEFAULT_GATEWAY, GatewayUrl, Input, Percent, Unit, channel::ChannelRule};
 
 /// The agent's name, prefix and keys.
 pub static PROGRAM: Program = Program { name: "muster-agent", env_prefix: "MUSTER_AGENT_", keys: KEYS };
@@ -48,6 +48,13 @@ const KEYS: &[Key] = &[
     )
     .or("1GiB")
     .within("1MiB", "1024TiB"),
+    Key::new::<Size>(
+        "spool.memory_limit",
+        Kind::Size,
+        "The most that is kept in memory while the spool's disk fails; beyond it the oldest is lost.",
+    )
+    .or("8MiB")
+    .within("1MiB", "1GiB"),
     Key::new::<Size>("spool.segment_size", Kind::Size, "The size at which a new segment file is begun.")
         .or("4MiB")
         .within("128KiB", "256MiB"),
@@ -92,6 +99,37 @@ const KEYS: &[Key] = &[
     Key::new::<Span>("link.backoff_max", Kind::Span, "The longest wait before connecting again.")
         .or("30s")
         .within("10ms", "1h"),
+    Key::new::<Span>(
+        "link.return_spread",
+        Kind::Span,
+        "The range of the first wait after the gateway ended a session: 10s suits 10,000 robots.",
+    )
+    .or("10s")
+    .within("10ms", "1h"),
+    Key::new::<Size>(
+        "uplink.bytes_per_second",
+        Kind::Size,
+        "The most that is sent in a second, with all overhead; none for no limit.",
+    )
+    .within("1kB", "1TB"),
+    Key::new::<Size>(
+        "uplink.bytes_per_day",
+        Kind::Size,
+        "The most that is sent in a day of UTC, with all overhead; none for no limit.",
+    )
+    .within("100kB", "1000TB"),
+    Key::new::<Size>(
+        "uplink.bytes_per_month",
+        Kind::Size,
+        "The most that is sent in a month of UTC, with all overhead; none for no limit.",
+    )
+    .within("1MB", "1000TB"),
+    Key::new::<Percent>(
+        "uplink.urgent_reserve",
+        Kind::Text,
+        "What of each uplink limit is kept for urgent samples, 0% to 90%.",
+    )
+    .or("10%"),
     Key::new::<LogFormat>("log.format", Kind::Text, "The form of the logs on stderr: human or json.")
         .or("human"),
     Key::new::<Vec<ChannelRule>>(

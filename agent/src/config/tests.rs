@@ -84,6 +84,10 @@ fn settings_that_do_not_go_together_are_refused_with_both_values() {
     assert!(refused("input = [\"stdin\", \"host\", \"stdin\"]").contains("`stdin` is given twice"));
     assert!(refused("input = [\"file:a\", \"file:a?speed=1\"]").contains("`file:a?speed=1` is given twice"));
     assert!(refused("link.backoff_min = \"1m\"").contains("link.backoff_max = \"30s\""));
+    assert!(refused("uplink.bytes_per_day = \"1GB\"\nuplink.bytes_per_month = \"10MB\"").contains(
+        "uplink.bytes_per_day = \"1GB\" is more than uplink.bytes_per_month = \"10MB\" lets through"
+    ));
+    assert!(refused("uplink.urgent_reserve = \"100%\"").contains("0% to 90%"));
     assert!(refused("spool.limit = \"1MiB\"").contains("spool.segment_size = \"4MiB\""));
     config("input = [\"udp:127.0.0.1:0\", \"udp:127.0.0.1:0\"]").unwrap();
 }

@@ -1,8 +1,7 @@
 use muster_protocol::{
-    id::{Epoch, Lane, LogId, Seq},
+    id::{Epoch, LogId, Seq},
     message::{Ack, LaneRanges, SeqRange, Welcome, Window},
     session::sender::SenderConfig,
-    time::WallTime,
 };
 
 use super::*;
@@ -114,6 +113,30 @@ fn a_silent_gateway_is_left_after_its_heartbeats_went_unanswered() {
     delivery.handle_timeout(CLOCK, at(45));
     assert!(drain(&mut delivery, at(45)).contains(&Action::Disconnect));
     assert!(!delivery.figures().up);
+}
+
+#[test]
+fn behind_a_broker_hello_is_said_again_every_few_seconds_until_a_gateway_answers() {
+    let mut delivery = delivery(1);
+    delivery.set_hello_every(Some(Duration::from_secs(4)));
+    delivery.handle_timeout(CLOCK, at(0));
+    drain(&mut delivery, at(0));
+    delivery.handle_connected(None, CLOCK, at(0));
+    let mut said = Vec::new();
+    let mut now = at(0);
+    while let [Action::Send(Stream::Control, hello)] = &drain(&mut delivery, now)[..] {
+        assert_eq!(hello.kind, muster_protocol::frame::Kind::Hello);
+        said.push(now);
+        now = delivery.poll_timeout().unwrap();
+        delivery.handle_timeout(CLOCK, now);
+    }
+    let waits: Vec<_> = said.windows(2).map(|pair| pair[1].since(pair[0])).collect();
+    assert!(waits.iter().all(|wait| (Duration::from_secs(2)..Duration::from_secs(6)).contains(wait)));
+    assert!(waits.len() > 45 / 6 && waits.iter().max() != waits.iter().min(), "spread out: {said:?}");
+    assert_eq!(now, at(45), "then the connection itself is in doubt");
+    let again = delivery.poll_timeout().unwrap();
+    connect(&mut delivery, again);
+    assert!(delivery.figures().up);
 }
 
 #[test]

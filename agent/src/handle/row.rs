@@ -2,6 +2,7 @@
 
 use muster_protocol::{
     id::{ChannelName, Lane, ParseIdError},
+    loss::LossReason,
     sample::{Row, Value},
     time::WallTime,
 };
@@ -73,12 +74,17 @@ impl<'a> RowRecorder<'a> {
         let Recorder { source, clock, .. } = self.recorder;
         let line = self.recorder.number_row();
         if let Some((text, error)) = self.bad_name {
-            source.refuse("bad_name", &error, Shown { line, text: text.as_bytes() });
+            source.refuse(
+                "bad_name",
+                Some(LossReason::Malformed),
+                &error,
+                Shown { line, text: text.as_bytes() },
+            );
             return Err(error.into());
         }
         let name = self.row.fields.first().map(|(name, _)| name.clone());
         let text = name.as_ref().map_or("", |name| name.as_str());
-        let stamped = Stamped::new(self.row, clock.wall());
+        let stamped = Stamped::at(self.row, clock.wall(), clock.mono());
         Ok(source.push(stamped, Shown { line, text: text.as_bytes() })?)
     }
 }

@@ -2,6 +2,7 @@
 
 use muster_protocol::{
     limits::LINE_BYTES_MAX,
+    loss::LossReason,
     ndjson::{self, LineError, Parser, SyncId},
     sample::Row,
 };
@@ -60,7 +61,7 @@ impl Feeder {
             LineText::TooLong { bytes, .. } => {
                 let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
                 let error = LineError::LineTooLong { bytes, max: LINE_BYTES_MAX };
-                self.source.refuse(error.kind(), &error, shown);
+                self.source.refuse(error.kind(), loss_of(&error), &error, shown);
                 return Parsed::Nothing;
             }
         };
@@ -69,12 +70,12 @@ impl Feeder {
             Ok(ndjson::Line::Sync(id)) if self.syncs == Syncs::Answered => Parsed::Sync(id),
             Ok(ndjson::Line::Sync(_)) => {
                 let error = LineError::SyncNotHere;
-                self.source.refuse(error.kind(), &error, shown);
+                self.source.refuse(error.kind(), loss_of(&error), &error, shown);
                 Parsed::Nothing
             }
             Ok(ndjson::Line::Blank) => Parsed::Nothing,
             Err(error) => {
-                self.source.refuse(error.kind(), &error, shown);
+                self.source.refuse(error.kind(), loss_of(&error), &error, shown);
                 Parsed::Nothing
             }
         }
@@ -82,7 +83,7 @@ impl Feeder {
 
     /// Stamps a row if it has no time, and puts it into the queue. Blocks if the source is one that waits.
     pub fn push(&self, row: Row, shown: Shown<'_>) -> Result<(), Refused> {
-        self.source.push(Stamped::new(row, self.clock.wall()), shown)
+        self.source.push(Stamped::at(row, self.clock.wall(), self.clock.mono()), shown)
     }
 
     /// Parses and pushes a line of an input that has no pace and no answers. Only a closed queue is an error: nothing
@@ -105,6 +106,18 @@ impl Feeder {
     /// Returns the clock that stamps rows.
     pub fn clock(&self) -> Clock {
         self.clock
+    }
+}
+
+/// Returns why the samples of a refused line are lost; `None` if it held none.
+fn loss_of(error: &LineError) -> Option<LossReason> {
+    match error {
+        LineError::BadSync { .. } | LineError::SyncWithOthers | LineError::SyncNotHere => None,
+        LineError::LineTooLong { .. }
+        | LineError::ArrayTooLong { .. }
+        | LineError::TextTooLong { .. }
+        | LineError::RowTooLarge => Some(LossReason::Oversize),
+        _ => Some(LossReason::Malformed),
     }
 }
 

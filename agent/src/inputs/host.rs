@@ -107,7 +107,7 @@ pub(super) fn run(source: &Source, clock: Clock, stop: &ThreadStop) -> End {
         let row = host.sample(now.since(last));
         last = now;
         let shown = Shown { line, text: b"the machine's figures" };
-        if source.push(Stamped::new(row, clock.wall()), shown) == Err(Refused::Closed) {
+        if source.push(Stamped::at(row, clock.wall(), clock.mono()), shown) == Err(Refused::Closed) {
             break;
         }
     }

@@ -2,7 +2,8 @@
 //! never makes a program wait for the spool.
 //!
 //! `{"sync": ID}` is answered with `{"synced": ID, "accepted": N, "refused": M}`, cumulative for the connection, when
-//! everything before it is synced to the spool. Answers come in the order of their questions, also after the program
+//! everything before it is synced to the spool. While the spool's disk fails it is answered with
+//! `{"sync": ID, "error": WHY}` instead: what was sent is kept in memory, and the program may ask again. Answers come in the order of their questions, also after the program
 //! closed its sending half. The socket's file goes when the agent stops; one that a crashed agent left is replaced.
 
 use std::{
@@ -49,6 +50,10 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const ACCEPT_RETRY: Duration = Duration::from_secs(1);
 
 const TOO_MANY_CLIENTS: &str = "{\"error\":\"too many programs are connected to this socket\"}\n";
+
+/// Said of a question that the recorder let go of.
+const NOT_SYNCED: &str =
+    "not on disk: the spool's disk failed and samples are kept in memory, or the agent stops";
 
 /// A bound socket. Dropping it removes its file.
 #[derive(Debug)]
@@ -199,9 +204,14 @@ async fn take(line: Line<'_>, feeder: &mut Feeder, questions: &mpsc::Sender<Ques
 /// Writes answers in the order of the questions. Ends when there are no more, or the program is gone.
 async fn answer(mut writer: OwnedWriteHalf, mut waiting: mpsc::Receiver<Question>) {
     while let Some(Question { id, answer }) = waiting.recv().await {
-        let Ok(Counts { accepted, refused }) = answer.await else { return };
+        let answer = answer.await;
         let id = id.as_json();
-        let line = format!("{{\"synced\":{id},\"accepted\":{accepted},\"refused\":{refused}}}\n");
+        let line = match answer {
+            Ok(Counts { accepted, refused }) => {
+                format!("{{\"synced\":{id},\"accepted\":{accepted},\"refused\":{refused}}}\n")
+            }
+            Err(_) => format!("{{\"sync\":{id},\"error\":\"{NOT_SYNCED}\"}}\n"),
+        };
         if writer.write_all(line.as_bytes()).await.is_err() {
             return;
         }

@@ -1,14 +1,15 @@
 //! The ledger of refusals: how many rows or lines were not taken, why, and the first example of each kind.
 //!
 //! The first of a kind is logged with its line number; all are counted. Nothing that was refused is silent: `--once`
-//! prints the ledger and `status` shows it.
+//! prints the ledger and `status` shows it; what was lost with them is summed up for loss records besides.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use muster_protocol::id::Lane;
+use muster_protocol::{id::Lane, loss::LossReason, time::WallTime};
 
 /// Characters of an offending line that are shown.
 const SHOWN_CHARS_MAX: usize = 120;
@@ -58,6 +59,21 @@ pub struct Example {
 #[derive(Debug, Default)]
 pub struct RefusalLedger {
     kinds: Mutex<Vec<Refusal>>,
+    /// What loss records have to tell and do not yet. Bounded by the number of reasons and lanes.
+    untold: Mutex<BTreeMap<(LossReason, Lane), Untold>>,
+}
+
+/// Samples that were refused, for one reason, in one lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Untold {
+    /// Why.
+    pub reason: LossReason,
+    /// The lane that they would have gone to, as far as it is known.
+    pub lane: Lane,
+    /// How many. A line that did not parse counts as one.
+    pub samples: u64,
+    /// The earliest and latest time, where it is known.
+    pub span: Option<(WallTime, WallTime)>,
 }
 
 /// Why something is not taken: the short stable name and the sentence.
@@ -80,6 +96,36 @@ impl RefusalLedger {
     /// Returns how many rows or lines were refused in all.
     pub fn total(&self) -> u64 {
         self.kinds().iter().map(|kind| kind.count).sum()
+    }
+
+    /// Adds to what loss records have to tell. Returns whether that was nothing before.
+    pub(super) fn lose(&self, lost: Untold) -> bool {
+        let mut untold = self.untold();
+        let was_empty = untold.is_empty();
+        if lost.samples > 0 {
+            let sum =
+                untold.entry((lost.reason, lost.lane)).or_insert(Untold { samples: 0, span: None, ..lost });
+            sum.samples += lost.samples;
+            sum.span = match (sum.span, lost.span) {
+                (Some(sum), Some(new)) => Some((sum.0.min(new.0), sum.1.max(new.1))),
+                (sum, new) => sum.or(new),
+            };
+        }
+        was_empty && !untold.is_empty()
+    }
+
+    /// Returns whether loss records have something to tell.
+    pub(super) fn has_untold(&self) -> bool {
+        !self.untold().is_empty()
+    }
+
+    /// Returns what loss records have to tell since the last call.
+    pub(super) fn take_untold(&self) -> Vec<Untold> {
+        std::mem::take(&mut *self.untold()).into_values().collect()
+    }
+
+    fn untold(&self) -> MutexGuard<'_, BTreeMap<(LossReason, Lane), Untold>> {
+        self.untold.lock().expect("nothing panics while it holds the ledger")
     }
 
     /// Counts `count` rows or lines of one input that were refused for one reason.

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Inner, Item, Origin, Shared, Shown, Why};
+use super::{Inner, Item, Origin, Shared, Shown, Untold, Why};
 
 /// The recorder's end of the queue. There is one.
 #[derive(Debug)]
@@ -68,6 +68,21 @@ impl Outlet {
     pub fn refuse(&self, origin: &Origin, why: Why<'_>, shown: Shown<'_>) {
         origin.count_refused_late();
         self.shared.ledger.note(origin.input(), why, shown, 1);
+    }
+
+    /// Counts samples that were refused, for a loss record.
+    pub fn lose(&self, lost: Untold) {
+        self.shared.ledger.lose(lost);
+    }
+
+    /// Returns whether samples were refused since [`Outlet::take_untold`].
+    pub fn has_untold(&self) -> bool {
+        self.shared.ledger.has_untold()
+    }
+
+    /// Returns what was refused since the last call and has to be told by loss records.
+    pub fn take_untold(&self) -> Vec<Untold> {
+        self.shared.ledger.take_untold()
     }
 
     /// Counts and shows rows that went into a batch which the spool refused in the end.

@@ -8,12 +8,12 @@ use std::{
     },
 };
 
-use muster_protocol::id::Lane;
+use muster_protocol::{id::Lane, loss::LossReason, sample::Row};
 
 use crate::batcher::{Manner, Stamped, check_row};
 
 use super::{
-    Inner, Item, QueuedRow, Refused, Shared, Shown, SyncRequest, Why,
+    Inner, Item, QueuedRow, Refused, Shared, Shown, SyncRequest, Untold, Why,
     queue::{Queue, memory_bytes},
 };
 
@@ -81,6 +81,7 @@ impl Source {
     /// Puts a row into the queue. A source that waits blocks here until there is room; a live one never blocks. A
     /// refusal is counted and shown before it is returned.
     pub fn push(&self, row: Stamped, shown: Shown<'_>) -> Result<(), Refused> {
+        let (samples, t, named) = (row.row.fields.len() as u64, row.t, row.row.lane);
         let result = check_row(&row.row).map_err(Refused::from).and_then(|()| self.enqueue(row, shown.line));
         // A file that is not read to its end has not been refused anything: its rows are still in it.
         let left = result == Err(Refused::Closed) && self.origin.0.manner == Manner::Wait;
@@ -88,13 +89,26 @@ impl Source {
             && !left
         {
             self.note(Why { reason: refused.kind(), lane: refused.lane(), sentence: &refused }, shown);
+            if let Some(reason) = refused.loss() {
+                let lane = refused.lane().or(named).unwrap_or(Lane::Live);
+                self.lose(Untold { reason, lane, samples, span: Some((t, t)) });
+            }
         }
         result
     }
 
-    /// Counts and shows a line that never became a row.
-    pub fn refuse(&self, reason: &'static str, sentence: &dyn fmt::Display, shown: Shown<'_>) {
+    /// Counts and shows a line that never became a row. With `loss`, a loss record will tell of it as one sample.
+    pub fn refuse(
+        &self,
+        reason: &'static str,
+        loss: Option<LossReason>,
+        sentence: &dyn fmt::Display,
+        shown: Shown<'_>,
+    ) {
         self.note(Why { reason, lane: None, sentence }, shown);
+        if let Some(reason) = loss {
+            self.lose(Untold { reason, lane: Lane::Live, samples: 1, span: None });
+        }
     }
 
     /// Asks for an answer when everything that this source sent before is synced. `respond` is called on the recorder
@@ -137,21 +151,17 @@ impl Source {
 
     fn enqueue(&self, row: Stamped, line: u64) -> Result<(), Refused> {
         let bytes = memory_bytes(&row.row);
-        let lane_of = |row: &Stamped| {
-            let names = row.row.fields.iter().map(|(name, _)| name);
-            row.row.lane.unwrap_or_else(|| self.shared.declarations.lane_of_all(names))
-        };
         let manner = self.origin.0.manner;
         let mut inner = self.shared.inner();
         loop {
             if inner.closed {
                 return Err(Refused::Closed);
             }
-            if inner.queue(manner).has_room(bytes, || lane_of(&row)) {
+            if inner.queue(manner).has_room(bytes, || self.lane_of(&row.row)) {
                 break;
             }
             if manner == Manner::Live {
-                return Err(Refused::QueueFull { lane: lane_of(&row) });
+                return Err(Refused::QueueFull { lane: self.lane_of(&row.row) });
             }
             inner = self.shared.room.wait(inner).expect("nothing panics while it holds the queue");
         }
@@ -163,6 +173,19 @@ impl Source {
             self.shared.work.notify_one();
         }
         Ok(())
+    }
+
+    fn lane_of(&self, row: &Row) -> Lane {
+        let names = row.fields.iter().map(|(name, _)| name);
+        row.lane.unwrap_or_else(|| self.shared.declarations.lane_of_all(names))
+    }
+
+    /// Hands what was refused to the recorder, for a loss record.
+    fn lose(&self, lost: Untold) {
+        if self.shared.ledger.lose(lost) {
+            self.shared.inner().poked = true;
+            self.shared.work.notify_one();
+        }
     }
 
     fn note(&self, why: Why<'_>, shown: Shown<'_>) {

@@ -160,10 +160,10 @@ fn a_sync_answer_counts_exactly_what_came_before_it() {
     let source = intake.source("unix:x", Manner::Live);
     let (answered, answer) = std::sync::mpsc::sync_channel(1);
     source.push(stamped(None, "a"), shown(1)).unwrap();
-    source.refuse("not_json", &"no", shown(2));
+    source.refuse("not_json", Some(LossReason::Malformed), &"no", shown(2));
     source.sync(move |counts| answered.send(counts).unwrap()).unwrap();
     source.push(stamped(None, "a"), shown(4)).unwrap();
-    source.refuse("not_json", &"no", shown(5));
+    source.refuse("not_json", Some(LossReason::Malformed), &"no", shown(5));
     let mut items = VecDeque::new();
     outlet.take(Want::All, NOW, &mut items);
     let mut requests = Vec::new();
@@ -191,7 +191,7 @@ fn an_input_counts_what_its_connections_count() {
     let connections = [input.connection(), input.connection()];
     for connection in &connections {
         connection.origin().count_recorded();
-        connection.refuse("not_json", &"not JSON", shown(1));
+        connection.refuse("not_json", Some(LossReason::Malformed), &"not JSON", shown(1));
         assert_eq!(connection.counts(), Counts { accepted: 1, refused: 1 });
     }
     assert_eq!(input.counts(), Counts { accepted: 2, refused: 2 });

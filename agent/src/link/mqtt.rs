@@ -1,15 +1,25 @@
-//! The MQTT link, over rumqttc: each frame is the payload of one QoS 1 publish. Only the frame `Ack` frees anything;
-//! a PUBACK is between rumqttc and the broker.
+//! The MQTT link, over rumqttc: each frame is the payload of one publish. Only the frame `Ack` frees anything; a PUBACK
+//! is between rumqttc and the broker.
+//!
+//! Lanes go at QoS 1, control at QoS 0: a broker keeps what is QoS 1 for a gateway that is away, and a Hello or a
+//! heartbeat of long ago would only fill its queue. What matters of it is said again.
 //!
 //! rumqttc drops what is pending when a broker forgets a session, and can wedge on a collision of packet ids. So each
 //! connection has a client of its own, which is dropped on any error; the session above resends.
 
-use std::time::Duration;
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use rumqttc::{
-    AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, NetworkOptions, Packet, QoS,
-    SubscribeReasonCode, TlsConfiguration, Transport,
+    AsyncClient, ConnectionError, Event, EventLoop, LastWill, MqttOptions, NetworkOptions, Packet, QoS,
+    StateError, SubscribeReasonCode, TlsConfiguration, Transport,
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -20,9 +30,13 @@ use tokio::{
 use muster_protocol::{
     frame::Frame,
     id::{Lane, RobotId},
+    message::{Bye, Message},
 };
 
-use super::{ConnectError, EVENTS_QUEUED_MAX, Identity, Link, LinkEvent, Outlets, QUEUE_TIME, outboxes, tls};
+use super::{
+    ConnectError, EVENTS_QUEUED_MAX, HELLO_EVERY, Identity, Link, LinkEvent, Meter, Outlets, Path,
+    QUEUE_TIME, outboxes, path_to, tls,
+};
 
 pub(super) async fn connect(
     (host, port): (&str, u16),
@@ -30,6 +44,7 @@ pub(super) async fn connect(
     identity: &Identity,
 ) -> Result<Link, ConnectError> {
     let robot = &identity.robot;
+    let topics = Topics::of(robot);
     let client_id = format!("muster-{}-{}", robot.fleet(), robot.robot());
     let mut options = MqttOptions::new(client_id, host, port);
     options.set_clean_session(true);
@@ -37,6 +52,8 @@ pub(super) async fn connect(
     options.set_inflight(INFLIGHT_MAX);
     options.set_request_channel_capacity(1);
     options.set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX);
+    let will = Message::Bye(Bye::CUT_OFF).to_frame().encode();
+    options.set_last_will(LastWill::new(&topics.control, will, QoS::AtMostOnce, false));
     if tls {
         let no_ca = || ConnectError::NoCa { url: format!("mqtts://{host}:{port}") };
         let config = tls::client_config(identity.ca.as_deref().ok_or_else(no_ca)?, &[]).await?;
@@ -52,16 +69,55 @@ pub(super) async fn connect(
     let (events_in, events) = mpsc::channel(EVENTS_QUEUED_MAX);
     let (subscribed, ready) = oneshot::channel();
     let mut tasks = JoinSet::new();
-    let topics = Topics::of(robot);
     let done = client.clone();
     client
         .try_subscribe(&topics.down, QoS::AtLeastOnce)
         .map_err(|error| ConnectError::Refused(error.to_string()))?;
-    tasks.spawn(poll(event_loop, events_in, subscribed, done));
+    let sent = Sent::new(path_to(host, tls));
+    tasks.spawn(poll(event_loop, events_in, subscribed, (done, sent.clone())));
     let failed = || ConnectError::Refused("the connection ended before it was ready".to_owned());
     ready.await.map_err(|_| failed())?.map_err(ConnectError::Refused)?;
-    tasks.spawn(publish(client, topics, outlets));
-    Ok(Link { out, events, tasks, queue_time: Some(QUEUE_TIME) })
+    let meter = sent.meter();
+    tasks.spawn(publish(client, topics, outlets, sent));
+    Ok(Link { out, events, tasks, queue_time: Some(QUEUE_TIME), meter, hello_every: Some(HELLO_EVERY) })
+}
+
+/// Counts what goes out, by the estimate of [`overhead`](crate::uplink::overhead).
+#[derive(Clone)]
+struct Sent {
+    path: Path,
+    bytes: Arc<AtomicU64>,
+}
+
+impl Sent {
+    fn new(path: Path) -> Self {
+        let opening = path.of_tcp_opening() + path.of_write(OPENING_BYTES);
+        Self { path, bytes: Arc::new(AtomicU64::new(opening)) }
+    }
+
+    /// A PUBLISH at QoS 1: its header with up to three bytes of length, topic and packet number (MQTT 3.1.1, 3.3).
+    fn publish(&self, topic: &str, frame: usize) {
+        self.add(self.path.of_write((4 + 2 + topic.len() + 2 + frame) as u64));
+    }
+
+    /// What came in is acknowledged by TCP; a PUBLISH by a PUBACK too.
+    fn answer(&self, packet: &Packet) {
+        let puback = matches!(packet, Packet::Publish(_));
+        self.add(if puback { self.path.of_write(4) } else { self.path.of_segment() });
+    }
+
+    fn ping(&self) {
+        self.add(self.path.of_write(2));
+    }
+
+    fn add(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn meter(&self) -> Meter {
+        let bytes = Arc::clone(&self.bytes);
+        Meter(Arc::new(move || bytes.load(Ordering::Relaxed)))
+    }
 }
 
 /// The topics of one robot.
@@ -83,21 +139,23 @@ impl Topics {
 }
 
 /// Publishes frames, the most urgent first. Waits in rumqttc's queue of one while its window is full.
-async fn publish(client: AsyncClient, topics: Topics, outlets: Outlets) {
+async fn publish(client: AsyncClient, topics: Topics, outlets: Outlets, sent: Sent) {
     let Outlets { mut control, lanes: [mut urgent, mut live, mut bulk] } = outlets;
     let [to_urgent, to_live, to_bulk] = &topics.lanes;
     loop {
-        let (topic, frame) = tokio::select! {
+        let (topic, qos, frame) = tokio::select! {
             biased;
-            Some(frame) = control.recv() => (&topics.control, frame),
-            Some(frame) = urgent.recv() => (to_urgent, frame),
-            Some(frame) = live.recv() => (to_live, frame),
-            Some(frame) = bulk.recv() => (to_bulk, frame),
+            Some(frame) = control.recv() => (&topics.control, QoS::AtMostOnce, frame),
+            Some(frame) = urgent.recv() => (to_urgent, QoS::AtLeastOnce, frame),
+            Some(frame) = live.recv() => (to_live, QoS::AtLeastOnce, frame),
+            Some(frame) = bulk.recv() => (to_bulk, QoS::AtLeastOnce, frame),
             else => break,
         };
-        if client.publish_bytes(topic, QoS::AtLeastOnce, false, frame).await.is_err() {
+        let bytes = frame.len();
+        if client.publish_bytes(topic, qos, false, frame).await.is_err() {
             return;
         }
+        sent.publish(topic, bytes);
     }
     // The outboxes are closed: the link ends in order.
     let _ = client.disconnect().await;
@@ -109,17 +167,27 @@ async fn poll(
     mut event_loop: EventLoop,
     events: mpsc::Sender<LinkEvent>,
     subscribed: oneshot::Sender<Result<(), String>>,
-    _keeps_the_queue_open: AsyncClient,
+    (_keeps_the_queue_open, sent): (AsyncClient, Sent),
 ) {
     let mut subscribed = Some(subscribed);
+    let mut by_gateway = false;
     let why = loop {
         let event = match timeout(WEDGED_AFTER, event_loop.poll()).await {
             Ok(Ok(Event::Incoming(packet))) => packet,
             Ok(Ok(Event::Outgoing(rumqttc::Outgoing::Disconnect))) => break "closed".to_owned(),
+            Ok(Ok(Event::Outgoing(rumqttc::Outgoing::PingReq))) => {
+                sent.ping();
+                continue;
+            }
             Ok(Ok(Event::Outgoing(_))) => continue,
-            Ok(Err(error)) => break sentence(&error),
+            Ok(Err(error)) => {
+                by_gateway = is_ended_by_peer(&error);
+                break sentence(&error);
+            }
             Err(_) => break format!("nothing moved for {WEDGED_AFTER:?}"),
         };
+        sent.answer(&event);
+        by_gateway = matches!(event, Packet::Disconnect);
         match handle_packet(event, &mut subscribed) {
             Ok(Some(frame)) => {
                 if events.send(LinkEvent::Frame(frame)).await.is_err() {
@@ -133,7 +201,8 @@ async fn poll(
     if let Some(subscribed) = subscribed {
         let _ = subscribed.send(Err(why.clone()));
     }
-    let _ = events.try_send(LinkEvent::Closed(why));
+    let _ =
+        events.try_send(if by_gateway { LinkEvent::ClosedByGateway(why) } else { LinkEvent::Closed(why) });
 }
 
 fn handle_packet(
@@ -160,6 +229,22 @@ fn frame_of(payload: Bytes) -> Result<Frame, String> {
     Frame::decode(payload).map_err(|error| error.to_string())
 }
 
+/// Whether the other end closed the connection, as far as the system tells it from a network that broke.
+fn is_ended_by_peer(error: &ConnectionError) -> bool {
+    let io = match error {
+        ConnectionError::Io(error) | ConnectionError::MqttState(StateError::Io(error)) => error,
+        ConnectionError::MqttState(StateError::ConnectionAborted) => return true,
+        _ => return false,
+    };
+    matches!(
+        io.kind(),
+        io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::UnexpectedEof
+    )
+}
+
 fn sentence(error: &ConnectionError) -> String {
     match error {
         ConnectionError::Io(error) => error.to_string(),
@@ -169,6 +254,9 @@ fn sentence(error: &ConnectionError) -> String {
 
 /// rumqttc's own window; the session's is above it.
 const INFLIGHT_MAX: u16 = 32;
+
+/// CONNECT and SUBSCRIBE with the longest names.
+const OPENING_BYTES: u64 = 300;
 
 /// A frame with its topic, and room.
 const PACKET_BYTES_MAX: usize = 128 * 1024;

@@ -13,7 +13,10 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 use muster_protocol::frame::{ALPN, FrameDecoder};
 
-use super::{ConnectError, EVENTS_QUEUED_MAX, Identity, Link, LinkEvent, Outlets, QUEUE_TIME, outboxes, tls};
+use super::{
+    ConnectError, EVENTS_QUEUED_MAX, Identity, Link, LinkEvent, Meter, Outlets, Path as UplinkPath,
+    QUEUE_TIME, outboxes, tls,
+};
 
 pub(super) async fn connect(host: &str, port: u16, identity: &Identity) -> Result<Link, ConnectError> {
     let no_ca = || ConnectError::NoCa { url: format!("quic://{host}:{port}") };
@@ -94,9 +97,19 @@ async fn open(endpoint: Endpoint, connection: Connection) -> Result<Link, Connec
     for (lane, outlet) in lanes.into_iter().zip(lane_outlets) {
         writers.spawn(write_frames(lane, outlet));
     }
+    let meter = meter(connection.clone());
     let mut tasks = JoinSet::new();
     tasks.spawn(carry(endpoint, connection, writers, answers, events_in));
-    Ok(Link { out, events, tasks, queue_time: Some(QUEUE_TIME) })
+    Ok(Link { out, events, tasks, queue_time: Some(QUEUE_TIME), meter, hello_every: None })
+}
+
+/// Counts what the connection sent: each datagram, also those sent again, the handshake's and those that probe the path.
+fn meter(connection: Connection) -> Meter {
+    Meter(Arc::new(move || {
+        let sent = connection.stats().udp_tx;
+        let path = UplinkPath { v6: connection.remote_address().is_ipv6(), tls: false };
+        path.of_datagrams(sent.datagrams, sent.bytes)
+    }))
 }
 
 /// Runs the connection until its writers are done or it breaks, then says why it is over.
@@ -119,9 +132,14 @@ async fn carry(
         why = write_all => why,
         why = read_frames(answers, &events) => why,
     };
-    let why = connection.close_reason().map_or(why, |reason| reason.to_string());
+    let reason = connection.close_reason();
+    let lost = matches!(
+        reason,
+        Some(ConnectionError::TimedOut | ConnectionError::LocallyClosed | ConnectionError::CidsExhausted)
+    );
+    let why = reason.map_or(why, |reason| reason.to_string());
     connection.close(VarInt::from_u32(0), b"");
-    let _ = events.try_send(LinkEvent::Closed(why));
+    let _ = events.try_send(if lost { LinkEvent::Closed(why) } else { LinkEvent::ClosedByGateway(why) });
     endpoint.wait_idle().await;
 }
 

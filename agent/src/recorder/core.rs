@@ -2,29 +2,43 @@
 
 use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 
-use muster_protocol::{id::Lane, message::Clock as ClockReading, time::MonoTime};
+use muster_protocol::{
+    id::Lane,
+    loss::{Loss, LossReason},
+    message::Clock as ClockReading,
+    time::MonoTime,
+};
 
 use crate::{
     batcher::{Batcher, Closed, Manner},
-    intake::{Item, Origin, Outlet, QueuedRow, Shown, SyncRequest, Want, Why},
-    spool::{AppendError, Entry, MakeRoomError, Spool, SpoolFault, Spooled},
+    intake::{Item, Origin, Outlet, QueuedRow, Shown, SyncRequest, Untold, Want, Why},
+    spool::{AppendError, Entry, Spool, SpoolFault},
+    uplink::channels::ChannelCosts,
 };
 
-use super::{RecorderCommand, RecorderConfig, RecorderEvent, UNSYNCED_BYTES_MAX};
+use super::{RecorderCommand, RecorderConfig, RecorderEvent, UNSYNCED_BYTES_MAX, spools::Spools};
 
 /// How long nothing has to be recorded or released before the spool gives the disk back what is released.
 const IDLE_AFTER: Duration = Duration::from_secs(5);
 
-/// How often room is made for one batch. Making room changes what a batch needs, so once may not be enough.
-const MAKE_ROOM_TRIES: u32 = 4;
+/// How often a disk that failed is tried again. Each try writes 256 KiB.
+const PROBE_EVERY: Duration = Duration::from_secs(30);
 
-type ReadClocks = dyn Fn() -> ClockReading + Send + Sync;
+/// How often loss records tell what the inputs were refused: a program that sends nonsense must not fill the spool with
+/// records of it.
+const UNTOLD_EVERY: Duration = Duration::from_secs(10);
 
-/// Owns the spool and the batcher.
+/// How long the first refusal waits for others to share its loss record.
+const UNTOLD_AFTER: Duration = Duration::from_secs(1);
+
+type ReadClocks<'a> = &'a dyn Fn() -> ClockReading;
+
+/// Owns the spools and the batcher.
 pub(super) struct Core {
-    spool: Spool,
+    spools: Spools,
     batcher: Batcher<Origin>,
     sync_every: Duration,
+    costs: Arc<ChannelCosts>,
     /// Closed batches of waiting inputs for which the spool has no room, oldest first. Few: while there is one, no more
     /// rows of waiting inputs are taken.
     parked: VecDeque<Closed<Origin>>,
@@ -38,7 +52,12 @@ pub(super) struct Core {
     idle_at: Option<MonoTime>,
     /// Whether every input has ended, and whether that was said.
     drained: Drained,
-    fault: Option<SpoolFault>,
+    /// When the disk that failed is tried again; none while it works.
+    probe_at: Option<MonoTime>,
+    /// When loss records tell what was refused; none if nothing was.
+    tell_at: Option<MonoTime>,
+    /// When they last did.
+    told_at: Option<MonoTime>,
     events: Vec<RecorderEvent>,
 }
 
@@ -51,11 +70,12 @@ enum Drained {
 
 impl Core {
     pub(super) fn new(spool: Spool, config: RecorderConfig) -> Self {
-        let held = RecorderEvent::Held(spool.held());
-        Self {
-            spool,
+        let failed = spool.fault().cloned();
+        let mut core = Self {
+            spools: Spools::new(spool, config.memory_bytes),
             batcher: Batcher::new(config.batcher),
             sync_every: config.sync_every,
+            costs: config.costs,
             parked: VecDeque::new(),
             requests: Vec::new(),
             unsynced_bytes: 0,
@@ -63,14 +83,32 @@ impl Core {
             sync_at: None,
             idle_at: Some(MonoTime::default()),
             drained: Drained::No,
-            fault: None,
-            events: vec![held],
+            probe_at: None,
+            tell_at: None,
+            told_at: None,
+            events: Vec::new(),
+        };
+        core.note_held();
+        if let Some(fault) = failed {
+            core.fail(fault, MonoTime::default());
         }
+        core
     }
 
     /// Returns which rows may be taken.
     pub(super) fn want(&self) -> Want {
-        if self.parked.is_empty() || self.fault.is_some() { Want::All } else { Want::Live }
+        if self.parked.is_empty() { Want::All } else { Want::Live }
+    }
+
+    /// Returns the epoch that numbers what comes.
+    #[cfg(test)]
+    pub(super) fn epoch(&self) -> muster_protocol::id::Epoch {
+        self.spools.epoch()
+    }
+
+    #[cfg(test)]
+    pub(super) fn holding(&self) -> crate::spool::Holding {
+        self.spools.holding()
     }
 
     /// Returns what happened since the last call.
@@ -82,8 +120,8 @@ impl Core {
     pub(super) fn handle_item(&mut self, item: Item, now: MonoTime, outlet: &Outlet) {
         match item {
             Item::Row(row) => self.take_row(row, now, outlet),
-            // Without a disk nothing is accepted: the request is dropped, which its sender sees.
-            Item::Sync(_) if self.fault.is_some() => {}
+            // What is in memory alone is not accepted: the request is dropped, which its sender sees.
+            Item::Sync(_) if self.spools.has_memory() => {}
             Item::Sync(mut request) => {
                 request.reached();
                 self.requests.push(request);
@@ -94,18 +132,25 @@ impl Core {
 
     /// Acts on what the driver asks.
     pub(super) fn handle_command(&mut self, command: RecorderCommand, now: MonoTime) {
-        let done = match command {
-            RecorderCommand::Release(released) => self.spool.release(&released).map(|_removed| ()),
-            RecorderCommand::GiveUp(head, reason) => self.spool.report_lost(head, reason).map(|gone| {
-                self.events.extend(gone.map(|evicted| RecorderEvent::Evicted(vec![evicted])));
+        match command {
+            RecorderCommand::Release(released) => {
+                if let Err(fault) = self.spools.release(&released) {
+                    self.fail(fault, now);
+                }
+            }
+            RecorderCommand::GiveUp(head, reason) => {
+                if let Err(fault) = self.spools.give_up(head, reason) {
+                    self.fail(fault, now);
+                    // In memory its loss can be recorded.
+                    self.spools.give_up(head, reason).unwrap_or_else(|fault| self.fail(fault, now));
+                }
                 // Its loss record is synced; its token comes with the next group.
                 self.sync_by(now);
-            }),
-        };
-        done.unwrap_or_else(|fault| self.fail(fault));
+            }
+        }
         self.idle_at = Some(now + IDLE_AFTER);
         self.retry_parked(now);
-        self.events.push(RecorderEvent::Held(self.spool.held()));
+        self.note_held();
     }
 
     /// Notes that every input has ended and everything was taken: there is nothing to wait for any more.
@@ -118,66 +163,76 @@ impl Core {
 
     /// Returns when [`Core::handle_timeout`] has something to do.
     pub(super) fn poll_timeout(&self) -> Option<MonoTime> {
-        [self.batcher.poll_timeout(), self.sync_at, self.idle_at].into_iter().flatten().min()
+        [self.batcher.poll_timeout(), self.sync_at, self.idle_at, self.probe_at, self.tell_at]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Does what is due: spools closed batches, syncs, answers.
-    pub(super) fn handle_timeout(&mut self, now: MonoTime, read: &ReadClocks, outlet: &Outlet) {
+    pub(super) fn handle_timeout(&mut self, now: MonoTime, read: ReadClocks<'_>, outlet: &Outlet) {
         let sync_due = self.sync_at.is_some_and(|at| at <= now);
         if sync_due && (!self.requests.is_empty() || self.drained == Drained::Due) {
             self.batcher.close_all();
         }
         self.spool_closed(now, read, outlet);
+        self.tell_refused(now, outlet);
+        if self.probe_at.is_some_and(|at| at <= now) {
+            self.probe(now);
+        }
         if sync_due || self.unsynced_bytes > UNSYNCED_BYTES_MAX {
             self.sync(now);
         } else if self.urgent_unsynced {
-            self.sync_urgent();
+            self.sync_urgent(now);
         }
         if self.idle_at.is_some_and(|at| at <= now) {
             self.idle_at = None;
-            if let Err(fault) = self.spool.drop_released() {
-                self.fail(fault);
+            if let Err(fault) = self.spools.drop_released() {
+                self.fail(fault, now);
             }
         }
     }
 
     /// Records what is left, closes the spool and returns the last events.
-    pub(super) fn finish(mut self, read: &ReadClocks, outlet: &Outlet) -> Vec<RecorderEvent> {
+    pub(super) fn finish(mut self, read: ReadClocks<'_>, outlet: &Outlet) -> Finished {
         let end = MonoTime(u64::MAX);
         self.batcher.close_all();
         self.spool_closed(end, read, outlet);
-        self.sync(end);
         while let Some(closed) = self.parked.pop_front() {
             give_back(&closed, "spool_full", &"the agent stopped while the spool was full", outlet);
         }
-        if self.fault.is_none() {
-            match self.spool.close() {
-                Ok(last) if last.is_empty() => {}
-                Ok(last) => self.events.push(RecorderEvent::Spooled(last)),
-                Err(fault) => self.events.push(RecorderEvent::Failed(fault)),
-            }
+        for untold in outlet.take_untold() {
+            self.append_loss(untold, end);
         }
-        self.events
+        self.sync(end);
+        if self.spools.has_memory() && self.spools.fault().is_some() {
+            self.probe(end);
+        }
+        let mut events = self.take_events();
+        let (last, lost) = self.spools.close();
+        events.extend(last);
+        Finished { events, lost: lost > 0 }
     }
 
     fn take_row(&mut self, queued: QueuedRow, now: MonoTime, outlet: &Outlet) {
         let QueuedRow { row, origin, line, .. } = queued;
         let name = row.row.fields.first().map(|(name, _)| name.clone());
         let shown = Shown { line, text: name.as_ref().map_or(b"", |name| name.as_str().as_bytes()) };
-        if let Some(fault) = &self.fault {
-            let why = Why { reason: "spool_failed", lane: None, sentence: fault };
-            return outlet.refuse(&origin, why, shown);
-        }
+        let (samples, t, lane) = (row.row.fields.len() as u64, row.t, row.row.lane);
         match self.batcher.push(row, origin.manner(), &origin, now) {
             Ok(()) => origin.count_recorded(),
             Err(refused) => {
                 let why = Why { reason: refused.kind(), lane: None, sentence: &refused };
                 outlet.refuse(&origin, why, shown);
+                if let Some(reason) = refused.loss() {
+                    let lane = lane.unwrap_or(Lane::Live);
+                    outlet.lose(Untold { reason, lane, samples, span: Some((t, t)) });
+                }
             }
         }
     }
 
-    fn spool_closed(&mut self, now: MonoTime, read: &ReadClocks, outlet: &Outlet) {
+    fn spool_closed(&mut self, now: MonoTime, read: ReadClocks<'_>, outlet: &Outlet) {
         while self.batcher.poll_timeout().is_some_and(|at| at <= now) {
             let Some(closed) = self.batcher.poll_batch(now, read()) else { return };
             self.append(closed, now, outlet);
@@ -185,19 +240,16 @@ impl Core {
     }
 
     fn append(&mut self, closed: Closed<Origin>, now: MonoTime, outlet: &Outlet) {
-        if let Some(fault) = &self.fault {
-            return give_back(&closed, "spool_failed", fault, outlet);
-        }
         let waits = closed.manner == Manner::Wait;
         if waits && !self.parked.is_empty() {
             return self.parked.push_back(closed);
         }
         let entry = entry_of(&closed);
-        let appended = if waits {
-            self.spool.append(closed.lane, &entry).map(|_| ())
-        } else {
-            self.force(closed.lane, &entry, now)
-        };
+        let mut appended = self.append_by(closed.manner, closed.lane, &entry, now);
+        if let Err(AppendError::Fault(fault)) = appended {
+            self.fail(fault, now);
+            appended = self.append_by(closed.manner, closed.lane, &entry, now);
+        }
         match appended {
             Ok(()) => self.appended(&closed, now),
             Err(AppendError::Full { .. }) if waits => {
@@ -209,46 +261,68 @@ impl Core {
                     );
                 }
             }
-            Err(error @ (AppendError::Full { .. } | AppendError::TooLarge { .. })) => {
-                give_back(&closed, "spool_full", &error, outlet);
-            }
-            Err(AppendError::Fault(fault)) => {
-                give_back(&closed, "spool_failed", &fault, outlet);
-                self.fail(fault);
-            }
+            Err(error) => give_back(&closed, "spool_full", &error, outlet),
         }
     }
 
-    /// Appends, evicting the oldest data if that is what it takes.
-    fn force(&mut self, lane: Lane, entry: &Entry, now: MonoTime) -> Result<(), AppendError> {
-        let mut result = self.append_after_drop(lane, entry);
-        for _ in 0..MAKE_ROOM_TRIES {
-            let Err(AppendError::Full { needed_bytes, .. }) = result else { break };
-            match self.spool.make_room(lane, needed_bytes) {
-                Ok(evicted) => {
-                    self.events.push(RecorderEvent::Evicted(evicted));
-                    // The loss records are synced; their tokens come with the next group.
+    fn append_by(
+        &mut self,
+        manner: Manner,
+        lane: Lane,
+        entry: &Entry,
+        now: MonoTime,
+    ) -> Result<(), AppendError> {
+        match manner {
+            Manner::Wait => self.spools.append(lane, entry),
+            Manner::Live => {
+                let forced = self.spools.force(lane, entry);
+                if self.collect_events() {
+                    // What was evicted has its loss records synced; their tokens come with the next group.
                     self.sync_by(now);
                 }
-                Err(MakeRoomError::Unsynced) => self.sync(now),
-                Err(MakeRoomError::Fault(fault)) => return Err(fault.into()),
+                forced
             }
-            result = self.spool.append(lane, entry).map(|_| ());
         }
-        result
     }
 
-    /// Appends, giving back what is released but still takes room if that is what it takes.
-    fn append_after_drop(&mut self, lane: Lane, entry: &Entry) -> Result<(), AppendError> {
-        let mut result = self.spool.append(lane, entry);
-        if matches!(result, Err(AppendError::Full { .. })) {
-            self.spool.drop_released()?;
-            result = self.spool.append(lane, entry);
+    /// Lets loss records tell what the inputs were refused: soon after the first, then at most once in a while.
+    fn tell_refused(&mut self, now: MonoTime, outlet: &Outlet) {
+        if self.tell_at.is_none() && outlet.has_untold() {
+            let soon = now + UNTOLD_AFTER;
+            self.tell_at = Some(self.told_at.map_or(soon, |told| soon.max(told + UNTOLD_EVERY)));
         }
-        result.map(|_| ())
+        let at_end = self.drained == Drained::Due;
+        if self.tell_at.is_some_and(|at| at <= now || at_end) {
+            (self.tell_at, self.told_at) = (None, Some(now));
+            for untold in outlet.take_untold() {
+                self.append_loss(untold, now);
+            }
+        }
+    }
+
+    fn append_loss(&mut self, untold: Untold, now: MonoTime) {
+        let Untold { reason, lane, samples, span } = untold;
+        let loss = Loss {
+            epoch: self.spools.epoch(),
+            lane,
+            lost: Vec::new(),
+            unnumbered: samples,
+            t_min: span.map(|(t_min, _)| t_min),
+            t_max: span.map(|(_, t_max)| t_max),
+            reason,
+        };
+        let entry = Entry::Loss(loss);
+        if let Err(AppendError::Fault(fault)) = self.spools.append(Lane::Urgent, &entry) {
+            self.fail(fault, now);
+            if let Err(error) = self.spools.append(Lane::Urgent, &entry) {
+                tracing::error!("cannot record that {samples} samples were refused: {error}");
+            }
+        }
+        self.sync_by(now + self.sync_every);
     }
 
     fn appended(&mut self, closed: &Closed<Origin>, now: MonoTime) {
+        self.costs.count(&closed.encoded, &closed.schema);
         self.unsynced_bytes += closed.encoded.bytes.len();
         self.urgent_unsynced |= closed.lane == Lane::Urgent;
         self.idle_at = Some(now + IDLE_AFTER);
@@ -257,15 +331,13 @@ impl Core {
 
     fn retry_parked(&mut self, now: MonoTime) {
         while let Some(closed) = self.parked.pop_front() {
-            match self.append_after_drop(closed.lane, &entry_of(&closed)) {
+            match self.spools.append_after_drop(closed.lane, &entry_of(&closed)) {
                 Ok(()) => self.appended(&closed, now),
-                Err(error) => {
+                Err(AppendError::Fault(fault)) => {
                     self.parked.push_front(closed);
-                    if let AppendError::Fault(fault) = error {
-                        self.fail(fault);
-                    }
-                    return;
+                    self.fail(fault, now);
                 }
+                Err(_) => return self.parked.push_front(closed),
             }
         }
     }
@@ -277,12 +349,13 @@ impl Core {
     /// Syncs all lanes; only then says what is accepted, and answers.
     fn sync(&mut self, now: MonoTime) {
         let due = self.sync_at.take();
-        if self.fault.is_some() {
-            return;
+        if let Err(fault) = self.spools.sync() {
+            self.fail(fault, now);
+            // What was not synced is in memory now.
+            self.spools.sync().unwrap_or_else(|fault| self.fail(fault, now));
         }
-        match self.spool.sync() {
-            Ok(spooled) => self.synced(spooled),
-            Err(fault) => return self.fail(fault),
+        if self.collect_events() {
+            self.note_held();
         }
         self.unsynced_bytes = 0;
         self.urgent_unsynced = false;
@@ -302,30 +375,66 @@ impl Core {
         }
     }
 
-    fn sync_urgent(&mut self) {
+    fn sync_urgent(&mut self, now: MonoTime) {
         self.urgent_unsynced = false;
-        match self.spool.sync_lane(Lane::Urgent) {
-            Ok(spooled) => self.synced(spooled),
-            Err(fault) => self.fail(fault),
+        if let Err(fault) = self.spools.sync_urgent() {
+            self.fail(fault, now);
+            self.spools.sync_urgent().unwrap_or_else(|fault| self.fail(fault, now));
+        }
+        if self.collect_events() {
+            self.note_held();
         }
     }
 
-    fn synced(&mut self, spooled: Vec<Spooled>) {
-        if !spooled.is_empty() {
-            self.events.push(RecorderEvent::Spooled(spooled));
-            self.events.push(RecorderEvent::Held(self.spool.held()));
-        }
-    }
-
-    /// Notes that the disk failed. Nobody gets an answer: what is not synced is not accepted.
-    fn fail(&mut self, fault: SpoolFault) {
+    /// Goes on in memory, because the disk failed. Nobody gets an answer: what is not synced is not accepted.
+    fn fail(&mut self, fault: SpoolFault, now: MonoTime) {
         self.requests.clear();
-        self.sync_at = None;
-        if self.fault.is_none() {
-            self.events.push(RecorderEvent::Failed(fault.clone()));
-            self.fault = Some(fault);
+        if self.probe_at.is_some() {
+            return;
         }
+        self.probe_at = Some(now + PROBE_EVERY);
+        self.events.push(RecorderEvent::Failed(fault));
+        self.spools.fail_over();
+        self.collect_events();
+        self.sync_by(now + self.sync_every);
+        self.note_held();
     }
+
+    /// Goes back to the disk, if it works again.
+    fn probe(&mut self, now: MonoTime) {
+        self.probe_at = Some(now + PROBE_EVERY);
+        match self.spools.try_resume() {
+            Ok(found) => {
+                self.probe_at = None;
+                self.events.push(RecorderEvent::Mended(found));
+                self.retry_parked(now);
+            }
+            Err(fault) => tracing::warn!("samples are still kept in memory only: {fault}"),
+        }
+        self.collect_events();
+        self.sync_by(now + self.sync_every);
+        self.note_held();
+    }
+
+    /// Takes what the spools have to tell. Returns whether it was anything.
+    fn collect_events(&mut self) -> bool {
+        let events = self.spools.take_events();
+        let any = !events.is_empty();
+        self.events.extend(events);
+        any
+    }
+
+    fn note_held(&mut self) {
+        self.events.push(RecorderEvent::Held(self.spools.holding()));
+    }
+}
+
+/// How a recorder ended.
+pub struct Finished {
+    /// The last events.
+    pub events: Vec<RecorderEvent>,
+    /// Whether samples were lost that were only in memory.
+    pub lost: bool,
 }
 
 fn entry_of(closed: &Closed<Origin>) -> Entry {
@@ -341,6 +450,13 @@ fn entry_of(closed: &Closed<Origin>) -> Entry {
 
 /// Counts the rows of a batch that the spool refused in the end.
 fn give_back(closed: &Closed<Origin>, reason: &'static str, sentence: &dyn fmt::Display, outlet: &Outlet) {
+    let info = &closed.encoded.info;
+    outlet.lose(Untold {
+        reason: LossReason::Overrun,
+        lane: closed.lane,
+        samples: info.samples.into(),
+        span: Some((info.t_min, info.t_max)),
+    });
     for (origin, rows) in &closed.origins {
         outlet.give_back(origin, u64::from(*rows), Why { reason, lane: Some(closed.lane), sentence });
     }

@@ -94,6 +94,9 @@ fn tokens(event: &RecorderEvent) -> usize {
     match event {
         RecorderEvent::Spooled(spooled) => spooled.len(),
         RecorderEvent::Evicted(evicted) => evicted.len(),
-        RecorderEvent::Held(_) | RecorderEvent::Failed(_) | RecorderEvent::InputsDrained => 0,
+        RecorderEvent::Held(_)
+        | RecorderEvent::Failed(_)
+        | RecorderEvent::Mended(_)
+        | RecorderEvent::InputsDrained => 0,
     }
 }

@@ -1,4 +1,7 @@
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::{
+    collections::VecDeque,
+    sync::mpsc::{Receiver, sync_channel},
+};
 
 use muster_protocol::{
     id::{ChannelName, InstanceId, Lane, LogId, Seq},
@@ -8,17 +11,20 @@ use muster_protocol::{
     time::{MonoTime, WallTime},
 };
 
-use super::*;
+use super::{core::Core, *};
 use crate::{
     batcher::{Manner, Stamped},
-    intake::{Counts, IntakeConfig, Shown, Source},
+    intake::{Counts, IntakeConfig, Shown, Source, Want},
     spool::{
         SpoolConfig, SpoolReader,
         fake_disk::{FakeDisk, Faults, Operation},
     },
 };
 
+mod clock_steps;
+mod memory_mode;
 mod order;
+mod refusals;
 
 const LIMIT_BYTES: u64 = 1024 * 1024;
 
@@ -76,6 +82,10 @@ impl Bench {
         let config =
             SpoolConfig { limit_bytes, segment_bytes: 64 * 1024, robot: "fleet/robot".parse().unwrap() };
         let (spool, _) = Spool::open(Arc::new(disk.clone()), config, 7).unwrap();
+        Self::of(disk, spool)
+    }
+
+    fn of(disk: FakeDisk, spool: Spool) -> Self {
         let reader = spool.reader();
         let (intake, outlet) = Intake::new(&IntakeConfig::default());
         let core = Core::new(spool, RecorderConfig::default());
@@ -84,26 +94,34 @@ impl Bench {
 
     /// Lets time pass, and the recorder do all that is due, as its thread would.
     fn advance(&mut self, span: Duration) {
+        self.advance_with(span, &reading);
+    }
+
+    fn advance_with(&mut self, span: Duration, read: &dyn Fn() -> ClockReading) {
         let end = self.now + span;
         loop {
-            self.turn();
+            self.turn_with(read);
             match self.core.poll_timeout() {
                 Some(at) if at <= end => self.now = self.now.max(at),
                 _ => break,
             }
         }
         self.now = end;
-        self.turn();
+        self.turn_with(read);
     }
 
     fn turn(&mut self) {
+        self.turn_with(&reading);
+    }
+
+    fn turn_with(&mut self, read: &dyn Fn() -> ClockReading) {
         let mut items = VecDeque::new();
         let state = self.outlet.take(self.core.want(), Some(Duration::ZERO), &mut items);
         items.drain(..).for_each(|item| self.core.handle_item(item, self.now, &self.outlet));
         if state.drained {
             self.core.handle_drained(self.now);
         }
-        self.core.handle_timeout(self.now, &reading, &self.outlet);
+        self.core.handle_timeout(self.now, read, &self.outlet);
         let syncs = self.syncs();
         let events = self.core.take_events().into_iter();
         let told = events.filter(|event| !matches!(event, RecorderEvent::Held(_)));
@@ -148,7 +166,7 @@ impl Bench {
             log: LogId([2; 16]),
             session: 1,
             window: Window { bytes: 1, batches: 1 },
-            have: heads.first().map(whole).into_iter().collect(),
+            have: heads.iter().map(whole).collect(),
             schemas: Vec::new(),
             now: WallTime(0),
         };
@@ -168,7 +186,7 @@ fn nothing_is_spooled_or_answered_before_the_sync_that_covers_it() {
     let source = bench.intake.source("unix:x", Manner::Live);
     let syncs_at_start = bench.syncs();
     push(&source, None);
-    source.refuse("not_json", &"no", Shown { line: 2, text: b"" });
+    source.refuse("not_json", Some(LossReason::Malformed), &"no", Shown { line: 2, text: b"" });
     let answer = sync(&source);
     bench.advance(millis(499));
     assert_eq!((bench.syncs(), bench.events.len()), (syncs_at_start, 0));
@@ -181,19 +199,24 @@ fn nothing_is_spooled_or_answered_before_the_sync_that_covers_it() {
 }
 
 #[test]
-fn a_failed_sync_mints_nothing_and_answers_nothing() {
+fn a_failed_sync_answers_nothing_and_what_it_failed_to_sync_goes_on_in_memory() {
     let mut bench = Bench::new();
+    let failed = bench.core.epoch();
     let source = bench.intake.source("unix:x", Manner::Live);
     push(&source, None);
     let answer = sync(&source);
     bench.disk.set_faults(Faults { no_syncs: true, ..Faults::default() });
     bench.advance(millis(1000));
-    assert!(bench.spooled().is_empty());
     assert_eq!(bench.count(|event| matches!(event, RecorderEvent::Failed(_))), 1);
     assert_eq!(answer.recv(), Err(std::sync::mpsc::RecvError), "the request is dropped without an answer");
+    let heads = bench.spooled();
+    assert_eq!(heads.len(), 2, "the batch under its new number, and that the old one stands for nothing");
+    assert!(heads.iter().all(|head| head.epoch > failed && head.epoch.start % 2 == 0), "{heads:?}");
     push(&source, None);
+    let answer = sync(&source);
     bench.advance(millis(10_000));
-    assert_eq!(bench.intake.ledger().refusals()[0].reason, "spool_failed");
+    assert_eq!(answer.recv(), Err(std::sync::mpsc::RecvError));
+    assert_eq!(bench.intake.ledger().total(), 0, "nothing is refused");
     assert_eq!(bench.count(|event| matches!(event, RecorderEvent::Failed(_))), 1);
 }
 
@@ -339,11 +362,12 @@ fn an_idle_recorder_waits_for_nothing() {
 fn the_thread_records_answers_and_ends_with_the_last_events() {
     let bench = Bench::new();
     let Bench { core, outlet, intake, .. } = bench;
+    let steps = Steps::of(core, outlet);
     let outbox = Arc::new(Outbox::default());
     let mut events = RecorderEvents::new(Arc::clone(&outbox), intake.clone());
     let (_commands, waiting) = mpsc::channel(1);
     let clocks = Clocks { mono: Clock::new(), read: Arc::new(reading) };
-    let thread = RecorderThread { core, outlet, commands: waiting, outbox, clocks };
+    let thread = RecorderThread { steps, commands: waiting, outbox, clocks };
     let thread = std::thread::spawn(move || thread.run());
     let source = intake.source("unix:x", Manner::Live);
     push(&source, None);

@@ -4,9 +4,12 @@
 //! writer waits for the disk.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use muster_protocol::{
@@ -28,14 +31,17 @@ const LOADED_MAX: usize = 8;
 pub(super) struct Shared {
     pub(super) disk: Arc<dyn Disk>,
     catalog: Mutex<Catalog>,
+    /// The last id given to a segment, by any spool of this agent.
+    last_id: Arc<AtomicU64>,
 }
 
 /// All segments, ordered by lane, epoch and first seq.
 #[derive(Default)]
 pub(super) struct Catalog {
     pub(super) segments: BTreeMap<SegmentName, Segment>,
+    /// Segments of which the disk does not even read the ends. They count as held, and are tried again at the next open.
+    pub(super) unreadable: BTreeSet<SegmentName>,
     lane_bytes: [u64; 3],
-    last_id: u64,
     /// The most recently used one last.
     loaded: Vec<(SegmentName, Arc<Loaded>)>,
 }
@@ -48,8 +54,12 @@ pub(super) struct Located {
 }
 
 impl Shared {
-    pub(super) fn new(disk: Arc<dyn Disk>) -> Self {
-        Self { disk, catalog: Mutex::new(Catalog::default()) }
+    pub(super) fn new(disk: Arc<dyn Disk>, last_id: Arc<AtomicU64>) -> Self {
+        Self { disk, catalog: Mutex::new(Catalog::default()), last_id }
+    }
+
+    pub(super) fn next_id(&self) -> SegmentId {
+        SegmentId(self.last_id.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
     /// Nothing that runs under this lock can panic half-way through a change, so a poisoned one is still right.
@@ -99,11 +109,6 @@ impl Shared {
 }
 
 impl Catalog {
-    pub(super) fn next_id(&mut self) -> SegmentId {
-        self.last_id += 1;
-        SegmentId(self.last_id)
-    }
-
     pub(super) fn insert(&mut self, segment: Segment) {
         self.lane_bytes[segment.lane().index()] += segment.file_bytes;
         self.segments.insert(segment.name, segment);
@@ -124,6 +129,16 @@ impl Catalog {
         }
     }
 
+    /// Notes that a segment is sealed, and how long it is now.
+    pub(super) fn sealed(&mut self, name: SegmentName, file_bytes: u64) {
+        if let Some(segment) = self.segments.get_mut(&name) {
+            let lane_bytes = &mut self.lane_bytes[name.lane.index()];
+            *lane_bytes = *lane_bytes - segment.file_bytes + file_bytes;
+            segment.file_bytes = file_bytes;
+            segment.live = None;
+        }
+    }
+
     pub(super) fn lane_bytes(&self) -> [u64; 3] {
         self.lane_bytes
     }
@@ -135,7 +150,7 @@ impl Catalog {
     }
 
     /// Returns the segments of a lane of an epoch, oldest first.
-    pub(super) fn of(&self, lane: Lane, epoch: Epoch) -> impl Iterator<Item = &Segment> {
+    pub(super) fn of(&self, lane: Lane, epoch: Epoch) -> impl DoubleEndedIterator<Item = &Segment> {
         let bound = |seq| SegmentName { lane, epoch, first: Seq(seq) };
         self.segments.range(bound(0)..=bound(u64::MAX)).map(|(_, segment)| segment)
     }

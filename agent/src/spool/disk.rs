@@ -105,7 +105,9 @@ impl Disk for RealDisk {
     }
 
     fn lock(&self, path: &str) -> io::Result<Option<DiskLock>> {
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(self.at(path))?;
+        let writable = OpenOptions::new().write(true).create(true).truncate(false).open(self.at(path));
+        // On a disk that takes no writes, a lock file that is there can still be locked.
+        let file = writable.or_else(|error| File::open(self.at(path)).map_err(|_| error))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(DiskLock::new(file))),
             Err(TryLockError::WouldBlock) => Ok(None),

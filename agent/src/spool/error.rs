@@ -6,7 +6,7 @@ use muster_protocol::id::RobotId;
 
 /// The disk refused a write, a sync or a removal. The spool latches the first one: every later call that would write
 /// returns it, because after a failed sync nothing is known about what the file holds. What was accepted before stays
-/// readable. The caller goes on in memory under a new epoch, or restarts.
+/// readable. The caller goes on in memory under a new epoch and tries the disk again ([`Spool::resume`](super::Spool::resume)).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the spool {place} has failed: cannot {action}: {why}; {}", Remedy(*kind))]
 pub struct SpoolFault {
@@ -81,6 +81,21 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    /// Says whether the disk is full, read-only or broken: the agent then starts all the same. A folder that cannot be
+    /// is a mistake of whoever named it, and stops the start.
+    pub fn is_disk_failure(&self) -> bool {
+        /// What the kernel says when a device does not answer.
+        const EIO: i32 = 5;
+        let Self::Io { source, .. } = self else { return false };
+        let full_or_read_only = matches!(
+            source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::ReadOnlyFilesystem
+        );
+        full_or_read_only || source.raw_os_error() == Some(EIO)
+    }
+}
+
 /// Why an entry was not appended. Nothing of it is in the spool.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {
@@ -123,14 +138,10 @@ struct Remedy(io::ErrorKind);
 impl fmt::Display for Remedy {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self.0 {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                "free disk space and restart the agent"
-            }
-            io::ErrorKind::PermissionDenied => "make the folder writable for the agent and restart it",
-            io::ErrorKind::ReadOnlyFilesystem => {
-                "the disk went read-only: check it, remount it and restart the agent"
-            }
-            _ => "check the disk and restart the agent",
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free disk space",
+            io::ErrorKind::PermissionDenied => "make the folder writable for the agent",
+            io::ErrorKind::ReadOnlyFilesystem => "the disk went read-only: check it and remount it",
+            _ => "check the disk",
         })
     }
 }

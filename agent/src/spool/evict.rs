@@ -1,6 +1,6 @@
 //! The two rights to remove: released by an acknowledgement, or lost with a synced record of it.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use muster_protocol::{
     id::{Epoch, Lane, Seq},
@@ -11,6 +11,7 @@ use muster_protocol::{
 
 use super::{
     MakeRoomError, Spool, SpoolFault,
+    drained::{self, Position, Positions},
     format::SegmentName,
     index::{Index, IndexEntry, Standing},
     losses::{fold, losses_of},
@@ -22,16 +23,14 @@ use super::{
 /// Loss records and the seals of segments may use this part of the limit beyond what batches may.
 const RESERVE_DIVISOR: u64 = 16;
 
-/// An active segment of which all is released is removed at once from this size on; a smaller one waits for
-/// [`Spool::drop_released`]. A robot that is always connected would otherwise make and remove a file for each batch.
-const ACTIVE_KEPT_BYTES: u64 = 256 * 1024;
-
-/// A segment to evict.
-struct Victim {
-    name: SegmentName,
+/// What is to be given up, and how it will be told.
+pub struct WriteOff {
     gone: Gone,
     losses: Vec<Loss>,
 }
+
+/// The loss records of a [`WriteOff`] are synced, in whichever spool.
+pub struct WrittenOff(WriteOff);
 
 impl Spool {
     /// Evicts whole segments until `bytes` fit for `lane`: the oldest of bulk, then live, then urgent, but only from
@@ -42,7 +41,10 @@ impl Spool {
         let mut evicted = Vec::new();
         while self.free_bytes() < bytes {
             let victim = self.pick_victim(lane, bytes).ok_or(MakeRoomError::Unsynced)?;
-            evicted.push(self.evict(victim, LossReason::SpoolFull)?);
+            self.end_active(victim)?;
+            let write_off = self.write_off_segment(victim, self.medium.evicts_as());
+            let written_off = self.record(write_off)?;
+            evicted.push(self.forget(written_off)?);
         }
         Ok(evicted)
     }
@@ -55,26 +57,56 @@ impl Spool {
         head: NumberedHead,
         reason: LossReason,
     ) -> Result<Option<Evicted>, SpoolFault> {
-        let NumberedHead { lane, epoch, seq } = head;
         self.check_fault()?;
-        let shared = Arc::clone(&self.site.shared);
-        let Some((name, segment)) =
-            shared.catalog().find(lane, epoch, seq).map(|found| (found.name, found.id))
-        else {
-            return Ok(None);
-        };
+        let Some(write_off) = self.write_off(head, reason) else { return Ok(None) };
+        let written_off = self.record(write_off)?;
+        self.forget(written_off).map(Some)
+    }
+
+    /// Works out what is lost if one accepted record is given up; `None` if it is not held. Changes nothing: the loss
+    /// goes to [`Spool::record`] of the spool that takes records, and then to [`Spool::forget`] of this one.
+    pub fn write_off(&self, head: NumberedHead, reason: LossReason) -> Option<WriteOff> {
+        let NumberedHead { lane, epoch, seq } = head;
+        let shared = &self.site.shared;
+        let (name, segment) = shared.catalog().find(lane, epoch, seq).map(|found| (found.name, found.id))?;
         let entry = match shared.locate(head) {
-            Ok(Some(found)) => found.entry,
-            Ok(None) => return Ok(None),
+            Ok(found) => found?.entry,
             // Which records the segment holds cannot be read either: all of it goes, counted by its sum.
-            Err(_) => return self.evict(name, reason).map(Some),
+            Err(_) => return Some(self.write_off_segment(name, reason)),
         };
-        let losses = losses_of(lane, epoch, &[(seq, entry)], reason);
-        self.record(&losses)?;
-        let samples = u64::from(entry.samples);
         let range = SeqRange { first: seq, end: seq.next() };
-        self.release_ranges(lane, epoch, &[range])?;
-        Ok(Some(Evicted::mint(Gone { lane, epoch, range, samples, segment })))
+        let gone = Gone { lane, epoch, range, samples: u64::from(entry.samples), segment };
+        let losses = losses_of(lane, epoch, &[(seq, entry)], reason);
+        Some(WriteOff { gone, losses })
+    }
+
+    /// Works out what is lost if everything that is held is given up.
+    pub fn write_off_all(&self, reason: LossReason) -> Vec<WriteOff> {
+        let names: Vec<SegmentName> = {
+            let catalog = self.site.shared.catalog();
+            let held = catalog.segments.values().filter(|segment| !segment.is_released());
+            held.map(|segment| segment.name).collect()
+        };
+        names.into_iter().map(|name| self.write_off_segment(name, reason)).collect()
+    }
+
+    /// Writes the loss records of what is to be given up here or in another spool, and syncs them.
+    pub fn record(&mut self, write_off: WriteOff) -> Result<WrittenOff, SpoolFault> {
+        self.check_fault()?;
+        let written = write_off.losses.iter().try_for_each(|loss| self.write_loss(loss).map(|_| ()));
+        let synced = written.and_then(|()| self.lanes[Lane::Urgent.index()].sync(&self.site));
+        synced.map_err(|failure| self.latch(failure))?;
+        Ok(WrittenOff(write_off))
+    }
+
+    /// Forgets what is given up, now that its loss is recorded. On a disk that failed, files may stay.
+    pub fn forget(&mut self, written_off: WrittenOff) -> Result<Evicted, SpoolFault> {
+        let WrittenOff(WriteOff { gone, .. }) = written_off;
+        let had_failed = self.is_failed();
+        match self.release_ranges(gone.lane, gone.epoch, &[gone.range]) {
+            Err(fault) if !had_failed => Err(fault),
+            _ => Ok(Evicted::mint(gone)),
+        }
     }
 
     /// Marks what the gateway has acknowledged, and removes each segment of which nothing else is left.
@@ -103,9 +135,9 @@ impl Spool {
     }
 
     /// Removes active segments too, if all of them is released: an idle robot's spool becomes empty. To be called when
-    /// nothing was recorded for some seconds.
+    /// nothing was recorded for some seconds, and when room is short.
     pub fn drop_released(&mut self) -> Result<Vec<SegmentId>, SpoolFault> {
-        self.sweep(0).map_err(|failure| self.latch(failure))
+        self.sweep(Sweep::Everything).map_err(|failure| self.latch(failure))
     }
 
     /// Returns the bytes that batches may still take.
@@ -113,8 +145,10 @@ impl Spool {
         self.batch_bytes_max().saturating_sub(self.used_bytes())
     }
 
+    /// Removes sealed segments of which all is released. Active ones stay: their lane goes on in them, and a robot that
+    /// is always connected would otherwise make and remove a file for each batch.
     pub(super) fn sweep_released(&mut self) -> Result<Vec<SegmentId>, WriteFailure> {
-        self.sweep(ACTIVE_KEPT_BYTES.min(self.site.segment_bytes))
+        self.sweep(Sweep::Sealed)
     }
 
     fn batch_bytes_max(&self) -> u64 {
@@ -161,14 +195,11 @@ impl Spool {
         }
     }
 
-    /// Removes segments of which all is released; active ones only from `active_bytes_min` on.
-    fn sweep(&mut self, active_bytes_min: u64) -> Result<Vec<SegmentId>, WriteFailure> {
+    fn sweep(&mut self, sweep: Sweep) -> Result<Vec<SegmentId>, WriteFailure> {
         let active: Vec<(SegmentName, bool)> = self
             .lanes
             .iter()
-            .filter_map(|lane| {
-                lane.active().map(|(name, bytes)| (name, lane.is_dirty() || bytes < active_bytes_min))
-            })
+            .filter_map(|lane| lane.active().map(|name| (name, lane.is_dirty() || sweep == Sweep::Sealed)))
             .collect();
         let kept = |name: SegmentName| active.iter().any(|(active, keep)| *active == name && *keep);
         let done: Vec<SegmentName> = {
@@ -184,7 +215,8 @@ impl Spool {
     }
 
     /// Removes files and makes that durable.
-    fn remove(&mut self, names: &[SegmentName]) -> Result<Vec<SegmentId>, WriteFailure> {
+    pub(super) fn remove(&mut self, names: &[SegmentName]) -> Result<Vec<SegmentId>, WriteFailure> {
+        self.note_positions(names);
         let shared = &self.site.shared;
         let mut removed = Vec::new();
         for name in names {
@@ -197,6 +229,44 @@ impl Spool {
             shared.disk.sync_folder(lane.as_str()).map_err(failed)?;
         }
         Ok(removed)
+    }
+
+    /// Takes over how far the lanes of a spool came that ends.
+    pub(super) fn adopt_positions(&mut self, positions: &Positions) {
+        for (epoch, lane, position) in positions.iter() {
+            self.positions.note(epoch, lane, position);
+        }
+        self.write_positions();
+    }
+
+    /// Notes how far the lanes came whose last segments are about to go. The disk may refuse: it is then known until
+    /// the agent ends.
+    fn note_positions(&mut self, going: &[SegmentName]) {
+        let lanes: BTreeSet<(Epoch, Lane)> = going.iter().map(|name| (name.epoch, name.lane)).collect();
+        let mut news = false;
+        let shared = Arc::clone(&self.site.shared);
+        let catalog = shared.catalog();
+        for (epoch, lane) in lanes {
+            let mut newest_first = catalog.of(lane, epoch).rev();
+            let last = newest_first.next().filter(|last| going.contains(&last.name));
+            let Some(last) = last.filter(|_| newest_first.all(|segment| going.contains(&segment.name)))
+            else {
+                continue;
+            };
+            let position = Position { next: last.next, spooled: last.spooled_until() };
+            self.positions.note(epoch, lane, position);
+            news = true;
+        }
+        drop(catalog);
+        if news {
+            self.write_positions();
+        }
+    }
+
+    fn write_positions(&self) {
+        if let Err(error) = drained::write(self.site.shared.disk.as_ref(), &self.positions) {
+            tracing::debug!("the spool cannot note which lanes are drained: {error}");
+        }
     }
 
     fn pick_victim(&self, asking: Lane, bytes: u64) -> Option<SegmentName> {
@@ -213,20 +283,17 @@ impl Spool {
         [Lane::Bulk, Lane::Live, Lane::Urgent].into_iter().filter(over_share).find_map(oldest)
     }
 
-    fn evict(&mut self, name: SegmentName, reason: LossReason) -> Result<Evicted, SpoolFault> {
+    /// Seals the segment if it is active: its loss record must not be written into what is about to be removed.
+    fn end_active(&mut self, name: SegmentName) -> Result<(), SpoolFault> {
         let writer = &mut self.lanes[name.lane.index()];
-        if writer.active().is_some_and(|(active, _)| active == name) {
-            // Its loss record must not be written into what is about to be removed.
+        if writer.active() == Some(name) {
             writer.seal(&self.site).map_err(|failure| self.latch(failure))?;
         }
-        let victim = self.write_off(name, reason);
-        self.record(&victim.losses)?;
-        self.remove(&[victim.name]).map_err(|failure| self.latch(failure))?;
-        Ok(Evicted::mint(victim.gone))
+        Ok(())
     }
 
     /// Works out what is lost with a segment: its batches, and what loss records in it say of others.
-    fn write_off(&self, name: SegmentName, reason: LossReason) -> Victim {
+    fn write_off_segment(&self, name: SegmentName, reason: LossReason) -> WriteOff {
         let shared = &self.site.shared;
         let loaded = shared.loaded(name).ok();
         let catalog = shared.catalog();
@@ -252,13 +319,15 @@ impl Spool {
                 postcard::from_bytes::<Loss>(&payload).ok()
             });
         losses.extend(fold(told.collect(), exact_bytes_max));
-        Victim { name, gone, losses }
+        WriteOff { gone, losses }
     }
+}
 
-    /// Writes loss records and syncs them.
-    fn record(&mut self, losses: &[Loss]) -> Result<(), SpoolFault> {
-        let written = losses.iter().try_for_each(|loss| self.write_loss(loss).map(|_| ()));
-        let synced = written.and_then(|()| self.lanes[Lane::Urgent.index()].sync(&self.site));
-        synced.map_err(|failure| self.latch(failure))
-    }
+/// Which released segments to remove.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sweep {
+    /// Those that are sealed.
+    Sealed,
+    /// Active ones too.
+    Everything,
 }

@@ -44,6 +44,23 @@ pub struct Faults {
     pub changes_left: Option<u64>,
     /// Reads of paths that contain this text are refused.
     pub no_reads_of: Option<String>,
+    /// Deeds of one kind are refused with an error of this kind.
+    pub refused: Option<(Deed, ErrorKind)>,
+}
+
+/// Kinds of operations that a disk may refuse by themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// To add to a file.
+    Append,
+    /// To make a file.
+    Create,
+    /// To remove a file.
+    Remove,
+    /// To make bytes or names durable.
+    Sync,
+    /// All of these and every other change, as on a disk that went read-only.
+    Change,
 }
 
 /// A disk in memory. Clones show the same disk.
@@ -59,6 +76,7 @@ struct World {
     /// Changes of names since the last sync of their folder.
     unsynced: Vec<(String, NameChange)>,
     log: Vec<Operation>,
+    bytes_read: u64,
     faults: Faults,
     /// Counts power cuts: what was open before one is dead.
     life: u64,
@@ -129,6 +147,21 @@ impl FakeDisk {
         world.life += 1;
     }
 
+    /// Returns another disk with the same files, all durable: a copied image.
+    #[must_use]
+    pub fn copied(&self) -> Self {
+        let copy = Self::new();
+        for (path, bytes) in self.files() {
+            copy.put(&path, &bytes);
+        }
+        copy
+    }
+
+    /// Returns how many bytes all files together have.
+    pub fn used_bytes(&self) -> u64 {
+        self.world().used_bytes()
+    }
+
     /// Kills the program that uses the disk: nothing is lost, but its open files and locks die.
     pub fn kill(&self) {
         let mut world = self.world();
@@ -167,6 +200,12 @@ impl FakeDisk {
         self.world().names.iter().map(|(path, node)| (path.clone(), lock(node).seen.clone())).collect()
     }
 
+    /// Returns every file that a power cut leaves, with the bytes of it that are durable.
+    pub fn durable_files(&self) -> BTreeMap<String, Vec<u8>> {
+        let world = self.world();
+        world.durable_names.iter().map(|(path, node)| (path.clone(), lock(node).durable.clone())).collect()
+    }
+
     /// Returns the files of which a power cut could lose the name or a byte.
     pub fn volatile(&self) -> Vec<String> {
         let world = self.world();
@@ -183,6 +222,11 @@ impl FakeDisk {
         self.world().log.clone()
     }
 
+    /// Returns how many bytes were read so far.
+    pub fn bytes_read(&self) -> u64 {
+        self.world().bytes_read
+    }
+
     fn world(&self) -> MutexGuard<'_, World> {
         lock(&self.world)
     }
@@ -194,6 +238,11 @@ impl FakeDisk {
 
 impl World {
     fn change(&mut self, path: &str, change: NameChange, operation: Operation) -> io::Result<()> {
+        match change {
+            NameChange::Add(..) => self.faults.allow(Deed::Create)?,
+            NameChange::Remove(_) => self.faults.allow(Deed::Remove)?,
+            NameChange::Rename(..) => self.faults.allow(Deed::Change)?,
+        }
         self.allow_write()?;
         change.clone().apply(&mut self.names);
         self.unsynced.push((folder_of(path).to_owned(), change));
@@ -206,6 +255,7 @@ impl World {
     }
 
     fn allow_sync(&mut self) -> io::Result<()> {
+        self.faults.allow(Deed::Sync)?;
         if self.faults.no_syncs { Err(refused()) } else { self.faults.spend() }
     }
 
@@ -215,6 +265,13 @@ impl World {
 }
 
 impl Faults {
+    fn allow(&self, deed: Deed) -> io::Result<()> {
+        match self.refused {
+            Some((refused, kind)) if refused == deed || refused == Deed::Change => Err(kind.into()),
+            _ => Ok(()),
+        }
+    }
+
     /// Counts one change or sync.
     fn spend(&mut self) -> io::Result<()> {
         match &mut self.changes_left {
@@ -350,6 +407,7 @@ impl DiskFile for FakeFile {
 
     fn append(&self, bytes: &[u8]) -> io::Result<()> {
         let mut world = self.alive()?;
+        world.faults.allow(Deed::Append)?;
         world.allow_write()?;
         let free = world
             .faults
@@ -366,13 +424,14 @@ impl DiskFile for FakeFile {
     }
 
     fn read_at(&self, at: u64, len: usize) -> io::Result<Vec<u8>> {
-        let world = self.alive()?;
+        let mut world = self.alive()?;
         if world.faults.no_reads_of.as_ref().is_some_and(|text| self.path.contains(text)) {
             return Err(refused());
         }
         let content = lock(&self.node);
         let at = usize::try_from(at).unwrap_or(usize::MAX).min(content.seen.len());
         let end = at.saturating_add(len).min(content.seen.len());
+        world.bytes_read += (end - at) as u64;
         Ok(content.seen[at..end].to_vec())
     }
 

@@ -6,6 +6,8 @@
 //! ```text
 //! SPOOL                                    the marker: version, start counter, robot (see `marker`)
 //! SPOOL.new                                a marker being written; removed at open
+//! DRAINED, DRAINED.new                     how far lanes came that are drained (see `drained`)
+//! PROBE                                    a write that was tried on a disk that had failed; removed at open
 //! LOCK                                     locked while an agent has the spool open
 //! urgent/ live/ bulk/                      one folder per lane
 //!     START-RANDOM-FIRST.seg               a segment: epoch (decimal start, 16 hex digits) and its first seq
@@ -89,6 +91,9 @@ pub const SEGMENT_RECORDS_MAX: usize = muster_protocol::limits::LOST_SEQS_MAX;
 /// Most schemas of a segment; at the bound a new segment is started.
 pub(super) const SEGMENT_SCHEMAS_MAX: usize = 256;
 
+/// No spool ever counts starts or seqs so far: what says so is not its own, and would leave nothing to count on with.
+pub(super) const COUNT_MAX: u64 = u64::MAX / 2;
+
 /// Largest segment file that is read. Far above what this program writes, and a bound on memory.
 pub(super) const SEGMENT_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
@@ -160,7 +165,8 @@ impl SegmentName {
         let (start, random, first) = (parts.next()?, parts.next()?, parts.next()?);
         let epoch = Epoch { start: start.parse().ok()?, random: u64::from_str_radix(random, 16).ok()? };
         let name = Self { lane, epoch, first: Seq(first.parse().ok()?) };
-        (name.first >= Seq::FIRST && name.path() == format!("{lane}/{file}")).then_some(name)
+        let counted = name.first >= Seq::FIRST && name.first.0 <= COUNT_MAX && epoch.start <= COUNT_MAX;
+        (counted && name.path() == format!("{lane}/{file}")).then_some(name)
     }
 }
 
@@ -395,6 +401,8 @@ mod tests {
         for other in [
             "3-abcd-10.seg",
             "3-000000000000abcd-0.seg",
+            "3-000000000000abcd-18446744073709551615.seg",
+            "18446744073709551615-000000000000abcd-10.seg",
             "3-000000000000abcd-10.seg.bak",
             "notes.txt",
             ".seg",

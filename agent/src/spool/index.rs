@@ -5,6 +5,8 @@ use muster_protocol::{
     time::WallTime,
 };
 
+use super::format::{RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES};
+
 /// The records of a segment, in order: the entry at position `i` is of seq `first + i`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Index {
@@ -61,6 +63,15 @@ impl Index {
         index
     }
 
+    /// Returns where the last record ends, schemas included.
+    pub(super) fn end(&self) -> u64 {
+        let entries =
+            self.entries.iter().filter(|entry| entry.at > 0).map(|entry| (entry.at, entry.body_bytes));
+        let schemas = self.schemas.iter().map(|schema| (schema.at, schema.body_bytes));
+        let end = |(at, body_bytes)| u64::from(at) + RECORD_HEADER_BYTES as u64 + u64::from(body_bytes);
+        entries.chain(schemas).map(end).max().unwrap_or(SEGMENT_HEADER_BYTES as u64)
+    }
+
     /// Returns the seq after the last.
     pub(super) fn next(&self) -> Seq {
         Seq(self.first.0 + self.entries.len() as u64)
@@ -83,6 +94,11 @@ impl Index {
     /// Returns the samples of the batches that are not lost.
     pub(super) fn samples(&self) -> u64 {
         self.entries.iter().map(IndexEntry::samples_held).sum()
+    }
+
+    /// Returns the samples of all batches, lost ones included.
+    pub(super) fn spooled(&self) -> u64 {
+        self.entries.iter().map(|entry| u64::from(entry.samples)).sum()
     }
 
     /// Returns how many entries are lost.

@@ -17,7 +17,7 @@ use muster_protocol::id::RobotId;
 
 use super::{
     disk::Disk,
-    format::{Version, put_crc, put_robot, put_version, take_robot, version_of, without_crc},
+    format::{COUNT_MAX, Version, put_crc, put_robot, put_version, take_robot, version_of, without_crc},
 };
 
 pub(super) const MARKER_PATH: &str = "SPOOL";
@@ -67,7 +67,7 @@ pub(super) fn decode(bytes: &[u8]) -> MarkerRead {
         let mut at = without_crc(bytes.get(..MARKER_BYTES)?)?;
         at.advance(8);
         let start = at.get_u64_le();
-        Some(Marker { start, robot: take_robot(at)? })
+        (start <= COUNT_MAX).then_some(Marker { start, robot: take_robot(at)? })
     };
     whole().map_or(MarkerRead::Damaged, MarkerRead::Found)
 }
@@ -118,6 +118,12 @@ mod tests {
             assert_eq!(decode(&bytes), MarkerRead::Damaged, "bit {bit}");
         }
         assert_eq!(decode(&good[..100]), MarkerRead::Damaged);
+    }
+
+    /// Guards: the start after the last one that there is could not be counted.
+    #[test]
+    fn a_count_that_no_spool_reaches_is_damage() {
+        assert_eq!(decode(&encode(&Marker { start: u64::MAX, ..marker() })), MarkerRead::Damaged);
     }
 
     #[test]

@@ -5,15 +5,17 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use muster_protocol::{
     id::{ChannelName, Epoch, Lane, Seq},
+    limits::DRAINED_LANES_MAX,
     loss::{Loss, LossReason},
     message::{NumberedHead, SeqRange},
     schema::{ChannelDef, Schema},
+    session::ranges::RangeSet,
     time::WallTime,
 };
 use proptest::prelude::*;
 
 use super::{
-    AppendError, Entry, LIMIT_BYTES_MIN, OpenError, Recovered, Spool, SpoolConfig, StoredKind,
+    AppendError, Entry, Holding, LIMIT_BYTES_MIN, OpenError, Recovered, Spool, SpoolConfig, StoredKind,
     fake_disk::{FakeDisk, Faults},
 };
 
@@ -111,6 +113,48 @@ impl World {
                 self.reopen();
             }
             Step::Close => self.close(),
+        }
+    }
+
+    /// What the spool says of itself is what can be read, and what was ever there.
+    fn check_holding(&self) {
+        if self.spool.is_failed() {
+            return;
+        }
+        let Holding { held, drained } = Holding::of([&self.spool]);
+        let spooled = |epoch: Epoch, lane: Lane, next: Seq| -> u64 {
+            let below = self.known.range((lane, epoch, Seq::FIRST)..(lane, epoch, next));
+            below.map(|(_, known)| u64::from(known.samples)).sum()
+        };
+        for lane in &held {
+            let gone: RangeSet = lane.gone.iter().copied().collect();
+            let mut samples = 0;
+            for seq in (1..lane.next.0).map(Seq) {
+                let head = NumberedHead { epoch: lane.epoch, lane: lane.lane, seq };
+                let stored = self.spool.reader().read(head).unwrap();
+                let told = seq >= lane.first && !gone.contains(seq);
+                assert_eq!(stored.is_some(), told, "{head:?} of {lane:?}");
+                samples += stored.map_or(0, |stored| u64::from(stored.samples));
+            }
+            let all = spooled(lane.epoch, lane.lane, lane.next);
+            assert_eq!((lane.samples, lane.spooled), (samples, all), "{lane:?}");
+        }
+        for lane in &drained {
+            assert_eq!(lane.spooled, spooled(lane.epoch, lane.lane, lane.next), "{lane:?}");
+            let more =
+                self.known.range((lane.lane, lane.epoch, lane.next)..=(lane.lane, lane.epoch, Seq(u64::MAX)));
+            assert!(more.into_iter().all(|(_, known)| known.standing == Standing::Appended), "{lane:?}");
+        }
+        let oldest = drained.first().filter(|_| drained.len() == DRAINED_LANES_MAX).map(|lane| lane.epoch);
+        for ((lane, epoch, _), _) in
+            self.known.iter().filter(|(_, known)| known.standing != Standing::Appended)
+        {
+            let told = held.iter().map(|held| (held.epoch, held.lane));
+            let mut told = told.chain(drained.iter().map(|drained| (drained.epoch, drained.lane)));
+            assert!(
+                Some(*epoch) <= oldest || told.any(|told| told == (*epoch, *lane)),
+                "{lane} of {epoch} is untold"
+            );
         }
     }
 
@@ -346,7 +390,9 @@ proptest! {
         let mut world = World::new();
         for step in &steps {
             world.run(step);
+            world.check_holding();
         }
         world.run(&Step::PowerCut(steps.len() as u64));
+        world.check_holding();
     }
 }

@@ -1,6 +1,9 @@
 //! Reads accepted records from any thread, also while the writer waits for the disk.
 
-use std::{io, sync::Arc};
+use std::{
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
+};
 
 use bytes::Bytes;
 use muster_protocol::{
@@ -10,15 +13,19 @@ use muster_protocol::{
 
 use super::{
     catalog::Shared,
+    disk::Disk,
     format::{RecordKind, SegmentName},
     index::Standing,
     segment::{read_entry, read_schema},
 };
 
-/// Reads what the spool has accepted and not released. Cheap to clone.
-#[derive(Clone)]
+/// Reads what the spools of an agent have accepted and not released: the one on the disk, and for a while one in memory.
+/// Cheap to clone.
+#[derive(Clone, Default)]
 pub struct SpoolReader {
-    pub(super) shared: Arc<Shared>,
+    shelves: Arc<Mutex<Vec<Arc<Shared>>>>,
+    /// The last id that any of them gave to a segment.
+    last_id: Arc<AtomicU64>,
 }
 
 /// A record as the spool holds it.
@@ -75,11 +82,43 @@ pub enum ReadError {
 }
 
 impl SpoolReader {
+    /// Makes the catalog of a spool on `disk`, and shows what is in it.
+    pub(super) fn shelve(&self, disk: Arc<dyn Disk>) -> Arc<Shared> {
+        let shared = Arc::new(Shared::new(disk, Arc::clone(&self.last_id)));
+        self.lock().push(Arc::clone(&shared));
+        shared
+    }
+
+    /// Shows a spool no more.
+    pub(super) fn unshelve(&self, shared: &Arc<Shared>) {
+        self.lock().retain(|kept| !Arc::ptr_eq(kept, shared));
+    }
+
+    fn shelves(&self) -> Vec<Arc<Shared>> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Shared>>> {
+        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the size of all segments in bytes, by lane.
+    pub fn lane_bytes(&self) -> [u64; 3] {
+        let mut bytes = [0; 3];
+        for shelf in self.shelves() {
+            for (sum, lane) in bytes.iter_mut().zip(shelf.catalog().lane_bytes()) {
+                *sum += lane;
+            }
+        }
+        bytes
+    }
+
     /// Reads a record; `None` if it is not accepted yet, or not held any more.
     pub fn read(&self, head: NumberedHead) -> Result<Option<Stored>, ReadError> {
         let NumberedHead { lane, epoch, seq } = head;
         let failed = |source| ReadError::Io { lane, epoch, seq, source };
-        let Some(found) = self.shared.locate(head).map_err(failed)? else { return Ok(None) };
+        let found = self.shelves().into_iter().find_map(|shared| shared.locate(head).transpose());
+        let Some(found) = found.transpose().map_err(failed)? else { return Ok(None) };
         let record = match found.entry.standing {
             Standing::Lost => None,
             Standing::Batch | Standing::Loss => {
@@ -101,23 +140,27 @@ impl SpoolReader {
     /// Each segment repeats the schemas that it uses, so a damaged copy is replaced from another segment.
     pub fn schema(&self, head: NumberedHead, hash: SchemaHash) -> Result<Option<Bytes>, ReadError> {
         let NumberedHead { lane, epoch, seq } = head;
-        let own = self.shared.catalog().find(lane, epoch, seq).map(|segment| segment.name);
-        if let Some(name) = own {
+        let shelves = self.shelves();
+        let own = |shared: &Arc<Shared>| shared.catalog().find(lane, epoch, seq).map(|segment| segment.name);
+        let own = shelves.iter().find_map(|shared| own(shared).map(|name| (shared, name)));
+        if let Some((shared, name)) = own {
             let failed = |source| ReadError::Io { lane, epoch, seq, source };
-            if let Some(schema) = self.schema_in(name, hash).map_err(failed)? {
+            if let Some(schema) = schema_in(shared, name, hash).map_err(failed)? {
                 return Ok(Some(schema));
             }
         }
-        let others: Vec<SegmentName> = self.shared.catalog().segments.keys().copied().collect();
-        let mut others = others.into_iter().filter(|name| Some(*name) != own);
-        Ok(others.find_map(|name| self.schema_in(name, hash).ok().flatten()))
+        let others = |shared: &Arc<Shared>| {
+            let names: Vec<SegmentName> = shared.catalog().segments.keys().copied().collect();
+            names.into_iter().find_map(|name| schema_in(shared, name, hash).ok().flatten())
+        };
+        Ok(shelves.iter().find_map(others))
     }
+}
 
-    fn schema_in(&self, name: SegmentName, hash: SchemaHash) -> io::Result<Option<Bytes>> {
-        let loaded = self.shared.loaded(name)?;
-        match loaded.index.schema(hash) {
-            Some(entry) => read_schema(loaded.file.as_ref(), name, entry),
-            None => Ok(None),
-        }
+fn schema_in(shared: &Shared, name: SegmentName, hash: SchemaHash) -> io::Result<Option<Bytes>> {
+    let loaded = shared.loaded(name)?;
+    match loaded.index.schema(hash) {
+        Some(entry) => read_schema(loaded.file.as_ref(), name, entry),
+        None => Ok(None),
     }
 }

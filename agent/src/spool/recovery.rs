@@ -1,9 +1,11 @@
-//! What happens when a spool is opened: survey, then recover. The agent always starts, whatever the bytes say; only a
-//! folder that belongs to someone else (another agent, a newer program, another robot) stops it, untouched.
+//! What happens when a spool is opened: survey, look, then mend. The agent always starts, whatever the bytes say; only
+//! a folder that belongs to someone else (another agent, a newer program, another robot) stops it, untouched.
 //!
 //! Opening reads little: of a sealed segment the header and the end. Only segments without a seal (the last ones of a
 //! run that was killed) are scanned whole, cut and sealed. Damage inside sealed segments is found when their records
 //! are read, at the latest before they are sent, and reported then; the whole backlog is never read for it at start.
+//!
+//! Survey and look write nothing, so a disk that refuses every write still shows what it holds.
 
 use std::{io, sync::Arc};
 
@@ -18,7 +20,8 @@ use super::{
     disk::{Disk, DiskFile},
     error::OpenError,
     format::{
-        SEGMENT_FILE_BYTES_MAX, SEGMENT_HEADER_BYTES, SPOOL_VERSION, SegmentName, Version, segment_version,
+        RECORD_HEADER_BYTES, SEGMENT_FILE_BYTES_MAX, SEGMENT_HEADER_BYTES, SPOOL_VERSION, SegmentName,
+        Version, decode_record_header, decode_segment_header, segment_version,
     },
     index::{Index, IndexEntry, Standing},
     losses::losses_of,
@@ -28,29 +31,28 @@ use super::{
 };
 
 /// What a look at the folder found; nothing was changed.
+#[derive(Default)]
 pub(super) struct Survey {
     /// The greatest start counter so far.
     pub(super) start: u64,
     /// Segments, oldest first in each lane.
-    names: Vec<SegmentName>,
+    segments: Vec<Surveyed>,
 }
 
-/// What recovering the segments found.
+/// A segment file.
+struct Surveyed {
+    name: SegmentName,
+    /// Samples before it, as its header says; `None` if the header is damaged or cannot be read.
+    before: Option<u64>,
+}
+
+/// What a look at the segments found.
 #[derive(Default)]
 pub(super) struct Recovery {
     /// Damage that was found, to be recorded in the new epoch.
     pub(super) losses: Vec<Loss>,
     pub(super) torn_bytes: u64,
     pub(super) unreadable: Vec<String>,
-    unsealed: Vec<Unsealed>,
-}
-
-/// A segment that was scanned and cut, to be sealed once its losses are recorded.
-struct Unsealed {
-    name: SegmentName,
-    file: Arc<dyn DiskFile>,
-    index: Index,
-    end: u64,
 }
 
 /// Looks at marker and segments and refuses what is not ours to open.
@@ -68,7 +70,8 @@ pub(super) fn survey(disk: &dyn Disk, robot: &RobotId) -> Result<Survey, OpenErr
         names.extend(files.iter().filter_map(|file| SegmentName::parse(lane, file)));
     }
     names.sort_unstable();
-    for name in &names {
+    let mut segments = Vec::with_capacity(names.len());
+    for name in names {
         // What cannot be read is not known to be newer; recovery will name it.
         let head = disk
             .open(&name.path())
@@ -77,10 +80,11 @@ pub(super) fn survey(disk: &dyn Disk, robot: &RobotId) -> Result<Survey, OpenErr
         if let Version::Newer(found) = segment_version(&head) {
             return Err(newer(name.path(), found));
         }
+        segments.push(Surveyed { name, before: decode_segment_header(&head, name) });
     }
-    let mut start = names.iter().map(|name| name.epoch.start).max().unwrap_or(0);
+    let mut start = segments.iter().map(|segment| segment.name.epoch.start).max().unwrap_or(0);
     if let MarkerRead::Found(marker) = marker {
-        if marker.robot != *robot && !names.is_empty() {
+        if marker.robot != *robot && !segments.is_empty() {
             return Err(OpenError::OtherRobot {
                 place: disk.place(),
                 found: marker.robot,
@@ -89,93 +93,110 @@ pub(super) fn survey(disk: &dyn Disk, robot: &RobotId) -> Result<Survey, OpenErr
         }
         start = start.max(marker.start);
     }
-    Ok(Survey { start, names })
+    Ok(Survey { start, segments })
 }
 
 impl Survey {
-    /// Takes each segment into the catalog. Afterwards everything that the catalog shows is synced.
-    pub(super) fn recover(&self, shared: &Shared) -> io::Result<Recovery> {
+    /// Takes each segment into the catalog that is not there yet, as it stands.
+    pub(super) fn look(&self, shared: &Shared) -> Recovery {
         let mut recovery = Recovery::default();
-        for name in &self.names {
-            if recovery.take(shared, *name).is_err() {
-                recovery.unreadable.push(name.path());
+        for surveyed in &self.segments {
+            let known = shared.catalog().segments.contains_key(&surveyed.name);
+            if !known && recovery.take(shared, surveyed).is_err() {
+                shared.catalog().unreadable.insert(surveyed.name);
+                recovery.unreadable.push(surveyed.name.path());
             }
         }
-        for lane in Lane::ALL {
-            shared.disk.sync_folder(lane.as_str())?;
-        }
-        Ok(recovery)
+        recovery
     }
 }
 
 impl Recovery {
-    fn take(&mut self, shared: &Shared, name: SegmentName) -> io::Result<()> {
+    fn take(&mut self, shared: &Shared, surveyed: &Surveyed) -> io::Result<()> {
+        let name = surveyed.name;
         let file = shared.disk.open(&name.path())?;
-        match read_seal(file.as_ref(), name)? {
-            Some(seal) => take_sealed(shared, name, file.bytes()?, &seal),
-            None => self.take_unsealed(shared, name, file),
-        }
+        let seal = read_seal(file.as_ref(), name)?;
+        let mut segment = match &seal {
+            Some(seal) => sealed(shared, name, file.bytes()?, seal)?,
+            None => self.unsealed(shared, name, &file)?,
+        };
+        segment.before = match surveyed.before {
+            Some(before) => before,
+            None => before_of(shared, name, file.as_ref())?,
+        };
+        let mut catalog = shared.catalog();
+        catalog.unreadable.remove(&name);
+        catalog.insert(segment);
+        Ok(())
     }
 
-    fn take_unsealed(
+    fn unsealed(
         &mut self,
         shared: &Shared,
         name: SegmentName,
-        file: Arc<dyn DiskFile>,
-    ) -> io::Result<()> {
+        file: &Arc<dyn DiskFile>,
+    ) -> io::Result<Segment> {
         let file_bytes = file.bytes()?;
         if file_bytes > SEGMENT_FILE_BYTES_MAX {
             return Err(io::Error::other("larger than any segment"));
         }
         let scan = scan_file(file.as_ref(), name, None)?;
         self.torn_bytes += file_bytes - scan.end;
-        if scan.index.entries.is_empty() {
-            return shared.disk.remove(&name.path());
-        }
-        if scan.end < file_bytes {
-            file.truncate(scan.end)?;
-        }
-        file.sync_data()?;
         let lost = lost_in(&scan.index);
         self.losses.extend(losses_of(name.lane, name.epoch, &lost, LossReason::Corrupt));
         let mut segment = segment_of(shared, name, scan.end, &scan.index);
-        segment.live = Some(Loaded { file: Arc::clone(&file), index: scan.index.clone() });
-        shared.catalog().insert(segment);
-        self.unsealed.push(Unsealed { name, file, index: scan.index, end: scan.end });
-        Ok(())
-    }
-
-    /// Seals what was scanned, after the losses in it were recorded and synced: next time it opens at a glance.
-    pub(super) fn seal(&mut self, shared: &Shared) -> io::Result<()> {
-        for Unsealed { name, file, index, end } in self.unsealed.drain(..) {
-            let seal = encode_seal(name, &index, end);
-            file.append(&seal)?;
-            file.sync_data()?;
-            let mut catalog = shared.catalog();
-            catalog.grew(name, seal.len() as u64);
-            if let Some(segment) = catalog.segments.get_mut(&name) {
-                segment.live = None;
-            }
-        }
-        Ok(())
+        segment.live = Some(Loaded { file: Arc::clone(file), index: scan.index });
+        Ok(segment)
     }
 }
 
-fn take_sealed(shared: &Shared, name: SegmentName, file_bytes: u64, seal: &Seal) -> io::Result<()> {
+/// Cuts what follows the records of a segment that has no writer any more, syncs it and seals it: next time it opens
+/// at a glance. To be called after the losses in it were recorded and synced.
+///
+/// The file is opened anew: on the descriptor of a write that failed nothing is tried again.
+pub(super) fn mend(shared: &Shared, name: SegmentName) -> io::Result<()> {
+    let live = shared.catalog().segments.get(&name).and_then(|segment| segment.live.clone());
+    let Some(Loaded { index, .. }) = live else { return Ok(()) };
+    let file = shared.disk.open(&name.path())?;
+    let (file_bytes, end) = (file.bytes()?, index.end());
+    if end < file_bytes {
+        file.truncate(end)?;
+    }
+    // First what is held, then the seal: a seal promises that all before it is whole.
+    file.sync_data()?;
+    let end = end.min(file_bytes);
+    let seal = encode_seal(name, &index, end);
+    file.append(&seal)?;
+    file.sync_data()?;
+    shared.catalog().sealed(name, end + seal.len() as u64);
+    Ok(())
+}
+
+fn sealed(shared: &Shared, name: SegmentName, file_bytes: u64, seal: &Seal) -> io::Result<Segment> {
     let header = &seal.header;
     if header.running > 0 {
         let loaded = Loaded::open(shared.disk.as_ref(), name)?;
-        let segment = segment_of(shared, name, file_bytes, &loaded.index);
-        shared.catalog().insert(segment);
-        return Ok(());
+        return Ok(segment_of(shared, name, file_bytes, &loaded.index));
     }
     let mut segment = segment_of(shared, name, file_bytes, &Index::new(name.first));
     segment.next = header.seq;
     segment.samples = u64::from(header.samples);
+    segment.spooled = segment.samples;
     segment.span =
         (header.samples > 0 && header.t_min <= header.t_max).then_some((header.t_min, header.t_max));
-    shared.catalog().insert(segment);
-    Ok(())
+    Ok(segment)
+}
+
+/// Finds out how many samples the lane had before a segment whose header is damaged: its first record repeats it, and
+/// so does the end of the segment before it.
+fn before_of(shared: &Shared, name: SegmentName, file: &dyn DiskFile) -> io::Result<u64> {
+    let first = file.read_at(SEGMENT_HEADER_BYTES as u64, RECORD_HEADER_BYTES)?;
+    if let Some(header) = decode_record_header(&first, name).filter(|header| header.seq == name.first) {
+        return Ok(header.running);
+    }
+    let catalog = shared.catalog();
+    let earlier = catalog.of(name.lane, name.epoch).rfind(|segment| segment.name.first < name.first);
+    Ok(earlier.map_or(0, Segment::spooled_until))
 }
 
 /// Sums up a segment; what damage took of it counts as released, because a loss record has it or is about to.
@@ -185,10 +206,12 @@ fn segment_of(shared: &Shared, name: SegmentName, file_bytes: u64, index: &Index
         released.insert(seq);
     }
     Segment {
-        id: shared.catalog().next_id(),
+        id: shared.next_id(),
         name,
         next: index.next(),
         file_bytes,
+        before: 0,
+        spooled: index.spooled(),
         samples: index.samples(),
         span: index.span(),
         released,
@@ -205,7 +228,13 @@ fn lost_in(index: &Index) -> Vec<(Seq, IndexEntry)> {
         .collect()
 }
 
-/// Returns the epoch of this run: its start counter is above all that the spool has seen.
-pub(super) fn next_epoch(survey: &Survey, random: u64) -> Epoch {
-    Epoch { start: survey.start + 1, random }
+/// Returns the epoch of a run on the disk: its start counter is above all that was seen. Disks count odd starts, and
+/// memory the even ones between, so that an epoch in memory, of which no disk knows, is still older than the next.
+pub(super) fn epoch_on_disk(above: u64, random: u64) -> Epoch {
+    Epoch { start: (above + 1) | 1, random }
+}
+
+/// Returns the epoch of a run in memory, after one on the disk.
+pub(super) fn epoch_in_memory(above: u64, random: u64) -> Epoch {
+    Epoch { start: (above + 1) & !1, random }
 }

@@ -12,8 +12,8 @@ use muster_protocol::{
 use super::{
     disk::{Disk, DiskFile},
     format::{
-        RECORD_HEADER_BYTES, RecordHeader, RecordKind, SEGMENT_FILE_BYTES_MAX, SegmentName, TRAILER_BYTES,
-        checked_body, decode_record_header,
+        RECORD_HEADER_BYTES, RecordHeader, RecordKind, SEGMENT_FILE_BYTES_MAX, SEGMENT_RECORDS_MAX,
+        SegmentName, TRAILER_BYTES, checked_body, decode_record_header,
     },
     index::{Index, IndexEntry, SchemaEntry},
     scan::{Scan, SealedTotals, scan},
@@ -38,6 +38,10 @@ pub(super) struct Segment {
     /// The seq after its last synced one.
     pub(super) next: Seq,
     pub(super) file_bytes: u64,
+    /// Samples of the lane in this epoch before it.
+    pub(super) before: u64,
+    /// Samples of its synced batches, damaged ones included.
+    pub(super) spooled: u64,
     /// Samples of its synced batches that were not lost to damage.
     pub(super) samples: u64,
     pub(super) span: Option<(WallTime, WallTime)>,
@@ -71,6 +75,11 @@ impl Segment {
         self.released.covers(self.name.first, self.next)
     }
 
+    /// Returns the samples of the lane in this epoch before the seq after its last.
+    pub(super) fn spooled_until(&self) -> u64 {
+        self.before + self.spooled
+    }
+
     pub(super) fn samples_held(&self) -> u64 {
         self.samples.saturating_sub(self.released_samples)
     }
@@ -98,6 +107,7 @@ pub(super) fn read_seal(file: &dyn DiskFile, name: SegmentName) -> io::Result<Op
     let header = decode_record_header(&file.read_at(at, RECORD_HEADER_BYTES)?, name);
     let fits = |header: &RecordHeader| {
         header.kind == RecordKind::Index
+            && header.seq.0 - name.first.0 <= SEGMENT_RECORDS_MAX as u64
             && at + (RECORD_HEADER_BYTES as u64) + u64::from(header.body_bytes) == trailer_at
     };
     Ok(header.filter(fits).map(|header| Seal { at, header }))

@@ -48,6 +48,8 @@ pub(super) struct LaneWriter {
     next: Seq,
     synced: Seq,
     running: u64,
+    /// Samples of the seqs below `synced`.
+    synced_samples: u64,
     active: Option<Active>,
     pending: Vec<Pending>,
 }
@@ -82,12 +84,25 @@ impl NewRecord<'_> {
 
 impl LaneWriter {
     pub(super) fn new(lane: Lane) -> Self {
-        Self { lane, next: Seq::FIRST, synced: Seq::FIRST, running: 0, active: None, pending: Vec::new() }
+        Self {
+            lane,
+            next: Seq::FIRST,
+            synced: Seq::FIRST,
+            running: 0,
+            synced_samples: 0,
+            active: None,
+            pending: Vec::new(),
+        }
     }
 
     /// Returns the seq after the last synced one.
     pub(super) fn synced(&self) -> Seq {
         self.synced
+    }
+
+    /// Returns the samples of all that was synced.
+    pub(super) fn synced_samples(&self) -> u64 {
+        self.synced_samples
     }
 
     /// Says whether something is written that is not synced.
@@ -120,7 +135,7 @@ impl LaneWriter {
         }
         let active = self.active.as_mut().expect("what is not synced is in the active segment");
         active.sync(site)?;
-        self.synced = self.next;
+        (self.synced, self.synced_samples) = (self.next, self.running);
         active.publish(site);
         Ok(())
     }
@@ -137,7 +152,7 @@ impl LaneWriter {
         let seal = encode_seal(active.name, &active.index, active.file_bytes);
         active.write(site, &seal)?;
         active.sync(site)?;
-        self.synced = self.next;
+        (self.synced, self.synced_samples) = (self.next, self.running);
         active.publish(site);
         if let Some(segment) = site.shared.catalog().segments.get_mut(&active.name) {
             segment.live = None;
@@ -145,14 +160,21 @@ impl LaneWriter {
         Ok(())
     }
 
-    /// Returns the active segment's name and size.
-    pub(super) fn active(&self) -> Option<(SegmentName, u64)> {
-        self.active.as_ref().map(|active| (active.name, active.file_bytes))
+    /// Returns the active segment's name.
+    pub(super) fn active(&self) -> Option<SegmentName> {
+        self.active.as_ref().map(|active| active.name)
     }
 
     /// Says whether tokens for records of this segment are still to be minted.
     pub(super) fn owes_tokens(&self, segment: SegmentId) -> bool {
         self.pending.iter().any(|pending| pending.segment == segment)
+    }
+
+    /// Ends writing after a failure: what was written and not synced never was.
+    pub(super) fn abandon(&mut self) {
+        self.active = None;
+        self.pending.clear();
+        (self.next, self.running) = (self.synced, self.synced_samples);
     }
 
     /// Forgets the active segment: every record in it was released, and its file is about to go.
@@ -170,13 +192,15 @@ impl LaneWriter {
         };
         let file = make().map_err(|source| failure("create", name, source))?;
         let index = Index::new(name.first);
+        let id = site.shared.next_id();
         let mut catalog = site.shared.catalog();
-        let id = catalog.next_id();
         catalog.insert(Segment {
             id,
             name,
             next: name.first,
             file_bytes: header.len() as u64,
+            before: self.running,
+            spooled: 0,
             samples: 0,
             span: None,
             released: RangeSet::default(),
@@ -284,6 +308,7 @@ impl Active {
         let Some(segment) = catalog.segments.get_mut(&self.name) else { return };
         let fresh = &self.index.entries[self.published..];
         segment.next = self.index.next();
+        segment.spooled += fresh.iter().map(|entry| u64::from(entry.samples)).sum::<u64>();
         segment.samples += fresh.iter().map(IndexEntry::samples_held).sum::<u64>();
         segment.span = self.index.span();
         if let Some(live) = &mut segment.live {

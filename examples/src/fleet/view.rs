@@ -151,7 +151,7 @@ impl Row {
             state_cell(state, "/health/level"),
             age_cell(state, "/newest_age_ms"),
             count_cell(state, "/samples"),
-            count_cell(state, "/completeness/on_robot"),
+            count_cell(state, "/completeness/on_robot/samples"),
             trouble_cell(state, "/loss/samples"),
         ]
     }

@@ -111,7 +111,7 @@ impl LowArgs {
             ("data_dir", "--data-dir", one(&self.data_dir)),
             ("http", "--http", one(&self.http)),
             ("quic", "--quic", one(&self.quic)),
-            ("mqtt", "--mqtt", one(&self.mqtt)),
+            ("mqtt.listen", "--mqtt", one(&self.mqtt)),
             ("insecure_listen", "--insecure-listen", one(&insecure_listen)),
             ("log.format", "--log-format", one(&self.log_format)),
         ];
@@ -165,7 +165,7 @@ mod tests {
             .filter_map(|arg| arg.get_help())
             .map(ToString::to_string)
             .collect();
-        for name in ["data_dir", "http", "quic", "mqtt"] {
+        for name in ["data_dir", "http", "quic", "mqtt.listen"] {
             let key = PROGRAM.keys.iter().find(|key| key.name == name).unwrap();
             assert!(help.contains(&format!("[default: {}]", key.default.unwrap())), "{name} in {help}");
         }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use muster_protocol::settings::{Key, Kind, LogFormat, Program, Size, Span};
 
-use super::Listen;
+use super::{BrokerUrl, ClientId, Listen};
 
 /// The gateway's name, prefix and keys.
 pub static PROGRAM: Program = Program { name: "muster-gateway", env_prefix: "MUSTER_GATEWAY_", keys: KEYS };
@@ -20,8 +20,36 @@ const KEYS: &[Key] = &[
     .or("127.0.0.1:8080"),
     Key::new::<Listen>("quic", Kind::Text, "Where agents connect over QUIC (UDP): IP:PORT or none.")
         .or("127.0.0.1:4443"),
-    Key::new::<Listen>("mqtt", Kind::Text, "Where agents and MQTT clients connect (TCP): IP:PORT or none.")
-        .or("127.0.0.1:1883"),
+    Key::new::<Listen>(
+        "mqtt.listen",
+        Kind::Text,
+        "Where agents and MQTT clients connect (TCP): IP:PORT or none; short: mqtt = \"...\".",
+    )
+    .short_form("mqtt")
+    .or("127.0.0.1:1883"),
+    Key::new::<BrokerUrl>(
+        "mqtt.broker.url",
+        Kind::Text,
+        "A broker through which robots also report: mqtt://HOST:PORT; it has to speak MQTT 5.",
+    ),
+    Key::new::<ClientId>(
+        "mqtt.broker.client_id",
+        Kind::Text,
+        "The gateway's name at the broker; one of its own for each data folder if not set.",
+    ),
+    Key::new::<Span>(
+        "mqtt.broker.keep_alive",
+        Kind::Span,
+        "How often the broker hears from a gateway with nothing to say.",
+    )
+    .or("20s")
+    .within("5s", "10m"),
+    Key::new::<String>("mqtt.broker.username", Kind::Text, "The gateway's user name at the broker."),
+    Key::new::<PathBuf>(
+        "mqtt.broker.password_file",
+        Kind::Text,
+        "The file whose first line is its password; read at each connection.",
+    ),
     Key::new::<bool>(
         "insecure_listen",
         Kind::Flag,

@@ -33,7 +33,7 @@ fn every_field_is_a_key_and_every_key_a_field() {
 fn the_defaults_go_together_and_are_those_of_the_contract() {
     let config = Config::default();
     config.check().unwrap();
-    let listeners = [config.http, config.quic, config.mqtt].map(|listen| listen.to_string());
+    let listeners = [config.http, config.quic, config.mqtt.listen].map(|listen| listen.to_string());
     assert_eq!(listeners, ["127.0.0.1:8080", "127.0.0.1:4443", "127.0.0.1:1883"]);
     assert_eq!(config.data_dir, PathBuf::from("./muster-data"));
     assert_eq!(config.session.silence.to_string(), "45s");
@@ -65,6 +65,20 @@ fn a_listener_is_an_address_or_none() {
             "{text}: {sentence}"
         );
     }
+}
+
+#[test]
+fn a_broker_has_a_url_and_the_listener_both_its_forms() {
+    let told =
+        config("[mqtt]\nlisten = \"none\"\n[mqtt.broker]\nurl = \"mqtt://broker.example:1883\"").unwrap();
+    assert_eq!(told.mqtt.listen, Listen::Off);
+    let url = told.mqtt.broker.url.unwrap();
+    assert_eq!((url.host(), url.port()), ("broker.example", 1883));
+    assert_eq!(config("mqtt = \"none\"").unwrap().mqtt.listen, Listen::Off);
+    assert_eq!(config("").unwrap().mqtt.broker.url, None);
+    assert!(refused("mqtt.broker.password_file = \"p\"").contains("username is not: set both"));
+    assert!(refused("[mqtt.broker]\nurl = \"mqtts://b:8883\"").contains("write mqtt://HOST:PORT"));
+    assert!(refused("[mqtt.broker]\nclient_id = \"\"").contains("write 1 to 64"));
 }
 
 #[test]

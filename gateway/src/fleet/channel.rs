@@ -20,14 +20,15 @@ use super::{
 /// A channel that has at least one value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Channel {
-    newest: Newest,
+    /// The newest value of each [`Stamp`] kind that there is, ascending, never none, at most [`KINDS_MAX`].
+    newest: Vec<Newest>,
     recent: RecentTimes,
     samples: u64,
 }
 
-/// The newest value and what the records said about it.
+/// The newest value of one kind and what the records said about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Newest {
+pub(super) struct Newest {
     rank: Rank,
     t: WallTime,
     value: Value,
@@ -48,12 +49,29 @@ pub(super) struct Origin {
     pub(super) clock: Clock,
 }
 
-/// The total order of values: the greatest is the newest.
+/// Whose clock a time came from. Only times of one kind compare as they stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) enum Stamp {
+    /// A clock that is believed: an input's, or the robot's while it was synchronised.
+    Clock,
+    /// The robot's, not synchronised, in this boot. Its monotonic time orders such samples, whatever the wall clock
+    /// did; which wall time that was may become known later.
+    Boot(u64),
+}
+
+/// The total order of values of one kind: the greatest is the newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Rank {
-    /// The sample's time, but at most [`EARLY_NS_MAX`] after its reception: one stamp from the future cannot freeze a
-    /// channel.
-    effective: WallTime,
+    pub(super) stamp: Stamp,
+    /// Of a clock that is believed, the sample's time, but at most [`EARLY_NS_MAX`] after its reception: one stamp from
+    /// the future cannot freeze a channel. Of another one, the boot's monotonic time, bounded by its spooling likewise.
+    at: i64,
+    place: RowPlace,
+}
+
+/// Where a value stands in the robot's records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct RowPlace {
     epoch: Epoch,
     lane: Lane,
     seq: Seq,
@@ -93,56 +111,77 @@ pub struct Aging {
 /// How far after its reception a sample's time may rank.
 const EARLY_NS_MAX: i64 = 5_000_000_000;
 
-/// Returns the time by which a sample ranks.
+/// Kinds of stamps of which the newest value is kept: a believed clock and the last three boots. With more, the one
+/// whose value is oldest by what is known at that moment makes room.
+const KINDS_MAX: usize = 4;
+
+/// Returns the time by which a sample ranks among all kinds.
 pub(super) fn effective(t: WallTime, received_at: WallTime) -> WallTime {
     t.min(received_at.shifted(EARLY_NS_MAX))
 }
 
+impl Stamp {
+    /// Returns whose clock a row's time came from.
+    pub(super) fn of(stamped_by: StampedBy, clock: &Clock) -> Self {
+        match stamped_by {
+            StampedBy::Agent if !clock.synchronised => Self::Boot(clock.boot),
+            StampedBy::Agent | StampedBy::Input => Self::Clock,
+        }
+    }
+
+    /// Returns what a time ranks by within its kind.
+    pub(super) fn rank_of(self, t: WallTime, origin: &Origin) -> i64 {
+        match self {
+            Self::Clock => effective(t, origin.received_at).0,
+            Self::Boot(_) => {
+                let mono = i64::try_from(origin.clock.mono.0).unwrap_or(i64::MAX);
+                let since_boot = t.nanos_since(origin.clock.wall).saturating_add(mono);
+                since_boot.min(mono.saturating_add(EARLY_NS_MAX))
+            }
+        }
+    }
+}
+
 impl Rank {
-    /// Ranks a sample of a batch.
-    pub(super) fn new(effective: WallTime, head: &NumberedHead, row: u32, field: u32) -> Self {
-        Self { effective, epoch: head.epoch, lane: head.lane, seq: head.seq, row, field }
+    /// Ranks a sample of a batch by what [`Stamp::rank_of`] returned.
+    pub(super) fn new(stamp: Stamp, at: i64, head: &NumberedHead, (row, field): (u32, u32)) -> Self {
+        let place = RowPlace { epoch: head.epoch, lane: head.lane, seq: head.seq, row, field };
+        Self { stamp, at, place }
     }
 }
 
 impl Channel {
     /// Starts with a first value, which is not yet counted.
     pub(super) fn new(first: &Candidate<'_>) -> Self {
-        Self { newest: Newest::new(first), recent: RecentTimes::default(), samples: 0 }
+        Self { newest: vec![Newest::new(first)], recent: RecentTimes::default(), samples: 0 }
     }
 
-    /// Takes a column: its newest value, its newest distinct times, and how many values it has.
-    pub(super) fn apply(&mut self, candidate: &Candidate<'_>, times: &RecentTimes, samples: u64) {
-        if candidate.rank > self.newest.rank {
-            self.newest.replace(candidate);
+    /// Takes a column's newest value of one kind.
+    pub(super) fn offer(&mut self, candidate: &Candidate<'_>, anchors: &Anchors) {
+        match self.newest.binary_search_by_key(&candidate.rank.stamp, |newest| newest.rank.stamp) {
+            Ok(at) if candidate.rank > self.newest[at].rank => self.newest[at].replace(candidate),
+            Ok(_) => {}
+            Err(at) => self.newest.insert(at, Newest::new(candidate)),
         }
+        if self.newest.len() > KINDS_MAX {
+            let oldest = self.newest.iter().enumerate().min_by_key(|(_, newest)| newest.order(anchors));
+            let (at, _) = oldest.expect("there are several");
+            self.newest.remove(at);
+        }
+    }
+
+    /// Takes a column's newest distinct times, and how many values it has.
+    pub(super) fn count(&mut self, times: &RecentTimes, samples: u64) {
         self.recent.merge(times);
         self.samples += samples;
     }
 
-    /// Returns the newest value.
-    pub fn value(&self) -> &Value {
-        &self.newest.value
-    }
-
-    /// Returns the newest value's time as it came.
-    pub fn t(&self) -> WallTime {
-        self.newest.t
-    }
-
-    /// Returns who gave the newest value its time.
-    pub fn stamped_by(&self) -> StampedBy {
-        self.newest.stamped_by
-    }
-
-    /// Returns when the gateway received the newest value.
-    pub fn received_at(&self) -> WallTime {
-        self.newest.origin.received_at
-    }
-
-    /// Returns the unit that was declared with the newest value.
-    pub fn unit(&self) -> Option<&str> {
-        self.newest.unit.as_deref()
+    /// Returns the newest value, as far as is known when which clock was right.
+    pub(super) fn newest(&self, anchors: &Anchors) -> &Newest {
+        match &self.newest[..] {
+            [only] => only,
+            several => several.iter().max_by_key(|newest| newest.order(anchors)).expect("never none"),
+        }
     }
 
     /// Returns how many samples the log gave this channel.
@@ -150,22 +189,12 @@ impl Channel {
         self.samples
     }
 
-    /// Returns when the next value is due.
-    pub fn pace(&self) -> Pace {
-        if self.newest.on_change {
+    /// Returns when the value after `newest` is due.
+    pub(super) fn pace(&self, newest: &Newest) -> Pace {
+        if newest.on_change {
             return Pace::OnChange;
         }
-        Pace::Every(self.newest.interval_ns.or_else(|| self.recent.interval()))
-    }
-
-    /// Decides what the newest value ages by.
-    pub(super) fn aging(&self, anchors: &Anchors) -> Aging {
-        let Origin { session, received_at, clock } = &self.newest.origin;
-        let t = self.newest.t;
-        let accepted = anchors.accepted(*session, clock, *received_at);
-        let ahead = t.nanos_since(accepted.unwrap_or(*received_at)) > AHEAD_NS_MAX;
-        let mark = if t < PLAUSIBLE_FROM { Some(Mark::Before2020) } else { ahead.then_some(Mark::Ahead) };
-        Aging { since: if mark.is_some() { accepted } else { Some(t) }, mark }
+        Pace::Every(newest.interval_ns.or_else(|| self.recent.interval()))
     }
 }
 
@@ -182,6 +211,53 @@ impl Newest {
             on_change: definition.on_change,
             origin: *candidate.origin,
         }
+    }
+
+    /// Returns the value.
+    pub(super) fn value(&self) -> &Value {
+        &self.value
+    }
+
+    /// Returns the time as it came.
+    pub(super) fn raw_t(&self) -> WallTime {
+        self.t
+    }
+
+    /// Returns the time as it should have come.
+    pub(super) fn t(&self, anchors: &Anchors) -> WallTime {
+        match self.rank.stamp {
+            Stamp::Clock => self.t,
+            Stamp::Boot(_) => self.t.shifted(anchors.shift(&self.origin.clock)),
+        }
+    }
+
+    /// Returns who gave the value its time.
+    pub(super) fn stamped_by(&self) -> StampedBy {
+        self.stamped_by
+    }
+
+    /// Returns when the gateway received the value.
+    pub(super) fn received_at(&self) -> WallTime {
+        self.origin.received_at
+    }
+
+    /// Returns the unit that was declared with the value.
+    pub(super) fn unit(&self) -> Option<&str> {
+        self.unit.as_deref()
+    }
+
+    /// Decides what the value ages by; `t` is its time as it should have come.
+    pub(super) fn aging(&self, t: WallTime, anchors: &Anchors) -> Aging {
+        let Origin { session, received_at, clock } = &self.origin;
+        let accepted = anchors.accepted(*session, clock, *received_at);
+        let ahead = t.nanos_since(accepted.unwrap_or(*received_at)) > AHEAD_NS_MAX;
+        let mark = if t < PLAUSIBLE_FROM { Some(Mark::Before2020) } else { ahead.then_some(Mark::Ahead) };
+        Aging { since: if mark.is_some() { accepted } else { Some(t) }, mark }
+    }
+
+    /// Orders values of all kinds.
+    fn order(&self, anchors: &Anchors) -> (WallTime, RowPlace) {
+        (effective(self.t(anchors), self.origin.received_at), self.rank.place)
     }
 
     /// Becomes the candidate, without allocating where nothing changed.

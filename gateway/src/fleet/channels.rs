@@ -9,11 +9,11 @@ use muster_protocol::{
     id::{ChannelName, SchemaHash},
     message::NumberedHead,
     schema::Schema,
-    time::WallTime,
 };
 
 use super::{
-    channel::{Candidate, Channel, Origin, Rank, effective},
+    acceptance::Anchors,
+    channel::{Candidate, Channel, Origin, Rank, Stamp, effective},
     recent::RecentTimes,
 };
 
@@ -43,12 +43,20 @@ struct Storing<'a> {
     untracked: u64,
 }
 
-/// What the columns of a group share: its newest row, and its newest distinct times.
+/// What the columns of a group share: its newest row of each kind of stamp, and its newest distinct times.
 struct GroupTimes {
-    /// The newest row's place in the group.
-    at: usize,
-    effective: WallTime,
+    /// A row that an input stamped and one that the agent stamped, if there are both.
+    newest: [Option<NewestRow>; 2],
     recent: RecentTimes,
+}
+
+/// A row that is the newest of its kind.
+#[derive(Clone, Copy)]
+struct NewestRow {
+    stamp: Stamp,
+    rank: i64,
+    /// Its place in the group.
+    at: usize,
 }
 
 /// Four full schemas. A robot that names channels without end keeps its first ones; the rest is counted.
@@ -58,28 +66,40 @@ const CHANNELS_MAX: usize = 4 * muster_protocol::limits::SCHEMA_CHANNELS_MAX;
 const SCHEMAS_MAX: usize = 8;
 
 impl Channels {
-    /// Folds in a batch.
+    /// Folds in a batch; `anchors` are those that are known by then.
     pub(super) fn apply(
         &mut self,
         head: &NumberedHead,
         origin: &Origin,
-        batch: &DecodedBatch,
-        schema: &Schema,
+        (batch, schema): (&DecodedBatch, &Schema),
+        anchors: &Anchors,
     ) {
         let mut slots = self.by_schema.remove(&schema.hash()).unwrap_or_default();
         slots.resize(schema.channels().len(), None);
         for group in &batch.groups {
-            let Some(times) = GroupTimes::of(group, origin.received_at) else { continue };
-            let (t, stamped_by, row) = (group.t[times.at], group.stamped_by[times.at], group.row[times.at]);
-            for (field, column) in (0..).zip(&group.columns) {
-                let (index, samples) = (column.channel as usize, column.data.len() as u64);
-                let definition = &schema.channels()[index];
-                let value =
-                    column.data.get(times.at).expect("a column has a value for each row of its group");
-                let rank = Rank::new(times.effective, head, row, field);
-                let candidate = Candidate { rank, t, stamped_by, value, definition, origin };
-                match self.channel(&mut slots[index], &candidate) {
-                    Some(channel) => channel.apply(&candidate, &times.recent, samples),
+            let times = GroupTimes::of(group, origin);
+            for newest in times.newest.iter().flatten() {
+                let (at, row) = (newest.at, group.row[newest.at]);
+                for (field, column) in (0..).zip(&group.columns) {
+                    let index = column.channel as usize;
+                    let value = column.data.get(at).expect("a column has a value for each row of its group");
+                    let candidate = Candidate {
+                        rank: Rank::new(newest.stamp, newest.rank, head, (row, field)),
+                        t: group.t[at],
+                        stamped_by: group.stamped_by[at],
+                        value,
+                        definition: &schema.channels()[index],
+                        origin,
+                    };
+                    if let Some(channel) = self.channel(&mut slots[index], &candidate) {
+                        channel.offer(&candidate, anchors);
+                    }
+                }
+            }
+            for column in &group.columns {
+                let samples = column.data.len() as u64;
+                match slots[column.channel as usize] {
+                    Some(slot) => self.slots[slot].count(&times.recent, samples),
                     None => self.untracked += samples,
                 }
             }
@@ -125,12 +145,20 @@ impl Channels {
 }
 
 impl GroupTimes {
-    /// Looks at the times of a group's rows. `None` for a group without rows.
-    fn of(group: &Group, received_at: WallTime) -> Option<Self> {
-        let times = group.t.iter().map(|&t| effective(t, received_at));
-        // Of equal times the last wins: row numbers ascend in a group.
-        let (at, effective) = times.clone().enumerate().max_by_key(|&(_, t)| t)?;
-        Some(Self { at, effective, recent: RecentTimes::of(times.map(|t| t.0)) })
+    /// Looks at the times of a group's rows.
+    fn of(group: &Group, origin: &Origin) -> Self {
+        let mut newest: [Option<NewestRow>; 2] = [None; 2];
+        for (at, (&t, &stamped_by)) in group.t.iter().zip(&group.stamped_by).enumerate() {
+            let stamp = Stamp::of(stamped_by, &origin.clock);
+            let row = NewestRow { stamp, rank: stamp.rank_of(t, origin), at };
+            let of_kind = &mut newest[usize::from(stamp == Stamp::Clock)];
+            // Of equal times the last wins: row numbers ascend in a group.
+            if of_kind.is_none_or(|best| row.rank >= best.rank) {
+                *of_kind = Some(row);
+            }
+        }
+        let times = group.t.iter().map(|&t| effective(t, origin.received_at).0);
+        Self { newest, recent: RecentTimes::of(times) }
     }
 }
 

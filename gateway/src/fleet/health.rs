@@ -2,6 +2,7 @@
 //! what the gateway itself knows.
 
 use super::{
+    conflict::Conflict,
     freshness::LinkState,
     reading::{Freshnesses, Marks},
 };
@@ -37,6 +38,7 @@ pub(super) struct Signs<'a> {
     pub(super) lost_lately: bool,
     pub(super) untracked: u64,
     pub(super) skew_ns: Option<i64>,
+    pub(super) conflict: Option<&'a Conflict>,
 }
 
 /// A clock that is off by more is worth a warning: ages are wrong by as much.
@@ -51,6 +53,9 @@ pub(super) fn health(signs: &Signs<'_>) -> Health {
     let mut reasons = Vec::new();
     if signs.link == LinkState::Down {
         reasons.push(format!("link down: {}", signs.evidence));
+    }
+    if let Some(conflict) = signs.conflict {
+        reasons.push(format!("another process speaks for this robot too, from {}", conflict.address));
     }
     // A robot that has sent no value yet is stale only if it cannot be heard either.
     if fresh + late == 0 && (stale > 0 || signs.link == LinkState::Down) {
@@ -97,6 +102,8 @@ impl Level {
 
 #[cfg(test)]
 mod tests {
+    use muster_protocol::{id::InstanceId, time::WallTime};
+
     use super::*;
 
     fn well() -> Signs<'static> {
@@ -108,6 +115,7 @@ mod tests {
             lost_lately: false,
             untracked: 0,
             skew_ns: Some(-SKEW_NS_WARN),
+            conflict: None,
         }
     }
 
@@ -120,7 +128,10 @@ mod tests {
     fn each_sign_warns_with_its_reason() {
         let ahead = Marks { ahead: 1, ..Marks::default() };
         let before_2020 = Marks { before_2020: 1, ..Marks::default() };
+        let (since, address) = (WallTime(0), "10.0.0.9:1".to_owned());
+        let conflict = Conflict { since, last_at: since, address, instance: InstanceId([1; 16]) };
         let signs = [
+            (Signs { conflict: Some(&conflict), ..well() }, "too, from 10.0.0.9:1"),
             (Signs { link: LinkState::Down, ..well() }, "link down"),
             (Signs { lost_lately: true, ..well() }, "lost"),
             (Signs { skew_ns: Some(SKEW_NS_WARN + 1), ..well() }, "5 s ahead"),

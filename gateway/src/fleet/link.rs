@@ -8,10 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use muster_protocol::{id::RobotId, message::HeldLane, time::WallTime};
 
-use super::{
-    freshness::{LinkState, SILENCE_NS_MAX},
-    reading::Backlog,
-};
+use super::freshness::{LinkState, SILENCE_NS_MAX};
 use crate::record::{DownReason, Transport};
 
 /// Knows the sessions that are open now. Its methods are called while requests wait: they never block for long.
@@ -43,10 +40,9 @@ pub struct LiveLink {
 }
 
 impl LiveLink {
-    /// Returns what is still on the robot. A client of plain JSON has no spool and promises nothing.
-    pub fn backlog(&self) -> Option<Backlog> {
-        let has_spool = self.transport != Transport::MqttJson;
-        has_spool.then_some(Backlog { samples: self.backlog_samples, at: self.told_at })
+    /// Returns whether there is a spool: a client of plain JSON has none, and promises nothing.
+    pub fn has_spool(&self) -> bool {
+        self.transport != Transport::MqttJson
     }
 }
 

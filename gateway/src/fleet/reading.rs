@@ -1,10 +1,17 @@
 //! A robot's state read at one moment: what the log says, judged by the clock and by what is heard right now.
 
-use muster_protocol::{id::ChannelName, time::WallTime};
+use muster_protocol::{
+    id::ChannelName,
+    message::Clock,
+    sample::{StampedBy, Value},
+    time::WallTime,
+};
 
 use super::{
-    channel::{Aging, Channel, Mark},
-    freshness::{Freshness, freshness},
+    channel::{Aging, Channel, Mark, Newest},
+    completeness::Completeness,
+    conflict::Conflict,
+    freshness::{Freshness, Pace, freshness},
     health::{Health, LOSS_NS_WARN, Signs, health},
     link::{LinkReading, LiveLink},
     robot::RobotState,
@@ -21,30 +28,37 @@ pub struct RobotReading {
     pub marks: Marks,
     /// The roll-up.
     pub health: Health,
-    /// What is still on the robot; `None` if no session is open, or the robot has no spool.
-    pub backlog: Option<Backlog>,
+    /// How much of what it accepted is in the log.
+    pub completeness: Completeness,
+    /// Whether another process speaks for it too.
+    pub conflict: Option<Conflict>,
     /// How far its wall clock is ahead of the gateway's.
     pub skew_ns: Option<i64>,
-    /// Whether its system says that its clock is synchronised.
-    pub synchronised: Option<bool>,
+    /// Its clocks as it told them last.
+    pub clock: Option<Clock>,
 }
 
 /// What a robot's spool holds, as the robot said last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backlog {
-    /// Samples that are not yet acknowledged.
+    /// Samples that it held and that have not come since.
     pub samples: u64,
     /// When the robot said so, in the gateway's time.
     pub at: WallTime,
 }
 
 /// One channel at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ChannelReading {
+#[derive(Clone, Copy, Debug)]
+pub struct ChannelReading<'a> {
+    newest: &'a Newest,
+    /// The newest value's time: repaired where the agent stamped it by a clock that was off.
+    pub t: WallTime,
     /// The value's age; `None` if nobody knows.
     pub age_ns: Option<i64>,
     /// Whether the age says that the value is recent.
     pub freshness: Freshness,
+    /// When the next value is due.
+    pub pace: Pace,
     /// Why the value's own time is not believed, if it is not.
     pub mark: Option<Mark>,
 }
@@ -69,6 +83,8 @@ pub struct Marks {
     pub before_2020: u64,
     /// [`Mark::Ahead`]
     pub ahead: u64,
+    /// Channels whose newest time was repaired; those are not marked.
+    pub repaired: u64,
 }
 
 impl RobotState {
@@ -80,10 +96,11 @@ impl RobotState {
         for channel in self.channels.values() {
             let reading = self.read_channel(channel, now, &link);
             freshness.count(reading.freshness);
-            marks.count(reading.mark);
+            marks.count(&reading);
         }
         let lost_lately = |at: WallTime| now.nanos_since(at) <= LOSS_NS_WARN;
         let skew_ns = live.and_then(|live| live.clock_skew_ns).or_else(|| self.anchors.skew_ns());
+        let conflict = self.conflicts.read(now);
         let health = health(&Signs {
             link: link.state,
             evidence: &link.evidence,
@@ -92,23 +109,38 @@ impl RobotState {
             lost_lately: self.totals.last_loss.is_some_and(lost_lately),
             untracked: self.channels.untracked(),
             skew_ns,
+            conflict: conflict.as_ref(),
         });
         RobotReading {
             link,
             freshness,
             marks,
             health,
-            backlog: live.and_then(LiveLink::backlog),
+            completeness: self.completeness(live),
+            conflict,
             skew_ns,
-            synchronised: self.anchors.synchronised(),
+            clock: self.anchors.latest(),
         }
     }
 
+    /// Reads how much of what the robot accepted is in the log; `live` is its open session, if one is open.
+    pub fn completeness(&self, live: Option<&LiveLink>) -> Completeness {
+        self.holdings.read(&self.anchors, live)
+    }
+
     /// Reads one channel at `now`, with the link as [`RobotState::read`] found it.
-    pub fn read_channel(&self, channel: &Channel, now: WallTime, link: &LinkReading) -> ChannelReading {
-        let Aging { since, mark } = channel.aging(&self.anchors);
+    pub fn read_channel<'a>(
+        &self,
+        channel: &'a Channel,
+        now: WallTime,
+        link: &LinkReading,
+    ) -> ChannelReading<'a> {
+        let newest = channel.newest(&self.anchors);
+        let t = newest.t(&self.anchors);
+        let Aging { since, mark } = newest.aging(t, &self.anchors);
         let age_ns = since.map(|since| now.nanos_since(since));
-        ChannelReading { age_ns, freshness: freshness(age_ns, channel.pace(), link.state), mark }
+        let pace = channel.pace(newest);
+        ChannelReading { newest, t, age_ns, freshness: freshness(age_ns, pace, link.state), pace, mark }
     }
 
     /// Returns the channels that ever had a value, by name.
@@ -124,6 +156,33 @@ impl RobotState {
     /// Returns the agent's version, as its last session said.
     pub fn agent_version(&self) -> Option<&str> {
         self.sessions.version()
+    }
+}
+
+impl ChannelReading<'_> {
+    /// Returns the newest value.
+    pub fn value(&self) -> &Value {
+        self.newest.value()
+    }
+
+    /// Returns the newest value's time as it came, if it was repaired.
+    pub fn raw_t(&self) -> Option<WallTime> {
+        Some(self.newest.raw_t()).filter(|raw| *raw != self.t)
+    }
+
+    /// Returns who gave the newest value its time.
+    pub fn stamped_by(&self) -> StampedBy {
+        self.newest.stamped_by()
+    }
+
+    /// Returns when the gateway received the newest value.
+    pub fn received_at(&self) -> WallTime {
+        self.newest.received_at()
+    }
+
+    /// Returns the unit that was declared with the newest value.
+    pub fn unit(&self) -> Option<&str> {
+        self.newest.unit()
     }
 }
 
@@ -149,8 +208,9 @@ impl std::ops::AddAssign for Freshnesses {
 }
 
 impl Marks {
-    fn count(&mut self, mark: Option<Mark>) {
-        match mark {
+    fn count(&mut self, reading: &ChannelReading<'_>) {
+        self.repaired += u64::from(reading.raw_t().is_some());
+        match reading.mark {
             Some(Mark::Before2020) => self.before_2020 += 1,
             Some(Mark::Ahead) => self.ahead += 1,
             None => {}

@@ -7,8 +7,7 @@ use serde::{Deserialize, Serialize};
 use muster_protocol::{
     batch::DecodedBatch,
     id::Offset,
-    loss::{Loss, LossReason},
-    message::NumberedHead,
+    loss::{Absence, Loss, LossReason},
     schema::Schema,
     time::WallTime,
 };
@@ -17,7 +16,11 @@ use super::{
     acceptance::{Anchor, Anchors},
     channel::Origin,
     channels::Channels,
+    completeness::Holdings,
+    conflict::Conflicts,
     link::{SessionDown, SessionUp, Sessions},
+    losses::Losses,
+    repair::Unsure,
 };
 use crate::record::{Body, Envelope, SessionEvent};
 
@@ -26,6 +29,10 @@ use crate::record::{Body, Envelope, SessionEvent};
 pub struct RobotState {
     pub(super) sessions: Sessions,
     pub(super) anchors: Anchors,
+    pub(super) unsure: Unsure,
+    pub(super) holdings: Holdings,
+    pub(super) conflicts: Conflicts,
+    pub(super) losses: Losses,
     pub(super) channels: Channels,
     pub(super) totals: Totals,
 }
@@ -57,34 +64,37 @@ impl RobotState {
         envelope: &Envelope,
         batch: Option<(&DecodedBatch, &Schema)>,
     ) {
-        self.totals.saw(offset, envelope.received_at);
+        let received_at = envelope.received_at;
+        self.totals.saw(offset, received_at);
         match &envelope.body {
             Body::Batch { head, info, .. } => {
                 self.totals.batches += 1;
                 self.totals.samples += u64::from(info.samples);
-                if let Some((decoded, schema)) = batch {
-                    self.apply_batch(head, envelope, decoded, schema);
+                self.unsure.saw(&info.clock);
+                let origin = Origin { session: envelope.session, received_at, clock: info.clock };
+                self.holdings.saw_batch(offset, head, info.samples, &origin);
+                if let Some(batch) = batch {
+                    self.channels.apply(head, &origin, batch, &self.anchors);
                 }
             }
-            Body::Loss { loss, .. } => self.totals.lost(loss, envelope.received_at),
-            Body::Session(event) => self.apply_session(envelope, event),
+            Body::Loss { head, loss } => {
+                self.totals.lost(loss, received_at);
+                self.losses.saw(offset, received_at, loss);
+                self.holdings.saw_loss(offset, head.as_ref(), loss);
+            }
+            Body::Absence(absence) => self.apply_absence(offset, received_at, absence),
+            Body::Session(event) => self.apply_session(offset, envelope, event),
             Body::ClockFix(_) => {}
         }
     }
 
-    fn apply_batch(
-        &mut self,
-        head: &NumberedHead,
-        envelope: &Envelope,
-        batch: &DecodedBatch,
-        schema: &Schema,
-    ) {
-        let origin =
-            Origin { session: envelope.session, received_at: envelope.received_at, clock: batch.info.clock };
-        self.channels.apply(head, &origin, batch, schema);
+    fn apply_absence(&mut self, offset: Offset, received_at: WallTime, absence: &Absence) {
+        self.totals.absent(absence, received_at);
+        self.losses.saw_absence(offset, received_at, absence);
+        self.holdings.saw_absence(offset, absence);
     }
 
-    fn apply_session(&mut self, envelope: &Envelope, event: &SessionEvent) {
+    fn apply_session(&mut self, offset: Offset, envelope: &Envelope, event: &SessionEvent) {
         let (session, received_at) = (envelope.session, envelope.received_at);
         match event {
             SessionEvent::Up { transport, address, version, clock, .. } => {
@@ -92,11 +102,18 @@ impl RobotState {
                 let at = received_at;
                 self.sessions.began(SessionUp { session, at, transport: *transport, address, version });
                 if let Some(clock) = *clock {
-                    self.anchors.insert(Anchor { session, received_at, clock });
+                    self.anchors.insert(offset, Anchor { session, received_at, clock });
                 }
             }
             SessionEvent::Down { why } => {
                 self.sessions.ended(SessionDown { session, at: received_at, why: *why });
+            }
+            SessionEvent::Told { held, clock } => {
+                self.anchors.insert(offset, Anchor { session, received_at, clock: *clock });
+                self.holdings.saw_told(offset, (session, received_at), held);
+            }
+            SessionEvent::Conflict { instance, address } => {
+                self.conflicts.saw(offset, received_at, *instance, address);
             }
         }
     }
@@ -104,6 +121,11 @@ impl RobotState {
     /// Returns what the log holds of this robot.
     pub fn totals(&self) -> &Totals {
         &self.totals
+    }
+
+    /// Returns what is lost.
+    pub fn losses(&self) -> &Losses {
+        &self.losses
     }
 
     /// Returns the number of the last session, if the log does not say that it ended.
@@ -115,7 +137,7 @@ impl RobotState {
 impl Totals {
     /// Returns how many samples are lost, for any reason.
     pub fn lost_samples(&self) -> u64 {
-        self.lost.values().sum()
+        self.lost.values().fold(0, |sum, samples| sum.saturating_add(*samples))
     }
 
     fn saw(&mut self, offset: Offset, received_at: WallTime) {
@@ -124,8 +146,20 @@ impl Totals {
         self.offsets = Some(widened(self.offsets, offset));
     }
 
+    fn absent(&mut self, absence: &Absence, received_at: WallTime) {
+        if let Some(reason) = absence.reason.loss() {
+            self.count_lost(reason, absence.samples, received_at);
+        }
+    }
+
     fn lost(&mut self, loss: &Loss, received_at: WallTime) {
-        *self.lost.entry(loss.reason).or_default() += loss.samples();
+        self.count_lost(loss.reason, loss.samples(), received_at);
+    }
+
+    /// Counts what an agent says, which may be any number.
+    fn count_lost(&mut self, reason: LossReason, samples: u64, received_at: WallTime) {
+        let lost = self.lost.entry(reason).or_default();
+        *lost = lost.saturating_add(samples);
         self.last_loss = self.last_loss.max(Some(received_at));
     }
 }

@@ -6,9 +6,9 @@ use proptest::{prelude::*, sample::Index};
 use muster_protocol::{
     batch::{BatchInfo, Column, DecodedBatch, Group},
     column::ColumnData,
-    id::{ChannelName, Epoch, Lane, Offset, RobotId, Seq},
-    loss::{Loss, LossReason, LostSeq},
-    message::{Clock, NumberedHead},
+    id::{ChannelName, Epoch, InstanceId, Lane, Offset, RobotId, Seq},
+    loss::{Absence, AbsenceReason, Loss, LossReason, LostSeq},
+    message::{Clock, HeldLane, NumberedHead, SeqRange},
     sample::{StampedBy, Value},
     schema::{ChannelDef, Schema},
     time::{MonoTime, WallTime},
@@ -16,6 +16,8 @@ use muster_protocol::{
 
 use super::*;
 use crate::record::{Body, DownReason, SessionEvent, Transport};
+
+mod clocks;
 
 const NOW: i64 = 1_800_000_000_000_000_000;
 const MS: i64 = 1_000_000;
@@ -133,13 +135,16 @@ fn any_body() -> impl Strategy<Value = (Body, Option<(DecodedBatch, Arc<Schema>)
     ];
     let time = prop_oneof![NOW - 20..NOW + 20, 0i64..5, NOW + 5 * S - 3..NOW + 100 * S];
     let rows = prop::collection::vec((time, 0i64..4), 1..50);
-    let clocks = (0u64..3, prop_oneof![NOW - 20 * S..NOW + 20 * S, 0i64..9])
-        .prop_map(|(boot, wall)| clock(boot, wall));
+    let clocks = (0u64..3, prop_oneof![NOW - 20 * S..NOW + 20 * S, 0i64..9], any::<bool>())
+        .prop_map(|(boot, wall, synchronised)| Clock { synchronised, ..clock(boot, wall) });
     let batches = (any::<bool>(), rows, 0u64..3, 1u64..5, clocks.clone(), any::<bool>());
     let batches = batches.prop_map(move |(which, rows, start, seq, clock, twice)| {
         let schema = schemas[usize::from(which)].clone();
         let channels: &[u32] = if twice { &[0, 1, 0] } else { &[1] };
-        let batch = batch(&schema, channels, &rows, clock);
+        let mut batch = batch(&schema, channels, &rows, clock);
+        for (stamped_by, (_, value)) in batch.groups[0].stamped_by.iter_mut().zip(&rows) {
+            *stamped_by = if *value > 1 { StampedBy::Agent } else { StampedBy::Input };
+        }
         let body = Body::Batch { head: head(start, seq), info: batch.info, payload: Bytes::new() };
         (body, Some((batch, schema)))
     });
@@ -158,13 +163,49 @@ fn any_body() -> impl Strategy<Value = (Body, Option<(DecodedBatch, Arc<Schema>)
         };
         (Body::Loss { head: None, loss }, None)
     });
+    let tolds = (0u64..3, 1u64..30, 0u64..20, clocks.clone()).prop_map(|(start, first, more, clock)| {
+        let (epoch, lane, next) = (head(start, 1).epoch, Lane::Live, Seq(first + more));
+        let (samples, spooled, gone) = (more * 10, (first + more) * 10, Vec::new());
+        let held = vec![HeldLane { epoch, lane, first: Seq(first), next, samples, spooled, gone }];
+        (Body::Session(SessionEvent::Told { held, clock }), None)
+    });
+    let absences = (0u64..3, any::<bool>()).prop_map(|(start, restored)| {
+        let reason = if restored { AbsenceReason::Restored } else { AbsenceReason::BeforeThisGateway };
+        let (epoch, lane) = (head(start, 1).epoch, Lane::Live);
+        (Body::Absence(Absence { epoch, lane, ranges: Vec::new(), samples: 7, reason }), None)
+    });
+    let conflicts = any::<u8>().prop_map(|other| {
+        let (instance, address) = (InstanceId([other; 16]), format!("10.0.0.{other}:1"));
+        (Body::Session(SessionEvent::Conflict { instance, address }), None)
+    });
     let downs = prop_oneof![Just(DownReason::Lost), Just(DownReason::Closed)];
     prop_oneof![
         6 => batches,
         1 => losses,
+        2 => tolds,
+        1 => absences,
+        1 => conflicts,
         1 => prop::option::of(clocks).prop_map(|clock| (up(clock), None)),
         1 => downs.prop_map(|why| (Body::Session(SessionEvent::Down { why }), None)),
     ]
+}
+
+/// Gives what a record names a seq that no other record of the log has.
+fn numbered(body: Body, offset: u64) -> Body {
+    let seq = Seq(offset);
+    match body {
+        Body::Batch { head, info, payload } => {
+            Body::Batch { head: NumberedHead { seq, ..head }, info, payload }
+        }
+        Body::Loss { head, mut loss } => {
+            loss.lost[0].seq = seq;
+            Body::Loss { head, loss }
+        }
+        Body::Absence(absence) => {
+            Body::Absence(Absence { ranges: vec![SeqRange { first: seq, end: seq.next() }], ..absence })
+        }
+        other => other,
+    }
 }
 
 /// A log: offsets ascend with gaps, sessions belong to one robot and have at most one start.
@@ -180,7 +221,7 @@ fn any_log() -> impl Strategy<Value = Vec<Record>> {
             if starts && !begun.insert(session) {
                 continue;
             }
-            let envelope = envelope(robot(number), session, NOW + later, body);
+            let envelope = envelope(robot(number), session, NOW + later, numbered(body, offset));
             log.push(Record { offset: Offset(offset), envelope, batch });
         }
         log
@@ -238,13 +279,25 @@ fn a_checkpoint_of_another_version_is_refused() {
     assert_eq!(Fleet::from_bytes(&[]).unwrap_err(), CheckpointError::Version { found: None });
 }
 
+/// What a channel's reading says, without the value.
+#[derive(Clone, Copy, Debug)]
+struct Read {
+    t: i64,
+    raw_t: Option<i64>,
+    mark: Option<Mark>,
+    age_ns: Option<i64>,
+    freshness: Freshness,
+}
+
 /// Reads the value and the freshness of robot 1's channel `a`.
-fn read_a(fleet: &Fleet, now: i64, live: Option<&LiveLink>) -> (Value, ChannelReading) {
+fn read_a(fleet: &Fleet, now: i64, live: Option<&LiveLink>) -> (Value, Read) {
     let robot = fleet.robot(&robot(1)).unwrap();
     let robot = robot.read().unwrap();
     let reading = robot.read(WallTime(now), live);
     let (_, channel) = robot.channels().find(|(name, _)| name.as_str() == "a").unwrap();
-    (channel.value().clone(), robot.read_channel(channel, WallTime(now), &reading.link))
+    let read = robot.read_channel(channel, WallTime(now), &reading.link);
+    let ChannelReading { t, mark, age_ns, freshness, .. } = read;
+    (read.value().clone(), Read { t: t.0, raw_t: read.raw_t().map(|t| t.0), mark, age_ns, freshness })
 }
 
 #[test]
@@ -323,6 +376,22 @@ fn losses_and_samples_are_counted_once() {
         robot.read(WallTime(NOW + 2 * LOSS_NS_WARN), Some(&heard(NOW + 2 * LOSS_NS_WARN))).health.level,
         Level::Ok
     );
+}
+
+/// Guards: what a hostile agent says that it lost overflowed the sums.
+#[test]
+fn losses_beyond_all_counting_stay_at_the_most() {
+    let loss = |seq, reason| {
+        let (lost, unnumbered, lane) = (Vec::new(), u64::MAX, Lane::Live);
+        let loss = Loss { epoch: head(1, 1).epoch, lane, lost, unnumbered, t_min: None, t_max: None, reason };
+        let body = Body::Loss { head: Some(head(1, seq)), loss };
+        Record { offset: Offset(seq), envelope: envelope(robot(1), 1, NOW, body), batch: None }
+    };
+    let records = [LossReason::Corrupt, LossReason::Corrupt, LossReason::Refused];
+    let records = [loss(1, records[0]), loss(2, records[1]), loss(3, records[2])];
+    let fleet = fold(&records);
+    let robot = fleet.robot(&robot(1)).unwrap();
+    assert_eq!(robot.read().unwrap().totals().lost_samples(), u64::MAX);
 }
 
 #[test]

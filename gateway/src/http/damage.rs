@@ -42,6 +42,18 @@ impl Damages {
     }
 }
 
+impl FromIterator<(Offset, Offset)> for Known {
+    /// Takes what one answer met. More than [`RANGES_MAX`] are told as one, from the first to the last.
+    fn from_iter<I: IntoIterator<Item = (Offset, Offset)>>(ranges: I) -> Self {
+        let ranges: BTreeMap<Offset, Offset> = ranges.into_iter().collect();
+        let whole = ranges.first_key_value().zip(ranges.last_key_value());
+        match whole.map(|((first, _), (_, end))| (*first, *end)) {
+            Some(whole) if ranges.len() > RANGES_MAX => Self(BTreeMap::from([whole])),
+            _ => Self(ranges),
+        }
+    }
+}
+
 impl Known {
     /// Returns whether all of a range is known to be damaged.
     pub(super) fn covers(&self, first: Offset, end: Offset) -> bool {

@@ -1,9 +1,7 @@
 //! How values stand in JSON: floats always with a `.` or an exponent, integers never; what JSON cannot say beside it.
 
-use muster_protocol::{id::Offset, sample::Value, time::WallTime};
+use muster_protocol::{base64, id::Offset, sample::Value, time::WallTime};
 use serde_json::{Map, Value as Json};
-
-use super::base64;
 
 /// How 64-bit integers and times are printed: JavaScript's numbers hold only 53 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,20 +6,20 @@
 use std::{collections::HashMap, fmt, ops::ControlFlow, str::FromStr, sync::Arc};
 
 use muster_protocol::{
+    base64,
     batch::DecodedBatch,
     column::ValueRef,
     glob::Glob,
     id::{Offset, SchemaHash},
+    sample::StampedBy,
     schema::Schema,
     time::WallTime,
 };
 
-use super::{
-    base64,
-    json::{Ints, non_finite},
-};
+use super::json::{Ints, non_finite};
+use crate::fleet::Repair;
 
-/// Which samples are wanted, and how they are printed.
+/// Which samples are wanted, by their repaired times, and how they are printed.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
     pub(super) from: WallTime,
@@ -49,6 +49,7 @@ pub(super) struct ParseCursorError {
 #[derive(Debug)]
 pub(super) struct LineWriter {
     wanted: Wanted,
+    repair: Repair,
     names: HashMap<SchemaHash, Names>,
     out: Vec<u8>,
     /// The row's time and the batch's offset as text.
@@ -73,9 +74,9 @@ impl Wanted {
 
 impl LineWriter {
     /// Starts with nothing written.
-    pub(super) fn new(wanted: Wanted) -> Self {
+    pub(super) fn new(wanted: Wanted, repair: Repair) -> Self {
         let out = Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 2);
-        Self { wanted, names: HashMap::new(), out, time: Vec::new(), offset: Vec::new() }
+        Self { wanted, repair, names: HashMap::new(), out, time: Vec::new(), offset: Vec::new() }
     }
 
     /// Writes the wanted samples of one batch. Whenever there is a chunk, `hand_on` gets it and may stop the writing.
@@ -90,16 +91,18 @@ impl LineWriter {
         self.offset.clear();
         push_int(&mut self.offset, i128::from(offset.0), self.wanted.ints);
         let skip = self.wanted.after.filter(|after| after.offset == offset).map(|after| after.index);
+        let shift = self.repair.shift(&batch.info.clock);
         let mut row = None;
         for sample in batch.samples() {
-            if skip.is_some_and(|last| sample.index <= last) || !self.wanted.covers(sample.t) {
+            let shift = if sample.stamped_by == StampedBy::Agent { shift } else { 0 };
+            let t = sample.t.shifted(shift);
+            if skip.is_some_and(|last| sample.index <= last) || !self.wanted.covers(t) {
                 continue;
             }
             let Some(Some(name)) = names.get(sample.channel as usize) else { continue };
             if row != Some(sample.row) {
                 row = Some(sample.row);
-                self.time.clear();
-                push_int(&mut self.time, i128::from(sample.t.0), self.wanted.ints);
+                self.write_time(t, sample.t);
             }
             self.write_line(name, sample.value, sample.index);
             if self.out.len() >= CHUNK_BYTES {
@@ -113,6 +116,16 @@ impl LineWriter {
     pub(super) fn take(&mut self) -> Vec<u8> {
         let empty = Vec::with_capacity(self.out.capacity());
         std::mem::replace(&mut self.out, empty)
+    }
+
+    /// Writes a row's time, and beside it the one that came where it was repaired.
+    fn write_time(&mut self, t: WallTime, raw_t: WallTime) {
+        self.time.clear();
+        push_int(&mut self.time, i128::from(t.0), self.wanted.ints);
+        if t != raw_t {
+            self.time.extend_from_slice(b",\"raw_t\":");
+            push_int(&mut self.time, i128::from(raw_t.0), self.wanted.ints);
+        }
     }
 
     fn write_line(&mut self, name: &[u8], value: ValueRef<'_>, index: u32) {

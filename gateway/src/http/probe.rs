@@ -1,5 +1,7 @@
 //! What machines ask of the gateway itself: liveness, readiness, metrics; and the list of paths for a person.
 
+use std::sync::PoisonError;
+
 use axum::{
     extract::State,
     http::{StatusCode, Uri, header},
@@ -39,6 +41,11 @@ pub(super) async fn metrics(State(shared): State<Shared>, uri: Uri) -> Result<Re
     Query::parse(&uri, &[])?;
     blocking(shared, |api| {
         let mut gauges = Gauges { robots: api.fleet.len() as u64, ..Gauges::default() };
+        for (id, robot) in api.fleet.robots(None) {
+            let live = api.live.live(&id);
+            let state = robot.read().unwrap_or_else(PoisonError::into_inner);
+            gauges.standings[state.completeness(live.as_ref()).standing as usize] += 1;
+        }
         gauges.first_offset = api.log.first().0;
         gauges.next_offset = api.log.next().0;
         api.log.gauges(&mut gauges);
@@ -53,6 +60,7 @@ Muster gateway
 GET /v1/fleet                      the fleet in counts
 GET /v1/robots                     a page of robots: ?sort= ?limit= ?cursor=
 GET /v1/robots/FLEET/ROBOT         everything known of one robot
+GET /v1/robots/FLEET/ROBOT/losses  what was lost, record by record: ?limit= ?cursor=
 GET /v1/robots/FLEET/ROBOT/samples every stored sample as NDJSON: ?from= ?to= ?channels= ?after=
 GET /healthz                       the process answers
 GET /readyz                        the gateway takes samples

@@ -207,7 +207,7 @@ impl Sort {
             Field::LastHeard => read().link.last_heard.map_or(i64::MIN, |at| at.0),
             Field::Link => read().link.state as i64,
             Field::Lost => count(state.totals().lost_samples()),
-            Field::OnRobot => live.and_then(LiveLink::backlog).map_or(-1, |told| count(told.samples)),
+            Field::OnRobot => state.completeness(live).on_robot.map_or(-1, |told| count(told.samples)),
             Field::Samples => count(state.totals().samples),
         }
     }

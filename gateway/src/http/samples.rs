@@ -5,7 +5,12 @@
 //! stops it. The body says explicitly that it is complete: a read error, a stall or a panic breaks the connection off,
 //! so that half an answer never looks like a whole one. Damage to the log is told as [`damage`](super::damage) says.
 
-use std::{io, ops::ControlFlow, sync::Arc, time::Duration};
+use std::{
+    io,
+    ops::ControlFlow,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use axum::{
     body::{Body, Bytes},
@@ -38,6 +43,7 @@ use super::{
     robots::{known_robot, robot_id},
 };
 use crate::{
+    fleet::Repair,
     record::{Body as Record, Envelope},
     store::ReadError,
 };
@@ -126,16 +132,17 @@ pub(super) async fn samples(
         Problem::busy(format!("{STREAMS_MAX} sample streams are open, and that is the most; try again later"))
     })?;
     let (asked, after) = (robot.clone(), wanted.after);
-    blocking(shared.clone(), move |api| {
-        known_robot(api, &asked)?;
-        after.map_or(Ok(()), |after| check_cursor(&*api.log, after))
+    let repair = blocking(shared.clone(), move |api| {
+        let state = known_robot(api, &asked)?;
+        after.map_or(Ok(()), |after| check_cursor(&*api.log, after))?;
+        Ok(state.read().unwrap_or_else(PoisonError::into_inner).repair())
     })
     .await?;
     let (chunks, queue) = mpsc::channel(QUEUE_CHUNKS);
     let known = shared.damages.known();
     let damaged = known.header(after.map_or(Offset(0), |after| after.offset));
     let reader = Reader { shared, robot, known, chunks, runtime: Handle::current(), _permit: permit };
-    spawn_blocking(move || reader.run(wanted));
+    spawn_blocking(move || reader.run(wanted, repair));
     let mut response = (StatusCode::OK, [(header::CONTENT_TYPE, MEDIA_TYPE)], body(queue)).into_response();
     response.headers_mut().extend(damaged.map(|ranges| (damage::HEADER, ranges)));
     Ok(response)
@@ -192,10 +199,10 @@ struct Reader {
 }
 
 impl Reader {
-    fn run(self, wanted: Wanted) {
+    fn run(self, wanted: Wanted, repair: Repair) {
         let streams = self.shared.api.metrics.streams();
         streams.inc();
-        match self.read(wanted) {
+        match self.read(wanted, repair) {
             Ok(()) | Err(StreamError::ClientLeft) => {}
             Err(error) => {
                 if let Some((first, end)) = error.damaged() {
@@ -207,12 +214,13 @@ impl Reader {
         streams.dec();
     }
 
-    fn read(&self, wanted: Wanted) -> Result<(), StreamError> {
+    fn read(&self, wanted: Wanted, repair: Repair) -> Result<(), StreamError> {
         let log = &self.shared.api.log;
         // The record that the cursor stands in is read again, for the rest of it.
         let after = wanted.after.and_then(|after| after.offset.0.checked_sub(1)).map(Offset);
-        let records = log.robot_records(&self.robot, (wanted.from, wanted.to), after);
-        let mut lines = LineWriter::new(wanted);
+        // The index knows times as they came.
+        let records = log.robot_records(&self.robot, repair.raw(wanted.from, wanted.to), after);
+        let mut lines = LineWriter::new(wanted, repair);
         let mut schema = None;
         for record in records {
             if self.chunks.is_closed() {

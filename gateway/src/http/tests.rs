@@ -12,9 +12,9 @@ use std::{
 
 use muster_protocol::{
     batch::{self, BatchBuilder},
-    id::{Epoch, Lane, LogId, Offset, RobotId, SchemaHash, Seq},
-    loss::{Loss, LossReason, LostSeq},
-    message::{Clock as Clocks, NumberedHead},
+    id::{Epoch, InstanceId, Lane, LogId, Offset, RobotId, SchemaHash, Seq},
+    loss::{Absence, AbsenceReason, Loss, LossReason, LostSeq},
+    message::{Clock as Clocks, HeldLane, NumberedHead, SeqRange},
     sample::{StampedBy, Value as Sample},
     schema::{ChannelDef, Schema},
     time::{MonoTime, WallTime},
@@ -24,11 +24,13 @@ use super::*;
 use crate::{
     fleet::LiveLink,
     metrics::Gauges,
-    record::{Body, Envelope, Transport},
+    record::{Body, Envelope, SessionEvent, Transport},
     store::ReadError,
 };
 
 mod answers;
+mod losses;
+mod repaired;
 mod stored;
 mod streams;
 
@@ -167,22 +169,54 @@ impl World {
     }
 
     fn batch(&mut self, robot: &str, schema: &Schema, rows: &[(i64, &[(u32, Sample)])]) -> Offset {
+        let clock = Clocks { boot: 1, mono: MonoTime(5), wall: now(), synchronised: true };
+        self.batch_of(robot, schema, (StampedBy::Input, clock), rows)
+    }
+
+    /// Stores a batch that was stamped and spooled as said.
+    fn batch_of(
+        &mut self,
+        robot: &str,
+        schema: &Schema,
+        (stamped_by, clock): (StampedBy, Clocks),
+        rows: &[(i64, &[(u32, Sample)])],
+    ) -> Offset {
         let mut builder = BatchBuilder::new();
         for (t, fields) in rows {
-            builder.push_row(WallTime(*t), StampedBy::Input, fields).unwrap();
+            builder.push_row(WallTime(*t), stamped_by, fields).unwrap();
         }
-        let clock = Clocks { boot: 1, mono: MonoTime(5), wall: now(), synchronised: true };
         let [batch] = <[_; 1]>::try_from(builder.finish(schema, clock)).unwrap();
-        let head = head(self.log.next().0);
+        let head = head(self.batches_of(robot).0 + 1);
         self.record(robot, Body::Batch { head, info: batch.info, payload: batch.bytes })
     }
 
+    /// Returns how many batches a robot sent, and the samples in them.
+    fn batches_of(&self, robot: &str) -> (u64, u64) {
+        let of_robot = self.log.records.iter().filter(|(_, envelope)| envelope.robot.as_str() == robot);
+        of_robot.fold((0, 0), |(batches, samples), (_, envelope)| match &envelope.body {
+            Body::Batch { info, .. } => (batches + 1, samples + u64::from(info.samples)),
+            _ => (batches, samples),
+        })
+    }
+
+    /// Lets a robot be heard, which holds one more batch of so many samples, or nothing.
     fn hear(&mut self, robot: &str, backlog_samples: u64) {
+        let (batches, samples) = self.batches_of(robot);
+        let first = Seq(batches + 1);
+        let held = HeldLane {
+            epoch: head(1).epoch,
+            lane: head(1).lane,
+            first,
+            next: if backlog_samples > 0 { first.next() } else { first },
+            samples: backlog_samples,
+            spooled: samples + backlog_samples,
+            gone: Vec::new(),
+        };
         let live = LiveLink {
             last_heard: now(),
             told_at: now(),
             backlog_samples,
-            held: Vec::new(),
+            held: vec![held],
             clock_skew_ns: Some(-250_000_000),
             transport: Transport::Quic,
             address: "10.0.0.5:4312".to_owned(),

@@ -2,14 +2,18 @@
 
 use std::sync::PoisonError;
 
-use muster_protocol::{id::RobotId, sample::StampedBy, time::WallTime};
+use muster_protocol::{
+    id::RobotId,
+    sample::{StampedBy, Value as Sample, ValueType},
+    time::WallTime,
+};
 use serde_json::{Map, Value, json};
 
 use super::json::{Ints, ms};
 use crate::{
     fleet::{
         Channel, ChannelReading, Fleet, Freshnesses, Level, LinkReading, LinkState, LiveLink, LiveLinks,
-        Pace, RobotReading, RobotState,
+        Pace, RobotReading, RobotState, Standing,
     },
     record::Transport,
 };
@@ -31,7 +35,14 @@ pub(super) struct FleetCounts {
     health: [u64; 4],
     samples: u64,
     lost: u64,
+    /// Robots that lost anything.
+    losers: u64,
     on_robots: u64,
+    /// Robots by [`Standing`], in its order.
+    standings: [u64; Standing::ALL.len()],
+    before: u64,
+    unknown: u64,
+    conflicts: u64,
 }
 
 impl FleetCounts {
@@ -47,15 +58,26 @@ impl FleetCounts {
             counts.freshness += reading.freshness;
             counts.health[reading.health.level as usize] += 1;
             counts.samples += state.totals().samples;
-            counts.lost += state.totals().lost_samples();
-            counts.on_robots += reading.backlog.map_or(0, |told| told.samples);
+            counts.count_completeness(&reading, state.totals().lost_samples());
         }
         counts
+    }
+
+    fn count_completeness(&mut self, reading: &RobotReading, lost: u64) {
+        let completeness = &reading.completeness;
+        self.lost = self.lost.saturating_add(lost);
+        self.losers += u64::from(lost > 0);
+        self.standings[completeness.standing as usize] += 1;
+        self.on_robots = self.on_robots.saturating_add(completeness.on_robot.map_or(0, |told| told.samples));
+        self.before = self.before.saturating_add(completeness.before.samples);
+        self.unknown = self.unknown.saturating_add(completeness.unknown_up_to);
+        self.conflicts += u64::from(reading.conflict.is_some());
     }
 
     /// Returns the members of the fleet's answer that are counts.
     pub(super) fn json(&self, ints: Ints) -> Map<String, Value> {
         let health = |level: Level| self.health[level as usize];
+        let standing = |standing: Standing| self.standings[standing as usize];
         let members = json!({
             "robots": self.robots,
             "link": {"up": self.up, "down": self.robots - self.up},
@@ -67,7 +89,15 @@ impl FleetCounts {
                 "stale": health(Level::Stale),
             },
             "samples": ints.count(self.samples),
-            "loss": {"samples": ints.count(self.lost)},
+            "loss": {"samples": ints.count(self.lost), "robots": self.losers},
+            "completeness": {
+                "whole": standing(Standing::Whole),
+                "behind": standing(Standing::Behind),
+                "not_told": standing(Standing::NotTold),
+                "before_this_gateway": ints.count(self.before),
+                "unknown_up_to": ints.count(self.unknown),
+            },
+            "conflicts": self.conflicts,
             "on_robots": ints.count(self.on_robots),
         });
         object(members)
@@ -97,6 +127,9 @@ impl Moment {
         });
         robot.insert("channels".to_owned(), Value::Object(channels.collect()));
         robot.insert("log".to_owned(), self.log(state));
+        if let Some(Value::Object(loss)) = robot.get_mut("loss") {
+            loss.insert("recent".to_owned(), self.recent_losses(state.losses()));
+        }
         robot.insert("now".to_owned(), self.ints.time(Some(self.now)));
         Value::Object(robot)
     }
@@ -115,17 +148,14 @@ impl Moment {
             "link": self.link(&reading.link),
             "health": {"level": reading.health.level.as_str(), "reasons": reading.health.reasons},
             "freshness": freshnesses(&reading.freshness),
-            "completeness": self.completeness(reading),
+            "completeness": self.completeness(&reading.completeness, state.losses()),
+            "conflict": self.conflict(reading.conflict.as_ref()),
             "loss": {
                 "samples": self.ints.count(totals.lost_samples()),
                 "by_reason": by_reason,
                 "last_at": self.ints.time(totals.last_loss),
             },
-            "clock": {
-                "skew_ms": ms(reading.skew_ns),
-                "synchronised": reading.synchronised,
-                "marked": {"before_2020": reading.marks.before_2020, "ahead": reading.marks.ahead},
-            },
+            "clock": clock(reading),
             "agent": {"version": state.agent_version()},
             "samples": self.ints.count(totals.samples),
         }))
@@ -143,38 +173,30 @@ impl Moment {
         })
     }
 
-    /// `whole_up_to` is claimed only when the robot said that nothing is left on it.
-    fn completeness(self, reading: &RobotReading) -> Value {
-        let told = reading.backlog.as_ref();
-        let whole = told.filter(|told| told.samples == 0).map(|told| told.at);
-        json!({
-            "whole_up_to": self.ints.time(whole),
-            "on_robot": told.map(|told| self.ints.count(told.samples)),
-            "age_ms": ms(told.map(|told| self.now.nanos_since(told.at))),
-        })
-    }
-
-    fn channel(self, channel: &Channel, reading: &ChannelReading) -> Value {
-        let interval = match channel.pace() {
+    fn channel(self, channel: &Channel, reading: &ChannelReading<'_>) -> Value {
+        let interval = match reading.pace {
             Pace::Every(interval) => interval,
             Pace::OnChange => None,
         };
         let mut members = object(json!({
-            "t": self.ints.time(Some(channel.t())),
+            "t": self.ints.time(Some(reading.t)),
             "age_ms": ms(reading.age_ns),
             "freshness": reading.freshness.as_str(),
             "interval_ms": interval.map(|nanos| nanos as f64 / 1e6),
-            "on_change": channel.pace() == Pace::OnChange,
-            "unit": channel.unit(),
-            "type": type_name(channel),
-            "received_at": self.ints.time(Some(channel.received_at())),
-            "stamped_by": match channel.stamped_by() {
+            "on_change": reading.pace == Pace::OnChange,
+            "unit": reading.unit(),
+            "type": type_name(reading.value()),
+            "received_at": self.ints.time(Some(reading.received_at())),
+            "stamped_by": match reading.stamped_by() {
                 StampedBy::Agent => "agent",
                 StampedBy::Input => "input",
             },
             "samples": self.ints.count(channel.samples()),
         }));
-        self.ints.set_value(channel.value(), &mut members);
+        self.ints.set_value(reading.value(), &mut members);
+        if let Some(raw_t) = reading.raw_t() {
+            members.insert("raw_t".to_owned(), self.ints.time(Some(raw_t)));
+        }
         if let Some(mark) = reading.mark {
             members.insert("marked".to_owned(), mark.as_str().into());
         }
@@ -195,13 +217,23 @@ impl Moment {
     }
 }
 
+fn clock(reading: &RobotReading) -> Value {
+    let (told, marks) = (reading.clock.as_ref(), &reading.marks);
+    json!({
+        "skew_ms": ms(reading.skew_ns),
+        "synchronised": told.map(|clock| clock.synchronised),
+        "boot": told.map(|clock| format!("{:016x}", clock.boot)),
+        "repaired": marks.repaired,
+        "marked": {"before_2020": marks.before_2020, "ahead": marks.ahead},
+    })
+}
+
 fn freshnesses(counts: &Freshnesses) -> Value {
     json!({"fresh": counts.fresh, "late": counts.late, "stale": counts.stale, "never": counts.never})
 }
 
-fn type_name(channel: &Channel) -> &'static str {
-    use muster_protocol::sample::ValueType;
-    match channel.value().kind() {
+fn type_name(value: &Sample) -> &'static str {
+    match value.kind() {
         ValueType::Bool => "bool",
         ValueType::Int => "int",
         ValueType::Float => "float",

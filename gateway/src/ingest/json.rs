@@ -73,8 +73,15 @@ fn hear(ingest: &Ingest, robot: &Arc<Robot>) -> u64 {
         address: String::new(),
     };
     let gauge = SessionGauge::open(&shared.metrics, live.transport);
-    state.session =
-        Some(OpenSession { number, instance: None, outbox: None, heard: mono, live, _gauge: gauge });
+    state.session = Some(OpenSession {
+        number,
+        instance: None,
+        outbox: None,
+        heard: mono,
+        live,
+        told: None,
+        _gauge: gauge,
+    });
     drop(state);
     let up = SessionEvent::Up {
         transport: Transport::MqttJson,
@@ -87,7 +94,7 @@ fn hear(ingest: &Ingest, robot: &Arc<Robot>) -> u64 {
     number
 }
 
-fn number(ingest: &Ingest, robot: &Robot, rows: &[Row], refused: u64) -> Vec<Numbered> {
+fn number(ingest: &Ingest, robot: &Robot, rows: &[Row], mut refused: u64) -> Vec<Numbered> {
     let shared = &ingest.0;
     let now = shared.clock.wall();
     let epoch = shared.config.instance.epoch();
@@ -97,7 +104,9 @@ fn number(ingest: &Ingest, robot: &Robot, rows: &[Row], refused: u64) -> Vec<Num
     for lane in Lane::ALL {
         let of_lane = |row: &&Row| row.lane.unwrap_or(Lane::Live) == lane;
         let rows: Vec<&Row> = rows.iter().filter(of_lane).collect();
-        for (encoded, schema) in encode(&mut state.json_channels, &rows, now, clock) {
+        let (batches, too_wide) = encode(&mut state.json_channels, &rows, now, clock);
+        refused += too_wide;
+        for (encoded, schema) in batches {
             let head = NumberedHead { epoch, lane, seq: state.next_json_seq(lane) };
             let decoded =
                 muster_protocol::batch::decode(&encoded.bytes, &schema).expect("it was just encoded");
@@ -115,14 +124,15 @@ fn number(ingest: &Ingest, robot: &Robot, rows: &[Row], refused: u64) -> Vec<Num
     records
 }
 
-/// Encodes rows of one lane. A full table of channels is started anew; what it held so far stays valid.
+/// Encodes rows of one lane, and returns how many were refused because they have more channels, or longer names, than a
+/// schema holds. A full table of channels is started anew; what it held so far stays valid.
 fn encode(
     channels: &mut SchemaBuilder,
     rows: &[&Row],
     now: WallTime,
     clock: ClockReading,
-) -> Vec<(EncodedBatch, Arc<Schema>)> {
-    let mut encoded = Vec::new();
+) -> (Vec<(EncodedBatch, Arc<Schema>)>, u64) {
+    let (mut encoded, mut refused) = (Vec::new(), 0);
     let mut builder = BatchBuilder::new();
     let mut close = |builder: &mut BatchBuilder, channels: &mut SchemaBuilder| {
         if !builder.is_empty() {
@@ -132,11 +142,15 @@ fn encode(
         }
     };
     for row in rows {
-        let fields = index(channels, row).unwrap_or_else(|| {
+        let fields = index(channels, row).or_else(|| {
             close(&mut builder, channels);
             *channels = SchemaBuilder::new();
-            index(channels, row).expect("an empty table has room for the channels of one row")
+            index(channels, row)
         });
+        let Some(fields) = fields else {
+            refused += 1;
+            continue;
+        };
         let stamped_by = if row.t.is_some() { StampedBy::Input } else { StampedBy::Agent };
         let t = row.t.unwrap_or(now);
         if builder.is_full() || builder.push_row(t, stamped_by, &fields).is_err() {
@@ -145,7 +159,7 @@ fn encode(
         }
     }
     close(&mut builder, channels);
-    encoded
+    (encoded, refused)
 }
 
 /// Returns the row's fields by their channels' numbers, or `None` if the table of channels is full.

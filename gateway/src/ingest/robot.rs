@@ -13,6 +13,7 @@ use muster_protocol::{
     time::MonoTime,
 };
 
+use super::told::LastTold;
 use crate::{
     fleet::LiveLink,
     link::port::{Outbox, TicketIssuer, Unhandled},
@@ -53,6 +54,8 @@ pub(super) struct OpenSession {
     pub(super) heard: MonoTime,
     /// What operators see.
     pub(super) live: LiveLink,
+    /// What the log holds of what it told; `None` for plain JSON.
+    pub(super) told: Option<LastTold>,
     pub(super) _gauge: SessionGauge,
 }
 
@@ -140,16 +143,19 @@ impl RobotState {
 
     /// Takes back a claim and returns the tickets of its copies.
     pub(super) fn settle(&mut self, claim: Claim, result: Result<(), Unhandled>) -> Vec<TicketIssuer> {
-        let seqs = claim.seqs();
+        // A late copy of a batch that the claimed record declares gone waits under the batch's own number.
+        let (copies, others) =
+            std::mem::take(&mut self.repeats).into_iter().partition(|(number, _)| claim.covers(*number));
+        self.repeats = others;
+        let copies: BTreeMap<NumberedHead, Vec<TicketIssuer>> = copies;
         if result.is_ok() {
-            self.unsaid.extend(claim.seqs());
+            let decided = copies.keys().copied().chain(claim.head());
+            self.unsaid.extend(decided.map(|number| (number.epoch, number.lane, number.seq)));
             self.receiver.handle_committed(claim);
         } else {
             self.receiver.handle_failed(claim);
         }
-        // A late copy of a batch that the claimed record declares lost waits under the batch's own number.
-        let copies = |(epoch, lane, seq)| self.repeats.remove(&NumberedHead { epoch, lane, seq });
-        seqs.filter_map(copies).flatten().collect()
+        copies.into_values().flatten().collect()
     }
 
     /// Numbers a batch of plain JSON.

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use muster_protocol::{
     batch,
     frame::Frame,
-    id::InstanceId,
     message::{
         Bye, ByeReason, Heartbeat, HeartbeatReply, HeldLane, Hello, Message, NeedSchema, Numbered,
         NumberedHead, Refuse, RefuseReason, Welcome,
@@ -19,7 +18,9 @@ use muster_protocol::{
 
 use super::{
     Ingest,
+    absence::commit_absences,
     robot::{OpenSession, Robot, RobotState, SessionGauge},
+    told::{LastTold, conflicting},
 };
 use crate::{
     committer::{CommitError, Decoded, Entry, RejectReason, Rejected},
@@ -105,7 +106,7 @@ impl Session {
                 log: shared.config.log,
                 session: number,
                 window: shared.config.window,
-                have: state.receiver.handle_hello(&hello.held),
+                have: state.receiver.handle_hello(&hello.held, &hello.drained),
                 schemas: state.schema_hashes(),
                 now,
             };
@@ -113,11 +114,14 @@ impl Session {
             let _ = self.outbox.send(Message::Welcome(welcome).to_frame());
             state.session.replace(self.opened(number, hello, now))
         };
-        if let Some(old) = old {
-            supersede(&robot, &old, hello.instance);
-        }
+        let told = SessionEvent::told(&hello.held, &hello.drained, hello.clock);
         shared.commit_event(&robot, number, Body::Session(self.up(hello)));
+        shared.commit_event(&robot, number, Body::Session(told));
+        if let Some(old) = old {
+            self.supersede(&robot, &old, number, hello);
+        }
         tracing::info!(robot = %robot.id, address = %self.peer.address, transport = %self.peer.transport, "session up");
+        commit_absences(&self.ingest, &robot);
         self.open = Some(Open { robot, number });
         Ok(())
     }
@@ -135,7 +139,28 @@ impl Session {
         let heard = self.ingest.0.clock.mono();
         let gauge = SessionGauge::open(&self.ingest.0.metrics, live.transport);
         let (instance, outbox) = (Some(hello.instance), Some(self.outbox.clone()));
-        OpenSession { number, instance, outbox, heard, live, _gauge: gauge }
+        let told = Some(LastTold::new(&hello.held, hello.clock.wall.nanos_since(now), heard));
+        OpenSession { number, instance, outbox, heard, live, told, _gauge: gauge }
+    }
+
+    /// Ends the session that this one replaced. Another process of the same robot has to stay away for a while, so
+    /// that two of them do not push each other out without end; a reconnect of the same process may come at once.
+    fn supersede(&self, robot: &Robot, old: &OpenSession, number: u64, newer: &Hello) {
+        let shared = &self.ingest.0;
+        let is_other = old.instance.is_some_and(|instance| instance != newer.instance);
+        let retry_after_ms = if is_other { CONFLICT_RETRY_MS } else { 0 };
+        if let Some(outbox) = &old.outbox {
+            outbox.close(Bye { reason: ByeReason::Superseded, retry_after_ms });
+        }
+        shared.commit_session_down(robot, old.number, DownReason::Superseded);
+        if let Some(instance) = conflicting(old, newer) {
+            let address = old.live.address.clone();
+            tracing::warn!(
+                robot = %robot.id, other = %address,
+                "two processes with two spools speak for this robot; the newer one goes on, the older one has to wait"
+            );
+            shared.commit_event(robot, number, Body::Session(SessionEvent::Conflict { instance, address }));
+        }
     }
 
     fn up(&self, hello: &Hello) -> SessionEvent {
@@ -149,16 +174,26 @@ impl Session {
     }
 
     fn handle_heartbeat(&self, open: &Open, beat: &Heartbeat) {
-        let now = self.ingest.0.clock.wall();
+        let clock = self.ingest.0.clock;
+        let now = clock.wall();
+        let skew_ns = beat.clock.wall.nanos_since(now);
         let mut state = open.robot.lock();
         state.receiver.handle_heartbeat(&beat.held);
+        let mut is_news = false;
         if let Some(session) = state.session(open.number) {
             session.live.told_at = now;
             session.live.backlog_samples = backlog(&beat.held);
             session.live.held.clone_from(&beat.held);
-            session.live.clock_skew_ns = Some(beat.clock.wall.nanos_since(now));
+            session.live.clock_skew_ns = Some(skew_ns);
+            let told = session.told.as_mut();
+            is_news = told.is_some_and(|told| told.handle_heartbeat(&beat.held, skew_ns, clock.mono()));
         }
         drop(state);
+        if is_news {
+            let told = SessionEvent::told(&beat.held, &[], beat.clock);
+            self.ingest.0.commit_event(&open.robot, open.number, Body::Session(told));
+        }
+        commit_absences(&self.ingest, &open.robot);
         let reply = HeartbeatReply { echo: beat.clock.mono, now };
         let _ = self.outbox.send(Message::HeartbeatReply(reply).to_frame());
     }
@@ -183,7 +218,7 @@ impl Session {
         };
         let mut state = open.robot.lock();
         state.learn_schema(Arc::clone(&schema));
-        let claim = match state.receiver.handle_batch(head) {
+        let claim = match state.receiver.handle_batch(head, info.samples) {
             Verdict::Commit(claim) => claim,
             Verdict::Committed => return self.say_again(open, &mut state, head),
             Verdict::Claimed => return self.await_claim(&mut state, head),
@@ -221,10 +256,10 @@ impl Session {
         batch: Option<((muster_protocol::id::SchemaHash, Bytes), Arc<Decoded>)>,
     ) -> Ticket {
         let (issuer, ticket) = Ticket::new();
+        let head = claim.head().expect("what came from an agent has a number");
         let received_at = self.ingest.0.clock.wall();
         let envelope = Envelope { received_at, robot: open.robot.id.clone(), session: open.number, body };
         let (schema, decoded) = batch.unzip();
-        let head = claim.head();
         let settle = settler(self.ingest.clone(), Arc::clone(&open.robot), claim, issuer);
         let entry =
             Entry { envelope, schema, decoded, done: Box::new(move |result| settle(result.map(drop))) };
@@ -317,7 +352,7 @@ impl OpenSession {
 }
 
 /// Makes what the committer calls once a record is synced, or never will be.
-fn settler(
+pub(super) fn settler(
     ingest: Ingest,
     robot: Arc<Robot>,
     claim: Claim,
@@ -333,6 +368,9 @@ fn settler(
         };
         issuer.resolve(result);
         resolve(copies, result);
+        if result.is_ok() {
+            commit_absences(&ingest, &robot);
+        }
     }
 }
 
@@ -356,19 +394,6 @@ fn handle_schema(open: &Open, payload: &Bytes) -> Result<Ticket, Bye> {
     })?;
     open.robot.lock().learn_schema(Arc::new(schema));
     Ok(Ticket::done(Ok(())))
-}
-
-/// Ends the session that a newer one replaced. Another process of the same robot has to stay away for a while, so
-/// that two of them do not push each other out without end; a reconnect of the same process may come at once.
-fn supersede(robot: &Robot, old: &OpenSession, newer: InstanceId) {
-    let conflict = old.instance.is_some_and(|instance| instance != newer);
-    if conflict {
-        tracing::warn!(robot = %robot.id, "another process speaks for this robot now; the older one has to wait");
-    }
-    let retry_after_ms = if conflict { CONFLICT_RETRY_MS } else { 0 };
-    if let Some(outbox) = &old.outbox {
-        outbox.close(Bye { reason: ByeReason::Superseded, retry_after_ms });
-    }
 }
 
 fn transport(transport: port::Transport) -> Transport {

@@ -11,9 +11,10 @@ use std::{
 use muster_protocol::{
     batch::BatchBuilder,
     id::{ChannelName, Epoch, Lane, Seq},
+    loss::{Absence, AbsenceReason, Loss},
     message::{
-        Ack, Bye, ByeReason, Clock as ClockReading, HeldLane, Hello, LaneRanges, Message, Numbered,
-        SchemaBody, SeqRange, Welcome,
+        Ack, Bye, ByeReason, Clock as ClockReading, Heartbeat, HeldLane, Hello, LaneRanges, Message,
+        Numbered, NumberedHead, SchemaBody, SeqRange, Welcome,
     },
     sample::{StampedBy, Value},
     schema::ChannelDef,
@@ -29,6 +30,7 @@ use crate::{
     store::{Committed, Encoded, Store, StoreConfig},
 };
 
+mod conflicts;
 mod delivery;
 mod json;
 mod restart;
@@ -134,7 +136,8 @@ impl World {
     fn over(log: Arc<FakeLog>, silence: Duration) -> Self {
         let window = Window { bytes: 1 << 20, batches: 64 };
         let instance = Instance { id: InstanceId([9; 16]), start: 2 };
-        let config = IngestConfig { window, silence, instance, log: LogId([8; 16]) };
+        let config =
+            IngestConfig { window, silence, instance, log: LogId([8; 16]), forgot: AbsenceReason::Restored };
         let metrics = Arc::new(Metrics::new());
         let to_log: Arc<dyn Log> = Arc::<FakeLog>::clone(&log);
         let ingest = Ingest::new(config, Clock::new(), to_log, Arc::clone(&metrics));

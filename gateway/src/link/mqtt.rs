@@ -24,11 +24,12 @@ mod ending;
 mod incoming;
 mod packets;
 mod promises;
+#[doc(hidden)]
+pub mod rehearsal;
 mod seats;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
-mod topics;
 
 use std::{
     future::Future,
@@ -54,7 +55,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use self::connection::{Connection, House};
-use super::port::Intake;
+use super::{port::Intake, topics};
 
 /// Bounds and deadlines of the listener. [`Settings::default`] is what the gateway runs with.
 #[derive(Clone, Copy, Debug)]

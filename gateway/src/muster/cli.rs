@@ -17,6 +17,7 @@ use super::{
     client::{Access, Client, Query},
     export::{self, Order, Target},
     failure::{Failure, Outcome},
+    losses,
     notes::{Level, LogFormat},
     robot, robots, status,
     table::{Look, write_csv},
@@ -110,6 +111,16 @@ enum Command {
         #[command(flatten)]
         shape: Shape,
     },
+    /// What a robot lost, one line per loss record, the oldest first
+    Losses {
+        /// FLEET/ROBOT
+        id: RobotId,
+        /// The most losses to show
+        #[arg(long, value_name = "N", default_value_t = 1000)]
+        limit: usize,
+        #[command(flatten)]
+        shape: Shape,
+    },
     /// Every stored sample of a robot into a file, .ndjson or .csv
     Export(Export),
 }
@@ -153,6 +164,14 @@ fn run(typed: Typed) -> Result<Outcome, Failure> {
             let state = Client::new(access)?.json(&format!("/v1/robots/{id}"), &Query::new())?;
             print_robot(&state, shape.or(typed.shape))?;
         }
+        Command::Losses { id, limit, shape } => {
+            let listed = losses::fetch(&Client::new(access)?, &id, limit)?;
+            print_losses(&listed.losses, shape.or(typed.shape))?;
+            if listed.more {
+                let told = format!("there are more losses than {limit}: raise --limit");
+                typed.log_format.say(Level::Warn, &told);
+            }
+        }
         Command::Export(export) => {
             let target = Target::new(&export.file, typed.shape.export_format()?)?;
             let Export { id, since, until, channels, .. } = export;
@@ -183,6 +202,18 @@ fn print_robots(robots: &[Value], output: Output) -> Result<(), Failure> {
         Output::Csv => {
             let header = robots::CSV_HEADER.map(|(name, _)| name);
             write_csv(io::stdout().lock(), &header, robots.iter().map(robots::csv))
+        }
+    }
+}
+
+fn print_losses(losses: &[Value], output: Output) -> Result<(), Failure> {
+    match output {
+        Output::Table => print(&losses::render(losses, look())),
+        Output::Json => print_json(&Value::from(losses), output),
+        Output::Ndjson => losses.iter().try_for_each(|loss| print_json(loss, output)),
+        Output::Csv => {
+            let header = losses::CSV_HEADER.map(|(name, _)| name);
+            write_csv(io::stdout().lock(), &header, losses.iter().map(losses::csv))
         }
     }
 }

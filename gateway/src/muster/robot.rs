@@ -3,10 +3,11 @@
 use serde_json::Value;
 
 use super::{
-    answer::{age_cell, counts, number, text, text_cell, tone},
+    answer::{age_cell, number, text, text_cell, tone},
     robots::plain,
     table::{Cell, Look, Sheet, Tone},
     times,
+    whole::{conflict_cell, lost_cell, whole_cell},
 };
 
 /// Draws the answer of `/v1/robots/F/R`: what is known of the robot, then its channels.
@@ -51,16 +52,19 @@ fn each_channel(state: &Value) -> impl Iterator<Item = (&str, &Value)> {
 fn lines(state: &Value) -> Vec<(&'static str, Cell)> {
     let link = text(state, "/link/state").unwrap_or("unknown");
     let health = text(state, "/health/level").unwrap_or("unknown");
-    let lost = number(state, "/loss/samples").unwrap_or(0);
-    vec![
+    let mut lines = vec![
         ("robot", text_cell(state, "/robot")),
         ("link", Cell::toned(link_line(state, link), tone(link))),
         ("health", Cell::toned(health_line(state, health), tone(health))),
-        ("whole", Cell::new(whole_line(state))),
-        ("lost", Cell::toned(loss_line(state, lost), if lost > 0 { Tone::Bad } else { Tone::Plain })),
+        ("whole", whole_cell(state)),
+        ("lost", lost_cell(state)),
         ("clock", Cell::new(clock_line(state))),
         ("agent", text_cell(state, "/agent/version")),
-    ]
+    ];
+    if let Some(conflict) = conflict_cell(state) {
+        lines.insert(2, ("conflict", conflict));
+    }
+    lines
 }
 
 fn link_line(state: &Value, link: &str) -> String {
@@ -85,42 +89,24 @@ fn health_line(state: &Value, health: &str) -> String {
     if reasons.is_empty() { health.to_owned() } else { format!("{health}: {}", reasons.join("; ")) }
 }
 
-fn whole_line(state: &Value) -> String {
-    let up_to = match time_at(state, "/completeness/whole_up_to") {
-        Some(time) => format!("up to {time}"),
-        None => "not known up to when".to_owned(),
-    };
-    let on_robot = number(state, "/completeness/on_robot");
-    let waiting =
-        on_robot.map_or_else(String::new, |n| format!("; {} still on the robot", times::samples(n)));
-    let age = state.pointer("/completeness/age_ms").and_then(Value::as_i64);
-    let told = age.map_or_else(String::new, |ms| format!(" (as told {})", times::age(ms)));
-    format!("{up_to}{waiting}{told}")
-}
-
-fn loss_line(state: &Value, lost: u64) -> String {
-    match lost {
-        0 => "nothing".to_owned(),
-        _ => format!("{}: {}", times::samples(lost), counts(state, "/loss/by_reason", &[])),
-    }
-}
-
 fn clock_line(state: &Value) -> String {
     let skew = match state.pointer("/clock/skew_ms").and_then(Value::as_i64) {
         None => "not told".to_owned(),
         Some(skew @ 0..) => format!("{} ahead of the gateway's", times::span(skew.unsigned_abs())),
         Some(skew) => format!("{} behind the gateway's", times::span(skew.unsigned_abs())),
     };
-    match state.pointer("/clock/synchronised").and_then(Value::as_bool) {
+    let synchronised = match state.pointer("/clock/synchronised").and_then(Value::as_bool) {
         None => skew,
         Some(true) => format!("{skew}, synchronised"),
         Some(false) => format!("{skew}, not synchronised"),
+    };
+    match number(state, "/clock/repaired") {
+        None | Some(0) => synchronised,
+        Some(1) => format!("{synchronised}; the time of 1 channel is repaired"),
+        Some(channels) => {
+            format!("{synchronised}; the times of {} channels are repaired", times::count(channels))
+        }
     }
-}
-
-fn time_at(state: &Value, pointer: &str) -> Option<String> {
-    let nanos = state.pointer(pointer)?.as_i64()?;
-    Some(muster_protocol::time::WallTime(nanos).to_string())
 }
 
 fn freshness_cell(channel: &Value, link: &str) -> Cell {
@@ -134,10 +120,12 @@ fn freshness_cell(channel: &Value, link: &str) -> Cell {
     }
 }
 
-/// Says what is wrong with a value's own time, such as `before 2020`.
+/// Says what is wrong with a value's own time, such as `before 2020`, or that it was put right.
 fn mark_cell(channel: &Value) -> Cell {
-    let mark = text(channel, "/marked").unwrap_or_default();
-    Cell::toned(mark.replace('_', " "), Tone::Warn)
+    match text(channel, "/marked") {
+        None if channel.get("raw_t").is_some() => Cell::toned("repaired", Tone::Dim),
+        mark => Cell::toned(mark.unwrap_or_default().replace('_', " "), Tone::Warn),
+    }
 }
 
 /// Shows a value as the API writes it; long text is cut, for the whole one there is `-o json`.
@@ -175,11 +163,16 @@ mod tests {
             "channels": {
                 "battery.soc": {"v": 0.81, "t": 1, "age_ms": 420, "freshness": "fresh", "unit": "1"},
                 "mode": {"v": "auto\u{1b}[2J", "t": 1, "age_ms": 90_000, "freshness": "stale", "marked": "before_2020"},
-                "range": {"v": null, "f": "NaN", "t": 1, "age_ms": 10, "freshness": "fresh"}
+                "range": {"v": null, "f": "NaN", "t": 1, "raw_t": 0, "age_ms": 10, "freshness": "fresh"}
             },
-            "completeness": {"whole_up_to": 1_500_000_000_000_000_000_i64, "on_robot": 3120, "age_ms": 900},
+            "completeness": {
+                "whole_up_to": 1_500_000_000_000_000_000_i64, "age_ms": 900,
+                "on_robot": {"samples": 3120, "age_ms": 900},
+                "lost": [{"reason": "spool_full", "lane": "live", "samples": 40, "batches": 2}]
+            },
+            "conflict": {"since": 1_500_000_000_000_000_000_i64, "other": {"address": "10.0.0.9:1"}},
             "loss": {"samples": 40, "by_reason": {"spool_full": 40}},
-            "clock": {"skew_ms": -250, "synchronised": true}, "agent": {"version": "0.1.0"}
+            "clock": {"skew_ms": -250, "synchronised": true, "repaired": 2}, "agent": {"version": "0.1.0"}
         })
     }
 
@@ -189,9 +182,11 @@ mod tests {
         for part in [
             "up over quic from 10.0.0.7:4000, heard 1.5 s ago",
             "warn: clock 9 s ahead",
-            "up to 2017-07-14T02:40:00Z; 3,120 samples still on the robot (as told 900 ms ago)",
-            "40 samples: 40 spool full",
-            "250 ms behind the gateway's, synchronised",
+            "up to 2017-07-14T02:40:00Z (as of 900 ms ago); 3,120 samples on the robot",
+            "40 samples: 40 spool_full, 2 live batches",
+            "another process speaks for this robot too",
+            "250 ms behind the gateway's, synchronised; the times of 2 channels are repaired",
+            "repaired",
             "stale      before 2020",
         ] {
             assert!(text.contains(part), "{part}\n{text}");

@@ -61,14 +61,14 @@ pub fn render(robots: &[Value], look: Look) -> String {
     sheet = sheet.spare(&["agent", "heard", "on robot", "lost", "samples", "newest"]);
     for robot in robots {
         sheet.push(vec![
-            text_cell(robot, "/robot"),
+            robot_cell(robot),
             state_cell(robot, "/link/state"),
             age_cell(robot, "/link/last_heard_age_ms"),
             state_cell(robot, "/health/level"),
             freshness_cell(robot),
             age_cell(robot, "/newest_age_ms"),
             count_cell(robot, "/samples"),
-            count_cell(robot, "/completeness/on_robot"),
+            count_cell(robot, "/completeness/on_robot/samples"),
             trouble_cell(robot, "/loss/samples"),
             text_cell(robot, "/agent/version"),
         ]);
@@ -90,6 +90,14 @@ pub(super) fn plain(value: Option<&Value>) -> String {
     }
 }
 
+/// Names the robot, and says so where two processes speak for it.
+fn robot_cell(robot: &Value) -> Cell {
+    match text(robot, "/conflict/other/address") {
+        Some(_) => Cell::toned(format!("{} (conflict)", text(robot, "/robot").unwrap_or("-")), Tone::Bad),
+        None => text_cell(robot, "/robot"),
+    }
+}
+
 fn freshness_cell(robot: &Value) -> Cell {
     let worst = ["stale", "late", "fresh"].into_iter().find(|state| {
         robot.pointer(&format!("/freshness/{state}")).and_then(Value::as_u64).is_some_and(|n| n > 0)
@@ -98,7 +106,7 @@ fn freshness_cell(robot: &Value) -> Cell {
 }
 
 /// The columns of the CSV and where the API has them.
-pub const CSV_HEADER: [(&str, &str); 14] = [
+pub const CSV_HEADER: [(&str, &str); 17] = [
     ("robot", "/robot"),
     ("link", "/link/state"),
     ("link_since", "/link/since"),
@@ -111,8 +119,11 @@ pub const CSV_HEADER: [(&str, &str); 14] = [
     ("never", "/freshness/never"),
     ("newest_age_ms", "/newest_age_ms"),
     ("samples", "/samples"),
-    ("on_robot", "/completeness/on_robot"),
+    ("on_robot", "/completeness/on_robot/samples"),
     ("lost", "/loss/samples"),
+    ("completeness", "/completeness/standing"),
+    ("whole_up_to", "/completeness/whole_up_to"),
+    ("conflict_with", "/conflict/other/address"),
 ];
 
 /// Robots asked for at once: one answer stays small and a fleet of thousands takes few.
@@ -128,7 +139,7 @@ mod tests {
         json!({
             "robot": "demo/husky", "link": {"state": "down", "since": 5, "last_heard_age_ms": 61_000},
             "health": {"level": "ok"}, "freshness": {"fresh": 0, "late": 1, "stale": 37}, "newest_age_ms": 61_234,
-            "samples": 226_378, "completeness": {"on_robot": 0}, "loss": {"samples": 12}, "agent": {"version": "0.1.0"}
+            "samples": 226_378, "completeness": {"on_robot": {"samples": 0}}, "loss": {"samples": 12}, "agent": {"version": "0.1.0"}
         })
     }
 
@@ -139,6 +150,13 @@ mod tests {
         for part in ["demo/husky", "down", "1 min 1 s ago", "1 late, 37 stale", "226,378", "12", "0.1.0"] {
             assert!(row.contains(part), "{part}: {row}");
         }
+    }
+
+    #[test]
+    fn a_robot_with_two_processes_stands_out() {
+        let mut robot = robot();
+        robot["conflict"] = json!({"other": {"address": "10.0.0.9:1"}});
+        assert!(render(&[robot], Look { width: None, color: false }).contains("demo/husky (conflict)"));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::{
     answer::{FRESHNESS, HEALTH, LINKS, counts, number},
     table::{Cell, Look, Sheet, Tone},
     times,
+    whole::fleet_cell,
 };
 
 /// Draws the answer of `/v1/fleet`.
@@ -30,17 +31,23 @@ fn lines(url: &str, fleet: &Value) -> Vec<(&'static str, Cell)> {
     let rate = fleet.pointer("/ingest/samples_per_s").and_then(Value::as_f64);
     let stored = number(fleet, "/samples").map_or_else(|| "-".to_owned(), times::count);
     let rate = rate.map_or_else(String::new, |rate| format!(", {rate:.0}/s now"));
-    vec![
+    let mut lines = vec![
         ("gateway", Cell::new(url)),
         ("robots", Cell::new(robots)),
         ("link", Cell::toned(counts(fleet, "/link", &LINKS), if down > 0 { Tone::Bad } else { Tone::Good })),
         ("channels", Cell::new(counts(fleet, "/freshness", &FRESHNESS))),
         ("health", Cell::new(counts(fleet, "/health", &HEALTH))),
         ("samples", Cell::new(format!("{stored} stored{rate}"))),
+        ("complete", fleet_cell(fleet)),
         ("on robots", Cell::new(number(fleet, "/on_robots").map_or_else(|| "-".to_owned(), times::count))),
         ("lost", lost(fleet)),
         ("log", Cell::new(log(fleet))),
-    ]
+    ];
+    if let Some(conflicts) = number(fleet, "/conflicts").filter(|conflicts| *conflicts > 0) {
+        let told = format!("{conflicts} robots with two processes each: see muster robots");
+        lines.push(("conflicts", Cell::toned(told, Tone::Bad)));
+    }
+    lines
 }
 
 fn lost(fleet: &Value) -> Cell {
@@ -85,7 +92,8 @@ mod tests {
         let fleet = json!({
             "robots": 5, "link": {"up": 4, "down": 1}, "freshness": {"fresh": 80, "late": 0, "stale": 3, "never": 0},
             "health": {"ok": 5, "warn": 0}, "samples": 1_234_567, "ingest": {"samples_per_s": 2999.6},
-            "log": {"id": "x", "first": 1, "next": 900}, "now": 1, "on_robots": 3120, "loss": {"samples": 0}
+            "log": {"id": "x", "first": 1, "next": 900}, "now": 1, "on_robots": 3120, "loss": {"samples": 0, "robots": 0},
+            "completeness": {"whole": 4, "behind": 1, "not_told": 0}
         });
         let text = render("http://gw", &fleet, PIPE);
         let lines: Vec<_> =
@@ -99,6 +107,7 @@ mod tests {
                 "80 fresh, 3 stale",
                 "5 ok",
                 "1,234,567 stored, 3000/s now",
+                "4 whole, 1 behind",
                 "3,120",
                 "nothing",
                 "offsets 1 to 899"

@@ -3,10 +3,14 @@
 
 use std::fmt;
 
-use muster_protocol::{id::InstanceId, message::Clock};
+use muster_protocol::{
+    id::InstanceId,
+    limits::BATCH_BYTES_MAX,
+    message::{Clock, DrainedLane, HeldLane},
+};
 use serde::{Deserialize, Serialize};
 
-/// A robot's session went up or down.
+/// What a robot's session says of itself. The number is on disk: new ones are appended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SessionEvent {
     /// The robot said Hello and was welcomed, or a plain MQTT client published for it.
@@ -26,6 +30,22 @@ pub enum SessionEvent {
     Down {
         /// Why.
         why: DownReason,
+    },
+    /// The robot said what its spool holds: with its Hello, and now and then with a heartbeat. Make
+    /// it with [`SessionEvent::told`].
+    Told {
+        /// What it holds; the drained lanes of a Hello as lanes that hold nothing.
+        held: Vec<HeldLane>,
+        /// The robot's clocks.
+        clock: Clock,
+    },
+    /// This session took the place of one that lived and belongs to another process on another spool: two processes
+    /// speak for one robot.
+    Conflict {
+        /// The process that has to wait.
+        instance: InstanceId,
+        /// From where it spoke, as text, for people.
+        address: String,
     },
 }
 
@@ -60,6 +80,27 @@ pub enum DownReason {
     /// The gateway ended without saying so; written at its next start.
     GatewayLost,
 }
+
+impl SessionEvent {
+    /// Makes a [`SessionEvent::Told`] that fits a record: where the numbers are so large that it would not, what is
+    /// gone between what is held is left out, which then counts as held. `drained` is what a Hello lists.
+    pub fn told(held: &[HeldLane], drained: &[DrainedLane], clock: Clock) -> Self {
+        let emptied = |lane: &DrainedLane| {
+            let DrainedLane { epoch, lane, next, spooled } = *lane;
+            HeldLane { epoch, lane, first: next, next, samples: 0, spooled, gone: Vec::new() }
+        };
+        let mut held: Vec<HeldLane> = held.iter().cloned().chain(drained.iter().map(emptied)).collect();
+        if postcard::experimental::serialized_size(&held).is_ok_and(|bytes| bytes > HELD_BYTES_MAX) {
+            for lane in &mut held {
+                lane.gone.clear();
+            }
+        }
+        Self::Told { held, clock }
+    }
+}
+
+/// What the other fields of a [`SessionEvent::Told`] take stays far below the rest.
+const HELD_BYTES_MAX: usize = BATCH_BYTES_MAX - 64;
 
 impl Transport {
     /// Returns the transport's name as in the API and in metrics.

@@ -1,7 +1,8 @@
 use muster_protocol::{
     id::InstanceId,
+    limits::{DRAINED_LANES_MAX, GONE_RANGES_MAX, HELD_LANES_MAX},
     loss::{LossReason, LostSeq},
-    message::Clock,
+    message::{Clock, DrainedLane, HeldLane, SeqRange},
     time::MonoTime,
 };
 use proptest::prelude::*;
@@ -50,6 +51,60 @@ fn fix() -> Envelope {
     Envelope { body: Body::ClockFix(ClockFix { boot: 1, shift_ns: -3 }), ..up() }
 }
 
+fn told() -> SessionEvent {
+    let held = HeldLane {
+        epoch: Epoch { start: 1, random: 0x0102 },
+        lane: Lane::Live,
+        first: Seq(9),
+        next: Seq(9),
+        samples: 0,
+        spooled: 70,
+        gone: Vec::new(),
+    };
+    let clock = Clock { boot: 7, mono: MonoTime(300), wall: WallTime(1000), synchronised: true };
+    SessionEvent::told(&[held], &[], clock)
+}
+
+fn conflict() -> SessionEvent {
+    SessionEvent::Conflict { instance: InstanceId([0xaa; 16]), address: "a:1".to_owned() }
+}
+
+#[test]
+fn golden_bytes_of_what_a_robot_told() {
+    let told = [2, 1, 1, 0x82, 2, 1, 9, 9, 0, 0x46, 0, 7, 0xac, 2, 0xd0, 0x0f, 1];
+    assert_eq!(postcard::to_stdvec(&self::told()).unwrap(), told);
+    let conflict = [&[3][..], &[0xaa; 16], &[3], b"a:1"].concat();
+    assert_eq!(postcard::to_stdvec(&self::conflict()).unwrap(), conflict);
+}
+
+#[test]
+fn what_a_robot_told_fits_a_record_whatever_its_numbers_are() {
+    let gone = |count: u64| {
+        let range = |n| SeqRange { first: Seq(u64::MAX - 3 * n - 5), end: Seq(u64::MAX - 3 * n - 4) };
+        (0..count).rev().map(range).collect()
+    };
+    let lane = |count| HeldLane {
+        epoch: Epoch { start: u64::MAX, random: u64::MAX },
+        lane: Lane::Bulk,
+        first: Seq(u64::MAX / 2),
+        next: Seq(u64::MAX),
+        samples: u64::MAX,
+        spooled: u64::MAX,
+        gone: gone(count),
+    };
+    let mut held = vec![lane(0); HELD_LANES_MAX];
+    held[0] = lane(GONE_RANGES_MAX as u64);
+    let drained =
+        DrainedLane { epoch: held[0].epoch, lane: Lane::Bulk, next: Seq(u64::MAX), spooled: u64::MAX };
+    let clock =
+        Clock { boot: u64::MAX, mono: MonoTime(u64::MAX), wall: WallTime(i64::MIN), synchronised: true };
+    let event = SessionEvent::told(&held, &[drained; DRAINED_LANES_MAX], clock);
+    let record = Envelope { body: Body::Session(event), ..up() };
+    let bytes: Bytes = record.encode().into();
+    assert!(bytes.len() <= RECORD_BYTES_MAX);
+    assert_eq!(Envelope::decode(&bytes).unwrap(), record);
+}
+
 #[test]
 fn golden_bytes_of_a_record() {
     let mut expected = vec![1, 3, 0, 0, 7, 0, 0, 0];
@@ -77,7 +132,8 @@ fn a_numbered_record_keeps_its_number_where_the_format_says() {
 
 #[test]
 fn records_round_trip_and_their_head_is_read_from_their_first_bytes() {
-    for record in [loss(None), loss(Some(number())), up(), down(), fix()] {
+    let events = [told(), conflict()].map(|event| Envelope { body: Body::Session(event), ..up() });
+    for record in [loss(None), loss(Some(number())), up(), down(), fix()].into_iter().chain(events) {
         let bytes: Bytes = record.encode().into();
         assert_eq!(Envelope::decode(&bytes).unwrap(), record);
         let head = Envelope::peek(&bytes[..HEAD_BYTES + robot().as_str().len()]).unwrap();

@@ -8,7 +8,7 @@
 
 use std::{io, path::Path};
 
-use muster_protocol::id::Offset;
+use muster_protocol::{id::Offset, loss::AbsenceReason};
 
 use super::disk::{Disk, read_if_there, replace};
 
@@ -41,6 +41,15 @@ impl Forgetting {
         let bytes = read_if_there(&root.join(FILE))?.unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes).into_owned();
         Ok(text.lines().rev().find_map(parse).unwrap_or_default())
+    }
+
+    /// Returns why this log may lack what a robot had released to it. Without a note the whole disk may have been
+    /// put back to an earlier state.
+    pub fn absence_reason(self) -> AbsenceReason {
+        match self {
+            Self::None | Self::Restored { .. } => AbsenceReason::Restored,
+            Self::Quarantined { .. } => AbsenceReason::Quarantined,
+        }
     }
 
     /// Adds a moment to those that a data folder notes, durably.

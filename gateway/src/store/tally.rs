@@ -17,7 +17,7 @@ use crate::record::{Head, RecordKind};
 pub(super) struct Tally {
     pub(super) robots: HashMap<RobotId, RobotTally>,
     pub(super) records: u64,
-    /// Where its loss records are.
+    /// Where its records of loss and absence are.
     pub(super) losses: Vec<Offset>,
 }
 
@@ -96,7 +96,7 @@ impl Tally {
                 lane.batches.push(LostSeq { seq: number.seq, samples });
             }
             (RecordKind::Loss, _) => {
-                robot.lost += head.samples;
+                robot.lost = robot.lost.saturating_add(head.samples);
                 self.losses.push(offset);
             }
             _ => {}

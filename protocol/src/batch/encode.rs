@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{BatchInfo, EncodedBatch, Group, builder::Rows, head, packed};
+use super::{BatchInfo, ColumnCost, EncodedBatch, Group, builder::Rows, head, packed};
 use crate::{
     column::{
         self, ColumnSlice,
@@ -60,8 +60,23 @@ fn encode_range(rows: &Rows, range: &Range<usize>, schema: SchemaHash, clock: Cl
     };
     let mut bytes = Vec::new();
     head::encode(&info, &mut bytes);
-    packed::pack(&encode_body(rows, range, &parts), &mut bytes);
-    EncodedBatch { bytes: bytes.into(), info }
+    let mut columns = Vec::new();
+    packed::pack(&encode_body(rows, range, &parts, &mut columns), &mut bytes);
+    share_out(&mut columns, bytes.len());
+    EncodedBatch { bytes: bytes.into(), info, columns }
+}
+
+/// Turns what each column took of the body before compression into its part of the whole batch: head, times and all that
+/// columns share counts in proportion. The parts add up to the whole.
+fn share_out(columns: &mut [ColumnCost], whole: usize) {
+    let raw: u64 = columns.iter().map(|column| u64::from(column.bytes)).sum();
+    let (mut passed, mut given) = (0, 0);
+    for column in columns {
+        passed += u64::from(column.bytes);
+        let upto = u32::try_from(passed * whole as u64 / raw.max(1)).unwrap_or(u32::MAX);
+        column.bytes = upto - given;
+        given = upto;
+    }
 }
 
 /// The rows of one group that fall into a range of the batch's rows.
@@ -82,12 +97,17 @@ fn parts_of<'a>(rows: &'a Rows, range: &Range<usize>) -> Vec<Part<'a>> {
     parts
 }
 
-fn encode_body(rows: &Rows, range: &Range<usize>, parts: &[Part<'_>]) -> Vec<u8> {
+fn encode_body(
+    rows: &Rows,
+    range: &Range<usize>,
+    parts: &[Part<'_>],
+    columns: &mut Vec<ColumnCost>,
+) -> Vec<u8> {
     let mut body = Vec::new();
     put_count(&mut body, parts.len());
     column::encode(&ColumnSlice::Int(&order_of(rows, range, parts)), &mut body);
     for part in parts {
-        encode_part(part, &mut body);
+        encode_part(part, &mut body, columns);
     }
     body
 }
@@ -102,7 +122,7 @@ fn order_of(rows: &Rows, range: &Range<usize>, parts: &[Part<'_>]) -> Vec<i64> {
     rows.order[range.clone()].iter().map(|group| places[*group as usize]).collect()
 }
 
-fn encode_part(part: &Part<'_>, body: &mut Vec<u8>) {
+fn encode_part(part: &Part<'_>, body: &mut Vec<u8>, costs: &mut Vec<ColumnCost>) {
     let Part { group, range } = part;
     put_count(body, group.columns.len());
     let mut expected = 0;
@@ -116,6 +136,9 @@ fn encode_part(part: &Part<'_>, body: &mut Vec<u8>) {
     let stamps: Vec<bool> = group.stamped_by[range.clone()].iter().map(by_input).collect();
     column::encode(&ColumnSlice::Bool(&stamps), body);
     for column in &group.columns {
+        let before = body.len();
         column::encode(&column.data.slice(range.clone()), body);
+        let bytes = u32::try_from(body.len() - before).unwrap_or(u32::MAX);
+        costs.push(ColumnCost { channel: column.channel, bytes });
     }
 }

@@ -145,7 +145,7 @@ fn a_lane_that_contradicts_itself_is_refused() {
         |lane| lane.next = Seq(0),
         |lane| lane.spooled = lane.samples - 1,
         |lane| lane.gone = vec![SeqRange { first: lane.first, end: lane.first.next() }],
-        |lane| lane.gone = vec![SeqRange { first: Seq(5), end: lane.next }],
+        |lane| lane.gone = vec![SeqRange { first: Seq(5), end: lane.next.next() }],
     ];
     for spoil in wrong {
         let mut lane = held().remove(0);
@@ -154,6 +154,11 @@ fn a_lane_that_contradicts_itself_is_refused() {
         let error = MessageError::BadHeld { kind: Kind::Heartbeat };
         assert_eq!(Message::from_frame(&beat.to_frame()), Err(error), "{lane:?}");
     }
+    // The newest goes first over a link that has a backlog, so what is gone may well stand at the end.
+    let mut lane = held().remove(0);
+    lane.gone = vec![range(lane.first.0 + 1, lane.next.0)];
+    let beat = Message::Heartbeat(Heartbeat { held: vec![lane], clock: CLOCK });
+    assert_eq!(Message::from_frame(&beat.to_frame()), Ok(beat));
     let mut lane = held().remove(0);
     lane.gone = vec![range(5, 6), range(3, 4)];
     let beat = Message::Heartbeat(Heartbeat { held: vec![lane], clock: CLOCK });
@@ -175,12 +180,25 @@ fn more_than_the_limits_is_refused_and_named() {
     let payload = Bytes::from(vec![0; BATCH_BYTES_MAX + 1]);
     let batch = Message::Batch(Numbered { head: head(Lane::Live, 1), payload }).to_frame();
     assert!(matches!(Message::from_frame(&batch), Err(MessageError::TooMany { .. })));
-    let zero = Message::Batch(Numbered { head: head(Lane::Live, 0), payload: Bytes::new() }).to_frame();
-    assert!(matches!(Message::from_frame(&zero), Err(MessageError::Malformed { .. })));
+    for seq in [0, u64::MAX] {
+        let none = Message::Batch(Numbered { head: head(Lane::Live, seq), payload: Bytes::new() }).to_frame();
+        assert!(matches!(Message::from_frame(&none), Err(MessageError::Malformed { .. })), "{seq}");
+    }
+}
+
+/// Guards: no range of seqs could hold the last seq, so a batch of that number was committed as often as it came; and
+/// the sum of a hostile record's samples overflowed.
+#[test]
+fn a_loss_record_ends_before_the_last_number_and_its_samples_are_bounded() {
+    let record = |loss: &Loss| Numbered::from_loss(head(Lane::Urgent, 1), loss).loss();
+    let last = LostSeq { seq: Seq(u64::MAX), samples: 1 };
+    assert_eq!(record(&Loss { lost: vec![last], ..loss() }), Err(LossError::Order.into()));
+    let most = Loss { unnumbered: u64::MAX, ..loss() };
+    assert_eq!(record(&most).unwrap().samples(), u64::MAX);
 }
 
 fn any_head() -> impl Strategy<Value = NumberedHead> {
-    (any::<u64>(), any::<u64>(), 0..3_usize, 1..=u64::MAX).prop_map(|(start, random, lane, seq)| {
+    (any::<u64>(), any::<u64>(), 0..3_usize, 1..u64::MAX).prop_map(|(start, random, lane, seq)| {
         NumberedHead { epoch: Epoch { start, random }, lane: Lane::ALL[lane], seq: Seq(seq) }
     })
 }

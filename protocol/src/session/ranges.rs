@@ -71,6 +71,39 @@ impl RangeSet {
         }
     }
 
+    /// Removes a range; an empty one changes nothing.
+    pub fn remove_range(&mut self, range: SeqRange) {
+        if range.end <= range.first {
+            return;
+        }
+        let from = self.ranges.partition_point(|held| held.end <= range.first);
+        let until = self.ranges.partition_point(|held| held.first < range.end);
+        let cut = self.ranges.get(from..until).unwrap_or_default();
+        let left = cut.first().map(|held| SeqRange { first: held.first, end: range.first });
+        let right = cut.last().map(|held| SeqRange { first: range.end, end: held.end });
+        let rest: Vec<_> = [left, right].into_iter().flatten().filter(|rest| rest.first < rest.end).collect();
+        self.ranges.splice(from..until, rest);
+    }
+
+    /// Returns what this set holds and the other does not.
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Self {
+        let mut rest = self.clone();
+        for range in &other.ranges {
+            rest.remove_range(*range);
+        }
+        rest
+    }
+
+    /// Returns whether both sets hold a seq.
+    pub fn intersects(&self, other: &Self) -> bool {
+        let shares = |range: &SeqRange| {
+            let after = other.ranges.partition_point(|held| held.end <= range.first);
+            other.ranges.get(after).is_some_and(|held| held.first < range.end)
+        };
+        self.ranges.iter().any(shares)
+    }
+
     /// Returns whether the set holds every seq of `first..end`.
     pub fn covers(&self, first: Seq, end: Seq) -> bool {
         end <= first || self.range_of(first).is_some_and(|range| range.end >= end)

@@ -9,17 +9,27 @@
 //!
 //! Epochs that a Hello no longer lists are closed: their batches are refused. Their ranges are kept, boundedly, for a
 //! spool that comes back (a restored disk image), so that it cannot store anything twice.
+//!
+//! What an agent says is gone, and the log lacks, will never come: [`Receiver::poll_absent`] says so; see
+//! [`absence`](self::absence) for when.
+
+mod absence;
+mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use self::{
+    absence::Judgement,
+    window::{LaneWindow, Told},
+};
 use super::ranges::RangeSet;
 use crate::{
     id::{Epoch, Lane, Seq},
-    limits::{RANGES_PER_ACK_MAX, RANGES_PER_LANE_MAX},
-    loss::{Loss, LostSeq},
-    message::{HeldLane, LaneRanges, NumberedHead, RefuseReason, SeqRange},
+    limits::RANGES_PER_ACK_MAX,
+    loss::{Absence, AbsenceReason, Loss, LostSeq},
+    message::{DrainedLane, HeldLane, LaneRanges, NumberedHead, RefuseReason, SeqRange},
 };
 
 /// Most closed epochs whose ranges are kept for one robot. At one restart a minute this is four hours of them.
@@ -28,14 +38,12 @@ pub const CLOSED_EPOCHS_MAX: usize = 256;
 /// Most ranges in a Welcome, all lanes together, so that it fits a frame.
 pub const RANGES_PER_WELCOME_MAX: usize = 1024;
 
-/// Where even the oldest gap is not filled from its start: an agent whose first held seq leaps has no right to more.
-const RANGES_AT_MOST: usize = 2 * RANGES_PER_LANE_MAX;
-
 /// Which seqs of one robot are claimed or committed.
 #[derive(Clone, Debug, Default)]
 pub struct Receiver {
     lanes: BTreeMap<(Epoch, Lane), LaneWindow>,
     open: BTreeSet<Epoch>,
+    judgement: Option<Judgement>,
 }
 
 /// What to do with a batch.
@@ -68,8 +76,10 @@ pub enum LossVerdict {
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a claim that is not brought back leaves its seqs neither stored nor free"]
 pub struct Claim {
-    head: NumberedHead,
-    lost: Vec<(Epoch, Lane, Seq)>,
+    /// The record's own number and samples; `None` if the gateway makes it itself.
+    head: Option<(NumberedHead, u64)>,
+    /// What it declares gone, each with its samples.
+    gone: Vec<(Epoch, Lane, SeqRange, u64)>,
 }
 
 /// The committed seqs of one lane of one epoch, as a checkpoint keeps them.
@@ -81,48 +91,53 @@ pub struct CommittedLane {
     pub lane: Lane,
     /// Half-open ranges, ascending.
     pub ranges: Vec<SeqRange>,
-}
-
-#[derive(Clone, Debug)]
-struct LaneWindow {
-    claimed: RangeSet,
-    committed: RangeSet,
-    /// The first seq that the agent still holds, as it last said.
-    first_held: Seq,
+    /// Samples of these ranges, stored or lost.
+    pub samples: u64,
+    /// Whether an agent ever said what it holds of the lane.
+    pub told: bool,
+    /// What was gone before the robot first came to this log, while that is not decided: see [`Receiver::poll_absent`].
+    pub before: Vec<SeqRange>,
 }
 
 impl Receiver {
     /// Makes the receiver of a robot from the committed seqs of a checkpoint.
     pub fn from_committed(lanes: Vec<CommittedLane>) -> Self {
-        let window = |ranges: Vec<SeqRange>| LaneWindow {
-            committed: ranges.into_iter().collect(),
-            ..LaneWindow::default()
-        };
-        let lanes = lanes.into_iter().map(|lane| ((lane.epoch, lane.lane), window(lane.ranges))).collect();
-        Self { lanes, open: BTreeSet::new() }
+        let lanes = lanes.into_iter().map(|lane| ((lane.epoch, lane.lane), LaneWindow::from(lane))).collect();
+        Self { lanes, ..Self::default() }
     }
 
     /// Returns the committed seqs, for a checkpoint.
     pub fn committed(&self) -> Vec<CommittedLane> {
-        let lane = |(&(epoch, lane), window): (&(Epoch, Lane), &LaneWindow)| CommittedLane {
-            epoch,
-            lane,
-            ranges: window.committed.ranges().to_vec(),
-        };
-        self.lanes.iter().filter(|(_, window)| !window.committed.is_empty()).map(lane).collect()
+        let kept = self.lanes.iter().filter(|(_, window)| window.is_worth_keeping());
+        kept.map(|(&(epoch, lane), window)| window.to_committed(epoch, lane)).collect()
     }
 
-    /// Takes a record that the log already holds, while windows are rebuilt at start.
-    pub fn replay(&mut self, head: NumberedHead, loss: Option<&Loss>) {
-        self.window(head.epoch, head.lane).committed.insert(head.seq);
-        for (epoch, lane, seq) in loss.map(lost_seqs).into_iter().flatten() {
-            self.window(epoch, lane).committed.insert(seq);
-        }
+    /// Takes a record that the log already holds, while windows are rebuilt at start: its number, the samples of a
+    /// batch, and what a loss record lists.
+    pub fn replay(&mut self, head: NumberedHead, samples: u64, loss: Option<&Loss>) {
+        let gone = loss.map(lost_ranges).into_iter().flatten().collect();
+        self.settle(&Claim { head: Some((head, samples)), gone });
+    }
+
+    /// Takes a loss record that the gateway made itself and the log holds: what it lists is decided.
+    pub fn replay_lost(&mut self, loss: &Loss) {
+        self.settle(&Claim { head: None, gone: lost_ranges(loss).collect() });
+    }
+
+    /// Takes an absence that the log already holds, while windows are rebuilt at start.
+    pub fn replay_absence(&mut self, absence: &Absence) {
+        self.settle(&Claim { head: None, gone: absent_ranges(absence) });
+    }
+
+    /// Takes what an agent once said that it holds, while windows are rebuilt at start.
+    pub fn replay_told(&mut self, held: &[HeldLane]) {
+        self.learn_lanes(held.iter().map(Told::from).collect());
     }
 
     /// Opens the epochs that the agent holds, closes all others, and returns what is committed of them already.
-    pub fn handle_hello(&mut self, held: &[HeldLane]) -> Vec<LaneRanges> {
-        self.handle_heartbeat(held);
+    pub fn handle_hello(&mut self, held: &[HeldLane], drained: &[DrainedLane]) -> Vec<LaneRanges> {
+        self.judgement = None;
+        self.handle_told(held, held.iter().map(Told::from).chain(drained.iter().map(Told::from)).collect());
         let mut budget = RANGES_PER_WELCOME_MAX;
         let mut have = Vec::new();
         for lane in held {
@@ -141,15 +156,26 @@ impl Receiver {
     /// Opens the epochs that the agent holds now, and closes all others. A spool with more of them than a message
     /// lists moves on to its next ones as the first drain.
     pub fn handle_heartbeat(&mut self, held: &[HeldLane]) {
-        self.open = held.iter().map(|lane| lane.epoch).collect();
-        for lane in held {
-            self.window(lane.epoch, lane.lane).first_held = lane.first;
-        }
-        self.forget_oldest_closed();
+        self.handle_told(held, held.iter().map(Told::from).collect());
     }
 
-    /// Decides on a batch that arrived.
-    pub fn handle_batch(&mut self, head: NumberedHead) -> Verdict {
+    /// Returns the next absence to commit, with its claim; call it after whatever arrived and after each commit.
+    /// `lost` is why a log that once held something may lack it: [`AbsenceReason::Restored`] or
+    /// [`AbsenceReason::Quarantined`].
+    pub fn poll_absent(&mut self, lost: AbsenceReason) -> Option<(Claim, Absence)> {
+        let judgement = self.judgement.as_mut()?;
+        let absence = judgement.poll(&self.lanes, lost);
+        if judgement.is_over() {
+            self.judgement = None;
+        }
+        let absence = absence?;
+        let window = self.window(absence.epoch, absence.lane);
+        absence.ranges.iter().for_each(|range| window.claimed.insert_range(*range));
+        Some((Claim { head: None, gone: absent_ranges(&absence) }, absence))
+    }
+
+    /// Decides on a batch of so many samples that arrived.
+    pub fn handle_batch(&mut self, head: NumberedHead, samples: u32) -> Verdict {
         if !self.open.contains(&head.epoch) {
             return Verdict::Refuse(RefuseReason::EpochClosed);
         }
@@ -159,7 +185,7 @@ impl Receiver {
             None if !window.has_room_for(head.seq) => Verdict::Refuse(RefuseReason::WindowFull),
             None => {
                 window.claimed.insert(head.seq);
-                Verdict::Commit(Claim { head, lost: Vec::new() })
+                Verdict::Commit(Claim { head: Some((head, samples.into())), gone: Vec::new() })
             }
         }
     }
@@ -169,6 +195,9 @@ impl Receiver {
     /// While a batch that it lists is on its way to the log, nobody knows yet whether that one is stored or lost: the
     /// record has to come again.
     pub fn handle_loss(&mut self, head: NumberedHead, loss: &Loss) -> LossVerdict {
+        if self.lanes.get(&(loss.epoch, loss.lane)).is_some_and(|window| !window.has_room_for_loss(loss)) {
+            return LossVerdict::Refuse(RefuseReason::WindowFull);
+        }
         let undecided = self.lanes.get(&(loss.epoch, loss.lane)).is_some_and(|window| {
             let is_new = |lost: &LostSeq| !window.committed.contains(lost.seq);
             loss.lost.iter().any(|lost| is_new(lost) && window.claimed.contains(lost.seq))
@@ -176,7 +205,7 @@ impl Receiver {
         if undecided && self.holds(head).is_none() {
             return LossVerdict::Refuse(RefuseReason::Busy);
         }
-        let mut claim = match self.handle_batch(head) {
+        let mut claim = match self.handle_batch(head, 0) {
             Verdict::Commit(claim) => claim,
             Verdict::Committed => return LossVerdict::Committed,
             Verdict::Claimed => return LossVerdict::Claimed,
@@ -189,25 +218,27 @@ impl Receiver {
             window.claimed.insert(gone.seq);
         }
         let loss = Loss { lost, ..loss.clone() };
-        claim.lost = lost_seqs(&loss).collect();
+        claim.gone = lost_ranges(&loss).collect();
         LossVerdict::Commit(claim, loss)
     }
 
     /// Takes back a claim whose record is committed and synced.
     #[expect(clippy::needless_pass_by_value, reason = "a claim is brought back once")]
     pub fn handle_committed(&mut self, claim: Claim) {
-        for (epoch, lane, seq) in claim.seqs() {
-            let window = self.window(epoch, lane);
-            window.claimed.remove(seq);
-            window.committed.insert(seq);
+        self.settle(&claim);
+        for (epoch, lane, range) in claim.ranges() {
+            self.window(epoch, lane).claimed.remove_range(range);
         }
     }
 
     /// Takes back a claim whose record was not committed: its seqs may come again.
     #[expect(clippy::needless_pass_by_value, reason = "a claim is brought back once")]
     pub fn handle_failed(&mut self, claim: Claim) {
-        for (epoch, lane, seq) in claim.seqs() {
-            self.window(epoch, lane).claimed.remove(seq);
+        for (epoch, lane, range) in claim.ranges() {
+            self.window(epoch, lane).claimed.remove_range(range);
+        }
+        if claim.head.is_none() {
+            self.judgement = None;
         }
     }
 
@@ -226,6 +257,39 @@ impl Receiver {
             ranges: ranges.ranges().iter().take(RANGES_PER_ACK_MAX).copied().collect(),
         };
         lanes.into_iter().map(lane).collect()
+    }
+
+    fn handle_told(&mut self, held: &[HeldLane], told: Vec<Told>) {
+        self.open = held.iter().map(|lane| lane.epoch).collect();
+        for lane in held {
+            self.window(lane.epoch, lane.lane).first_held = lane.first;
+        }
+        let told = self.learn_lanes(told);
+        match &mut self.judgement {
+            Some(judgement) => judgement.handle_told(&self.lanes, &told),
+            None => self.judgement = Judgement::begin(&self.lanes, told),
+        }
+        self.forget_oldest_closed();
+    }
+
+    /// Notes what is gone of each lane. What was gone before this log first heard of the robot is not its loss.
+    fn learn_lanes(&mut self, told: Vec<Told>) -> Vec<Told> {
+        let known = self.lanes.values().any(|window| window.told);
+        for lane in &told {
+            self.window(lane.epoch, lane.lane).learn(&lane.gone, known);
+        }
+        told
+    }
+
+    fn settle(&mut self, claim: &Claim) {
+        let own = claim.head.map(|(head, samples)| (head.epoch, head.lane, one(head.seq), samples));
+        for (epoch, lane, range, samples) in own.into_iter().chain(claim.gone.iter().copied()) {
+            if self.window(epoch, lane).settle(range, samples) {
+                if let Some(judgement) = &mut self.judgement {
+                    judgement.handle_settled((epoch, lane), range, samples);
+                }
+            }
+        }
     }
 
     fn holds(&self, head: NumberedHead) -> Option<Verdict> {
@@ -253,225 +317,37 @@ impl Receiver {
 }
 
 impl Claim {
-    /// Returns the record's number.
-    pub fn head(&self) -> NumberedHead {
-        self.head
+    /// Returns the record's number; `None` if the gateway makes the record itself.
+    pub fn head(&self) -> Option<NumberedHead> {
+        self.head.map(|(head, _)| head)
     }
 
-    /// Returns every seq that the claim covers: the record's own, and those that it declares lost.
-    pub fn seqs(&self) -> impl Iterator<Item = (Epoch, Lane, Seq)> + use<> {
-        let own = (self.head.epoch, self.head.lane, self.head.seq);
-        let lost = self.lost.clone();
-        std::iter::once(own).chain(lost)
+    /// Returns whether the claim decides about this number: its own, or one that it declares gone.
+    pub fn covers(&self, number: NumberedHead) -> bool {
+        let holds = |range: SeqRange| (range.first..range.end).contains(&number.seq);
+        self.ranges().any(|(epoch, lane, range)| (epoch, lane) == (number.epoch, number.lane) && holds(range))
     }
-}
 
-impl Default for LaneWindow {
-    fn default() -> Self {
-        Self { claimed: RangeSet::default(), committed: RangeSet::default(), first_held: Seq::FIRST }
+    fn ranges(&self) -> impl Iterator<Item = (Epoch, Lane, SeqRange)> + '_ {
+        let own = self.head.map(|(head, _)| (head.epoch, head.lane, one(head.seq)));
+        own.into_iter().chain(self.gone.iter().map(|(epoch, lane, range, _)| (*epoch, *lane, *range)))
     }
 }
 
-impl LaneWindow {
-    fn holds(&self, seq: Seq) -> Option<Verdict> {
-        if self.committed.contains(seq) {
-            Some(Verdict::Committed)
-        } else if self.claimed.contains(seq) {
-            Some(Verdict::Claimed)
-        } else {
-            None
-        }
-    }
-
-    fn has_room_for(&self, seq: Seq) -> bool {
-        let ranges = self.committed.ranges().len() + self.claimed.ranges().len();
-        let joins = self.committed.touches(seq) || self.claimed.touches(seq);
-        ranges < RANGES_PER_LANE_MAX || joins || ranges < RANGES_AT_MOST && seq == self.oldest_gap()
-    }
-
-    /// Returns the first seq that the agent holds and the log lacks. It is taken even where it joins no range: else a
-    /// backlog below a full set of ranges could never go on.
-    fn oldest_gap(&self) -> Seq {
-        let mut seq = self.first_held;
-        while let Some(range) = self.committed.range_of(seq).or_else(|| self.claimed.range_of(seq)) {
-            seq = range.end;
-        }
-        seq
-    }
+fn one(seq: Seq) -> SeqRange {
+    SeqRange { first: seq, end: seq.next() }
 }
 
-fn lost_seqs(loss: &Loss) -> impl Iterator<Item = (Epoch, Lane, Seq)> + '_ {
-    loss.lost.iter().map(|lost| (loss.epoch, loss.lane, lost.seq))
+fn lost_ranges(loss: &Loss) -> impl Iterator<Item = (Epoch, Lane, SeqRange, u64)> + '_ {
+    loss.lost.iter().map(|lost| (loss.epoch, loss.lane, one(lost.seq), lost.samples.into()))
+}
+
+/// The samples are known for all ranges together; they stand at the first.
+fn absent_ranges(absence: &Absence) -> Vec<(Epoch, Lane, SeqRange, u64)> {
+    let samples = std::iter::once(absence.samples).chain(std::iter::repeat(0));
+    let ranges = absence.ranges.iter().zip(samples);
+    ranges.map(|(range, samples)| (absence.epoch, absence.lane, *range, samples)).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::loss::LossReason;
-
-    const EPOCH: Epoch = Epoch { start: 3, random: 7 };
-
-    fn head(seq: u64) -> NumberedHead {
-        NumberedHead { epoch: EPOCH, lane: Lane::Live, seq: Seq(seq) }
-    }
-
-    fn held(first: u64, next: u64) -> HeldLane {
-        HeldLane {
-            epoch: EPOCH,
-            lane: Lane::Live,
-            first: Seq(first),
-            next: Seq(next),
-            samples: 0,
-            spooled: 0,
-            gone: Vec::new(),
-        }
-    }
-
-    fn receiver() -> Receiver {
-        let mut receiver = Receiver::default();
-        receiver.handle_hello(&[held(1, 1)]);
-        receiver
-    }
-
-    fn claim(receiver: &mut Receiver, seq: u64) -> Claim {
-        match receiver.handle_batch(head(seq)) {
-            Verdict::Commit(claim) => claim,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn commit(receiver: &mut Receiver, seq: u64) {
-        let claim = claim(receiver, seq);
-        receiver.handle_committed(claim);
-    }
-
-    fn lost(seqs: &[u64]) -> Loss {
-        let lost = seqs.iter().map(|seq| LostSeq { seq: Seq(*seq), samples: 10 }).collect();
-        let reason = LossReason::SpoolFull;
-        Loss { epoch: EPOCH, lane: Lane::Live, lost, unnumbered: 0, t_min: None, t_max: None, reason }
-    }
-
-    #[test]
-    fn a_claimed_batch_is_not_acknowledged_before_its_commit() {
-        let mut receiver = receiver();
-        let first = claim(&mut receiver, 1);
-        assert_eq!(receiver.handle_batch(head(1)), Verdict::Claimed);
-        assert_eq!(receiver.ack([(EPOCH, Lane::Live, Seq(1))]), []);
-        receiver.handle_committed(first);
-        assert_eq!(receiver.handle_batch(head(1)), Verdict::Committed);
-        let ranges = vec![SeqRange { first: Seq(1), end: Seq(2) }];
-        assert_eq!(
-            receiver.ack([(EPOCH, Lane::Live, Seq(1))]),
-            [LaneRanges { epoch: EPOCH, lane: Lane::Live, ranges }]
-        );
-    }
-
-    #[test]
-    fn a_failed_commit_lets_the_batch_come_again() {
-        let mut receiver = receiver();
-        let first = claim(&mut receiver, 1);
-        receiver.handle_failed(first);
-        assert!(matches!(receiver.handle_batch(head(1)), Verdict::Commit(_)));
-    }
-
-    #[test]
-    fn an_epoch_that_no_hello_listed_is_refused() {
-        let mut receiver = Receiver::default();
-        assert_eq!(receiver.handle_batch(head(1)), Verdict::Refuse(RefuseReason::EpochClosed));
-    }
-
-    #[test]
-    fn a_closed_epoch_that_comes_back_stores_nothing_twice() {
-        let mut receiver = receiver();
-        commit(&mut receiver, 1);
-        let other = HeldLane { epoch: Epoch { start: 4, random: 1 }, ..held(1, 1) };
-        receiver.handle_hello(&[other]);
-        assert_eq!(receiver.handle_batch(head(1)), Verdict::Refuse(RefuseReason::EpochClosed));
-        receiver.handle_hello(&[held(1, 2)]);
-        assert_eq!(receiver.handle_batch(head(1)), Verdict::Committed);
-    }
-
-    #[test]
-    fn a_loss_record_takes_only_what_the_log_lacks_and_late_copies_are_duplicates() {
-        let mut receiver = receiver();
-        commit(&mut receiver, 1);
-        let LossVerdict::Commit(claim, loss) = receiver.handle_loss(head(5), &lost(&[1, 2, 3])) else {
-            panic!()
-        };
-        assert_eq!(loss.lost.iter().map(|lost| lost.seq.0).collect::<Vec<_>>(), [2, 3]);
-        assert_eq!(receiver.handle_batch(head(2)), Verdict::Claimed);
-        receiver.handle_committed(claim);
-        assert_eq!(receiver.handle_batch(head(3)), Verdict::Committed);
-        assert_eq!(receiver.handle_loss(head(5), &lost(&[1, 2, 3])), LossVerdict::Committed);
-    }
-
-    #[test]
-    fn at_the_bound_only_batches_that_join_ranges_are_taken() {
-        let mut receiver = receiver();
-        for n in 1..=RANGES_PER_LANE_MAX as u64 {
-            commit(&mut receiver, 2 * n);
-        }
-        assert_eq!(receiver.handle_batch(head(10_000)), Verdict::Refuse(RefuseReason::WindowFull));
-        commit(&mut receiver, 3);
-        assert!(matches!(receiver.handle_batch(head(10_000)), Verdict::Commit(_)));
-    }
-
-    /// Guards: a loss record left out a batch that was being committed; that commit failed, and the batch was neither
-    /// stored nor lost.
-    #[test]
-    fn a_loss_record_waits_until_what_it_lists_is_decided() {
-        let mut receiver = receiver();
-        let first = claim(&mut receiver, 1);
-        let busy = LossVerdict::Refuse(RefuseReason::Busy);
-        assert_eq!(receiver.handle_loss(head(5), &lost(&[1])), busy);
-        receiver.handle_failed(first);
-        let LossVerdict::Commit(claim, loss) = receiver.handle_loss(head(5), &lost(&[1])) else { panic!() };
-        assert_eq!(loss.lost.len(), 1);
-        receiver.handle_failed(claim);
-    }
-
-    /// Guards: a backlog below a full set of ranges joined none of them, and was refused for ever.
-    #[test]
-    fn at_the_bound_the_first_batch_that_the_agent_holds_is_taken() {
-        let mut receiver = Receiver::default();
-        receiver.handle_hello(&[held(10, 9000)]);
-        for n in 1..=RANGES_PER_LANE_MAX as u64 {
-            commit(&mut receiver, 1000 + 2 * n);
-        }
-        assert_eq!(receiver.handle_batch(head(11)), Verdict::Refuse(RefuseReason::WindowFull));
-        commit(&mut receiver, 10);
-        commit(&mut receiver, 11);
-    }
-
-    #[test]
-    fn a_heartbeat_opens_the_epochs_that_a_hello_had_no_room_for() {
-        let mut receiver = receiver();
-        let epoch = Epoch { start: 9, random: 9 };
-        let later = NumberedHead { epoch, ..head(1) };
-        assert_eq!(receiver.handle_batch(later), Verdict::Refuse(RefuseReason::EpochClosed));
-        receiver.handle_heartbeat(&[held(1, 1), HeldLane { epoch, ..held(1, 2) }]);
-        assert!(matches!(receiver.handle_batch(later), Verdict::Commit(_)));
-    }
-
-    #[test]
-    fn a_checkpoint_keeps_what_is_committed_and_forgets_claims() {
-        let mut receiver = receiver();
-        commit(&mut receiver, 1);
-        let open = claim(&mut receiver, 2);
-        let mut restored = Receiver::from_committed(receiver.committed());
-        receiver.handle_failed(open);
-        let have = restored.handle_hello(&[held(1, 3)]);
-        assert_eq!(have[0].ranges, [SeqRange { first: Seq(1), end: Seq(2) }]);
-        assert!(matches!(restored.handle_batch(head(2)), Verdict::Commit(_)));
-    }
-
-    #[test]
-    fn a_welcome_leaves_out_what_the_agent_has_released() {
-        let mut receiver = receiver();
-        for seq in 1..10 {
-            commit(&mut receiver, seq);
-        }
-        let have = receiver.handle_hello(&[held(6, 12)]);
-        assert_eq!(have[0].ranges, [SeqRange { first: Seq(6), end: Seq(10) }]);
-    }
-}
+mod tests;

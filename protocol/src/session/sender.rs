@@ -4,8 +4,9 @@
 //! [`Released`] when an ack covers a batch: the only right, besides the spool's own eviction, to remove it.
 //!
 //! Order: the urgent lane first, then fresh live batches, then the live backlog (newest segment first, in order
-//! within it), then bulk. Two windows: urgent batches have one of their own, so that they never wait for room that a
-//! backlog took.
+//! within it), then bulk. Urgent batches have a window of their own, so that they never wait for room that a backlog
+//! took. Fresh batches count against each other only, and the backlog against everything: so a fresh batch never waits
+//! for a backlog's acks, and what is in flight before it is bounded in time (see [`SenderConfig::queue_time`]).
 //!
 //! How to drive it: hand in what happened by `handle_*`; while [`Sender::poll_transmit`] returns a number, read that
 //! batch from the spool, call [`Sender::handle_loaded`], send its schema first if [`Sender::claim_schema`] says so,
@@ -16,10 +17,12 @@ use std::{
     time::Duration,
 };
 
-use super::sending::LaneQueue;
+use super::{
+    pace::{Flight, Load, Pace},
+    sending::LaneQueue,
+};
 use crate::{
     id::{Epoch, Lane, SchemaHash, Seq},
-    limits::BATCH_BYTES_MAX,
     message::{Ack, LaneRanges, NeedSchema, NumberedHead, Refuse, RefuseReason, SeqRange, Welcome, Window},
     time::MonoTime,
 };
@@ -31,9 +34,23 @@ pub struct SenderConfig {
     pub ack_timeout_min: Duration,
     /// The longest.
     pub ack_timeout_max: Duration,
-    /// On a link whose lanes share one connection, batches in flight are kept below what it delivers in this time,
-    /// so that an urgent one does not queue behind them.
+    /// On a link whose lanes share one queue, batches in flight are kept below what it delivers in this time, so that
+    /// a fresh or urgent one does not wait behind them. On a slow link two batches may always be in flight if both pass
+    /// within 600 ms, and one whatever it takes; on a path with a long delay, half as much again as that delay holds.
     pub queue_time: Option<Duration>,
+}
+
+/// What a batch is worth, least first: the order in which an uplink that is short of bytes does without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Priority {
+    /// The bulk lane.
+    Bulk,
+    /// Live batches that an outage or an ack timeout held up.
+    Backlog,
+    /// Live batches as they are made.
+    Live,
+    /// The urgent lane.
+    Urgent,
 }
 
 /// The agent's end of one robot's delivery session, across reconnects.
@@ -46,8 +63,9 @@ pub struct Sender {
     paused_until: [Option<MonoTime>; 3],
     /// Smoothed time from sending to ack.
     ack_time: Option<Duration>,
-    /// Acknowledged payload bytes per second, smoothed over about a second.
-    rate: AckRate,
+    pace: Pace,
+    /// The least that may be sent; `None` for nothing at all.
+    floor: Option<Priority>,
 }
 
 /// The right to remove acknowledged batches from the spool. Minted only by a [`Sender`], from an ack.
@@ -75,24 +93,8 @@ struct Session {
     known_schemas: HashSet<SchemaHash>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Flight {
-    at: MonoTime,
-    bytes: usize,
-}
-
-#[derive(Debug, Default)]
-struct AckRate {
-    since: Option<MonoTime>,
-    bytes: usize,
-    per_second: usize,
-}
-
 /// The urgent lane's own window.
 const URGENT_WINDOW: Window = Window { bytes: 128 * 1024, batches: 16 };
-
-/// Batches of a shared connection may always fill this much, however slow it seems.
-const QUEUE_BYTES_MIN: usize = 64 * 1024;
 
 /// Most batches in flight of a lane that fills its oldest gap: the gateway takes them only as they join, so more would
 /// go in vain.
@@ -134,7 +136,8 @@ impl Sender {
             session: None,
             paused_until: [None; 3],
             ack_time: None,
-            rate: AckRate::default(),
+            pace: Pace::new(config.queue_time),
+            floor: Some(Priority::Bulk),
         }
     }
 
@@ -162,7 +165,12 @@ impl Sender {
 
     /// Sets how much may queue on the link that carries the next session; see [`SenderConfig::queue_time`].
     pub fn set_queue_time(&mut self, queue_time: Option<Duration>) {
-        self.config.queue_time = queue_time;
+        self.pace.reset(queue_time);
+    }
+
+    /// Sets the least that may be sent from now on, or that nothing may. What is on its way stays on its way.
+    pub fn set_floor(&mut self, floor: Option<Priority>) {
+        self.floor = floor;
     }
 
     /// Starts a session. What the gateway has is released, everything else is sent.
@@ -180,7 +188,7 @@ impl Sender {
     pub fn handle_down(&mut self) {
         self.session = None;
         self.flying.clear();
-        self.rate = AckRate::default();
+        self.pace.reset(self.pace.queue_time());
         self.paused_until = [None; 3];
         self.lanes.iter_mut().for_each(LaneQueue::rewind);
     }
@@ -226,15 +234,18 @@ impl Sender {
     /// Returns the next batch to send, or `None` until something happens.
     pub fn poll_transmit(&mut self, now: MonoTime) -> Option<NumberedHead> {
         self.session.as_ref()?;
-        let head = self.next_urgent(now).or_else(|| self.next_other(now))?;
-        self.flying.insert(key(head), Flight { at: now, bytes: BATCH_BYTES_MAX / 2 });
+        let others = self.load(|key, _| key.0 != Lane::Urgent);
+        let (head, fresh) = self.next_urgent(now).or_else(|| self.next_other(others, now))?;
+        let (bytes, alone) = (self.pace.expected_bytes(head.lane), others.batches == 0);
+        self.flying.insert(key(head), Flight { at: now, bytes, fresh, alone });
         Some(head)
     }
 
     /// Says how large a batch from [`Sender::poll_transmit`] is, once it was read and is being sent.
     pub fn handle_loaded(&mut self, head: NumberedHead, bytes: usize, now: MonoTime) {
         if let Some(flight) = self.flying.get_mut(&key(head)) {
-            *flight = Flight { at: now, bytes };
+            *flight = Flight { at: now, bytes, ..*flight };
+            self.pace.handle_loaded(head.lane, bytes);
         }
     }
 
@@ -288,28 +299,45 @@ impl Sender {
         self.flying.len()
     }
 
-    fn next_urgent(&mut self, now: MonoTime) -> Option<NumberedHead> {
-        let (bytes, batches) = self.load(|lane| lane == Lane::Urgent);
-        let room = bytes < URGENT_WINDOW.bytes as usize && batches < URGENT_WINDOW.batches as usize;
-        if room {
-            self.next_of(Lane::Urgent, now, true).or_else(|| self.next_of(Lane::Urgent, now, false))
-        } else {
-            None
-        }
-    }
-
-    fn next_other(&mut self, now: MonoTime) -> Option<NumberedHead> {
-        let window = self.session.as_ref()?.window;
-        let (bytes, batches) = self.load(|lane| lane != Lane::Urgent);
-        if bytes >= self.bytes_allowed(window) || batches >= window.batches as usize {
+    fn next_urgent(&mut self, now: MonoTime) -> Option<(NumberedHead, bool)> {
+        let load = self.load(|key, _| key.0 == Lane::Urgent);
+        if !self.allows(Priority::Urgent) || !has_room(URGENT_WINDOW, load) {
             return None;
         }
-        [(Lane::Live, true), (Lane::Live, false), (Lane::Bulk, true), (Lane::Bulk, false)]
-            .into_iter()
-            .find_map(|(lane, fresh)| self.next_of(lane, now, fresh))
+        self.next_of(Lane::Urgent, now, true).or_else(|| self.next_of(Lane::Urgent, now, false))
     }
 
-    fn next_of(&mut self, lane: Lane, now: MonoTime, fresh: bool) -> Option<NumberedHead> {
+    fn next_other(&mut self, others: Load, now: MonoTime) -> Option<(NumberedHead, bool)> {
+        if !has_room(self.session.as_ref()?.window, others) {
+            return None;
+        }
+        let fresh = self.load(|key, flight| key.0 != Lane::Urgent && flight.fresh);
+        if self.allows(Priority::Live)
+            && self.pace.has_room(Lane::Live, fresh)
+            && let Some(next) = self.next_of(Lane::Live, now, true)
+        {
+            return Some(next);
+        }
+        if self.pace.stands_back(others, now) {
+            return None;
+        }
+        let backlog = [
+            (Priority::Backlog, Lane::Live, false),
+            (Priority::Bulk, Lane::Bulk, true),
+            (Priority::Bulk, Lane::Bulk, false),
+        ];
+        backlog.into_iter().find_map(|(priority, lane, fresh)| {
+            let may = self.allows(priority) && self.pace.has_room(lane, others);
+            // Bulk that is new is still no more than backlog to what is live.
+            may.then(|| self.next_of(lane, now, fresh)).flatten().map(|(head, _)| (head, false))
+        })
+    }
+
+    fn allows(&self, priority: Priority) -> bool {
+        self.floor.is_some_and(|floor| floor <= priority)
+    }
+
+    fn next_of(&mut self, lane: Lane, now: MonoTime, fresh: bool) -> Option<(NumberedHead, bool)> {
         if self.paused_until.get(lane.index()).copied().flatten().is_some_and(|until| until > now) {
             return None;
         }
@@ -321,20 +349,15 @@ impl Sender {
         }
         let is_flying = |epoch, seq| flying.contains_key(&(lane, epoch, seq));
         let (epoch, seq) = if fresh { queue.poll_fresh()? } else { queue.poll_backlog(is_flying)? };
-        Some(NumberedHead { epoch, lane, seq })
+        Some((NumberedHead { epoch, lane, seq }, fresh))
     }
 
-    fn load(&self, counts: impl Fn(Lane) -> bool) -> (usize, usize) {
-        let flights = self.flying.iter().filter(|((lane, ..), _)| counts(*lane));
-        flights.fold((0, 0), |(bytes, batches), (_, flight)| (bytes + flight.bytes, batches + 1))
-    }
-
-    fn bytes_allowed(&self, window: Window) -> usize {
-        let granted = window.bytes as usize;
-        let Some(queue_time) = self.config.queue_time else { return granted };
-        let per_ms = self.rate.per_second / 1000;
-        let queued = per_ms * usize::try_from(queue_time.as_millis()).unwrap_or(usize::MAX);
-        granted.min(queued.max(QUEUE_BYTES_MIN))
+    fn load(&self, counts: impl Fn(&(Lane, Epoch, Seq), &Flight) -> bool) -> Load {
+        let flights = self.flying.iter().filter(|(key, flight)| counts(key, flight));
+        flights.fold(Load::default(), |load, (_, flight)| Load {
+            bytes: load.bytes + flight.bytes,
+            batches: load.batches + 1,
+        })
     }
 
     fn ack_timeout(&self) -> Duration {
@@ -366,7 +389,9 @@ impl Sender {
             let Some(now) = acked_at else { continue };
             let took = now.since(flight.at);
             self.ack_time = Some(self.ack_time.map_or(took, |smooth| (smooth * 7 + took) / 8));
-            self.rate.count(flight.bytes, now);
+            if lane != Lane::Urgent {
+                self.pace.handle_acked(&flight, now);
+            }
         }
     }
 
@@ -375,20 +400,8 @@ impl Sender {
     }
 }
 
-impl AckRate {
-    /// Counts acknowledged bytes and, once enough time has passed, moves the rate halfway to what was measured.
-    fn count(&mut self, bytes: usize, now: MonoTime) {
-        const SPAN: Duration = Duration::from_millis(250);
-        let since = *self.since.get_or_insert(now);
-        self.bytes += bytes;
-        let took = now.since(since);
-        if took >= SPAN {
-            let measured = self.bytes * 1000 / usize::try_from(took.as_millis()).unwrap_or(usize::MAX).max(1);
-            self.per_second = self.per_second.midpoint(measured).max(measured / 2);
-            self.since = Some(now);
-            self.bytes = 0;
-        }
-    }
+fn has_room(window: Window, load: Load) -> bool {
+    load.bytes < window.bytes as usize && load.batches < window.batches as usize
 }
 
 fn key(head: NumberedHead) -> (Lane, Epoch, Seq) {

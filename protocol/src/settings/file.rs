@@ -62,12 +62,15 @@ impl File<'_> {
             let origin = self.origin(place.span().start);
             let value = values.get(place.get_ref().as_ref()).cloned();
             let value = value.expect("both parses are of one text");
-            match (self.program.position(&name), below.get_ref(), &value) {
+            // A level may also be the short form of one of its keys; a table is the level then.
+            let is_level = self.program.is_level(&name);
+            let position = self.program.position(&name).filter(|_| !(is_level && value.is_table()));
+            match (position, below.get_ref(), &value) {
                 (Some(position), _, _) => entries.push(Entry { position, value, origin }),
                 (None, DeValue::Table(places), Value::Table(values)) if !values.is_empty() => {
                     self.walk(&name, places, values, entries)?;
                 }
-                (None, _, _) if self.program.is_level(&name) => {
+                (None, _, _) if is_level => {
                     if !value.is_table() {
                         let reason = format!("`{name}` is a table; write its keys below [{name}]");
                         return Err(SettingsError::BadValue {

@@ -12,6 +12,8 @@ use super::units::{Size, Span};
 pub struct Key {
     /// The name with its levels, such as `spool.sync_every`.
     pub name: &'static str,
+    /// A shorter name that means the same, where the key's level was once a key itself.
+    pub short_form: Option<&'static str>,
     /// What its values look like.
     pub kind: Kind,
     /// The default as text, read like an environment variable; `None` for not set.
@@ -50,7 +52,13 @@ pub enum Kind {
 impl Key {
     /// Makes a key whose values are those of `T`: optional, without a default or bounds.
     pub const fn new<T: DeserializeOwned>(name: &'static str, kind: Kind, doc: &'static str) -> Self {
-        Self { name, kind, default: None, bounds: None, remedy: None, doc, typed: is::<T> }
+        Self { name, short_form: None, kind, default: None, bounds: None, remedy: None, doc, typed: is::<T> }
+    }
+
+    /// Takes a plain value at `level`, the name of its level, as its own: `mqtt = "..."` stands for `mqtt.listen`.
+    #[must_use]
+    pub const fn short_form(self, level: &'static str) -> Self {
+        Self { short_form: Some(level), ..self }
     }
 
     /// Gives it a default.
@@ -69,6 +77,11 @@ impl Key {
     #[must_use]
     pub const fn required(self, remedy: &'static str) -> Self {
         Self { remedy: Some(remedy), ..self }
+    }
+
+    /// Whether the key goes by this name.
+    pub(super) fn is(&self, name: &str) -> bool {
+        self.name == name || self.short_form == Some(name)
     }
 
     /// Reads a value from the text of an environment variable or a flag. It still has to be checked.

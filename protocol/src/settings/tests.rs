@@ -74,6 +74,41 @@ fn refused_variable(name: &str, text: &str) -> String {
 }
 
 #[test]
+fn a_level_that_was_a_key_still_takes_its_plain_value_and_its_tables() {
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Listens {
+        radio: Radio,
+    }
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Radio {
+        listen: String,
+        relay: Option<String>,
+    }
+    const KEYS: &[Key] = &[
+        Key::new::<String>("radio.listen", Kind::Text, "Where.").or("here").short_form("radio"),
+        Key::new::<String>("radio.relay", Kind::Text, "Through whom."),
+    ];
+    static LISTENS: Program = Program { name: "listens", env_prefix: "LISTENS_", keys: KEYS };
+    let told = |file: &str, variables: &[(&str, &str)]| {
+        let mut settings = Settings::defaults(&LISTENS);
+        settings.read_file(file, "listens.toml").unwrap();
+        settings.read_environment(variables.iter().map(|(name, text)| (name.into(), text.into()))).unwrap();
+        let mut again = Settings::defaults(&LISTENS);
+        again.read_file(&settings.print(), "printed").unwrap();
+        assert_eq!(again.config::<Listens>().unwrap(), settings.config::<Listens>().unwrap());
+        settings.config::<Listens>().unwrap().radio
+    };
+    let radio =
+        |listen: &str, relay: Option<&str>| Radio { listen: listen.into(), relay: relay.map(Into::into) };
+    assert_eq!(told("radio = \"there\"", &[]), radio("there", None));
+    assert_eq!(told("[radio]\nlisten = \"there\"\nrelay = \"x\"", &[]), radio("there", Some("x")));
+    assert_eq!(told("radio.relay = \"x\"", &[("LISTENS_RADIO", "there")]), radio("there", Some("x")));
+    assert_eq!(told("", &[("LISTENS_RADIO__LISTEN", "there")]), radio("there", None));
+    let wrong = Settings::defaults(&LISTENS).read_file("radio = 3", "f").unwrap_err().to_string();
+    assert!(wrong.starts_with("radio.listen = 3 in f, line 1: write text"), "{wrong}");
+}
+
+#[test]
 fn the_file_overrides_defaults_and_the_environment_the_file_and_flags_everything() {
     let mut settings = named();
     settings

@@ -1,15 +1,32 @@
 //! How many bytes go to the disk for each byte of samples.
 
+use std::path::Path;
+
+use anyhow::{Context as _, ensure};
+
 use super::{
+    clock,
     gateway::Via,
-    logs::Logs,
+    logs::{Log, Logs},
     replay::{self, Load, Run},
     stats::{digits, mib, spread},
     table::Table,
+    usage::Usage,
+};
+use crate::{
+    gateway::{Gateway, Transport},
+    patience::wait_within,
+    process::Programs,
+    scene::Scene,
 };
 
-/// Measures each log at full speed over QUIC, several times over so that what is written once hardly counts.
+/// Measures each log at full speed, and at a pace at which batches are those of a robot.
 pub(super) fn measure(logs: &Logs, quick: bool) -> anyhow::Result<String> {
+    Ok(format!("{}{}", full_speed(logs, quick)?, paced(logs, quick)?))
+}
+
+/// Each log over QUIC, several times over so that what is written once hardly counts.
+fn full_speed(logs: &Logs, quick: bool) -> anyhow::Result<String> {
     let mut table = Table::new(&[
         "log",
         "encoded MiB",
@@ -44,5 +61,88 @@ pub(super) fn measure(logs: &Logs, quick: bool) -> anyhow::Result<String> {
     Ok(table.finish())
 }
 
+/// Each log in batches of one second: at so many times its recorded pace, with a linger that is as much shorter.
+fn paced(logs: &Logs, quick: bool) -> anyhow::Result<String> {
+    let mut table = Table::new(&[
+        "log, batches of 1 s",
+        "via",
+        "samples",
+        "encoded MiB",
+        "agent wrote MiB",
+        "per encoded byte",
+        "B/sample",
+        "gateway wrote MiB",
+        "per encoded byte",
+        "B/sample",
+    ]);
+    let speed = if quick { 4 * SPEED } else { SPEED };
+    for log in logs.all() {
+        for via in Transport::ALL {
+            let written = written_at_pace(log, via, speed)?;
+            let [agent, gateway, encoded] =
+                [written.agent, written.gateway, written.encoded].map(|b| b as f64);
+            table.row([
+                log.name.to_owned(),
+                via.name().to_uppercase(),
+                log.samples.to_string(),
+                mib(encoded),
+                mib(agent),
+                digits(agent / encoded),
+                digits(agent / log.samples as f64),
+                mib(gateway),
+                digits(gateway / encoded),
+                digits(gateway / log.samples as f64),
+            ]);
+        }
+    }
+    Ok(table.finish())
+}
+
+/// Bytes that went to disk.
+struct Written {
+    agent: u64,
+    gateway: u64,
+    encoded: u64,
+}
+
+fn written_at_pace(log: &Log, via: Transport, speed: u32) -> anyhow::Result<Written> {
+    let scene = Scene::new(Programs::this());
+    let file = log.repeat(1, &scene.path(""))?;
+    let gateway = scene.gateway();
+    let before = Usage::of(gateway.process_id())?.written;
+    let second = format!("{}ms", 1000 / speed);
+    let plan = scene.agent(replay::ROBOT).to(&gateway, via).once();
+    let plan = plan.set("BATCH__LINGER", &second).set("SPOOL__SYNC_EVERY", &second);
+    let mut agent = plan.input(format!("file:{}?speed={speed}", Path::display(&file))).start();
+    let mut wrote = 0;
+    let ended = wait_within(replay::PATIENCE, || {
+        // An ended process can be looked at until it is collected.
+        let usage = Usage::of(agent.id()).ok()?;
+        wrote = usage.written;
+        usage.ended.then_some(())
+    });
+    ended.context("the agent delivers the log")?;
+    ensure!(agent.wait().success(), "the agent ended badly: {}", agent.said());
+    let encoded = metric(&gateway, "muster_ingest_bytes_total")?;
+    let stored = metric(&gateway, "muster_ingest_samples_total")?;
+    ensure!(stored == log.samples, "{} samples went in, but {stored} are stored", log.samples);
+    clock::pause(replay::REST);
+    let gateway = Usage::of(gateway.process_id())?.written - before;
+    Ok(Written { agent: wrote, gateway, encoded })
+}
+
+fn metric(gateway: &Gateway, name: &str) -> anyhow::Result<u64> {
+    let mut sum = 0;
+    for line in std::io::BufRead::lines(gateway.lines("/metrics")?) {
+        let line = line?;
+        let rest = line.strip_prefix(name).filter(|rest| rest.starts_with([' ', '{']));
+        sum += rest.and_then(|rest| rest.rsplit(' ').next()?.parse::<u64>().ok()).unwrap_or(0);
+    }
+    Ok(sum)
+}
+
 const TIMES: u32 = 8;
 const RUNS: usize = 3;
+
+/// A second of the log in an eighth of one.
+const SPEED: u32 = 8;

@@ -163,7 +163,7 @@ async fn welcomed(link: &mut Link) -> anyhow::Result<Welcome> {
 async fn received(link: &mut Link) -> anyhow::Result<Message> {
     match link.event().await {
         LinkEvent::Frame(frame) => Ok(Message::from_frame(&frame)?),
-        LinkEvent::Closed(why) => bail!("the link closed: {why}"),
+        LinkEvent::Closed(why) | LinkEvent::ClosedByGateway(why) => bail!("the link closed: {why}"),
     }
 }
 

@@ -30,10 +30,15 @@ pub(super) enum Part {
     Disk,
     /// A gateway with a full data folder.
     Start,
+    /// An hour's backlog over emulated links. Root only.
+    Catchup,
+    /// Live data on a link that the backlog saturates. Root only.
+    LiveFirst,
 }
 
 /// How it is called.
-pub(super) const USAGE: &str = "usage: bench [all|codec|throughput|wire|latency|memory|disk|start]... [--logs DIR] [--quick]\n\
+pub(super) const USAGE: &str = "usage: bench [all|codec|throughput|wire|latency|memory|disk|start|catchup|live-first]... [--logs DIR] [--quick]\n\
+     `all` is without the last two, which need root and emulate links in network namespaces.\n\
      DIR holds the robot logs as NDJSON, .gz too [default: ../shared/data/replay]";
 
 impl Options {
@@ -44,23 +49,26 @@ impl Options {
             match arg.as_str() {
                 "--logs" => options.logs = args.next().context("--logs needs a folder")?.into(),
                 "--quick" => options.quick = true,
-                "all" => options.parts.extend(Part::ALL),
-                name => match Part::ALL.into_iter().find(|part| part.name() == name) {
-                    Some(part) => options.parts.push(part),
-                    None => bail!("there is no measure `{name}`"),
-                },
+                "all" => options.parts.extend(Part::ANYWHERE),
+                name => {
+                    match Part::ANYWHERE.into_iter().chain(Part::ROOT_ONLY).find(|part| part.name() == name) {
+                        Some(part) => options.parts.push(part),
+                        None => bail!("there is no measure `{name}`"),
+                    }
+                }
             }
         }
         if options.parts.is_empty() {
-            options.parts.extend(Part::ALL);
+            options.parts.extend(Part::ANYWHERE);
         }
         Ok(options)
     }
 }
 
 impl Part {
-    const ALL: [Self; 7] =
+    const ANYWHERE: [Self; 7] =
         [Self::Codec, Self::Throughput, Self::Wire, Self::Latency, Self::Memory, Self::Disk, Self::Start];
+    const ROOT_ONLY: [Self; 2] = [Self::Catchup, Self::LiveFirst];
 
     /// Returns the name on the command line and in BENCHMARKS.md.
     pub(super) fn name(self) -> &'static str {
@@ -72,6 +80,8 @@ impl Part {
             Self::Memory => "memory",
             Self::Disk => "disk",
             Self::Start => "start",
+            Self::Catchup => "catchup",
+            Self::LiveFirst => "live-first",
         }
     }
 }

@@ -87,4 +87,7 @@ pub(super) fn agent_args(url: &str, ca: &Path, spool: &Path, input: &str) -> Vec
 pub(super) const ROBOT: &str = "bench/r1";
 
 /// No run takes so long.
-const PATIENCE: Duration = Duration::from_secs(180);
+pub(super) const PATIENCE: Duration = Duration::from_secs(180);
+
+/// After this long without data a gateway has written what it has to.
+pub(super) const REST: Duration = Duration::from_secs(2);

@@ -6,6 +6,12 @@ mod bad_folders;
 mod bad_frames;
 mod bad_lines;
 mod bad_trust;
+mod broker;
+mod chaos;
+mod corpora;
+mod damage;
+#[cfg(target_os = "linux")]
+mod disks;
 mod embedded;
 mod freshness;
 mod gateways;
@@ -14,7 +20,10 @@ mod kills;
 mod operator;
 mod plain_json;
 mod restart;
+#[cfg(target_os = "linux")]
+mod roaming;
 mod tidy;
+mod world;
 
 use muster_tests::{process::Programs, scene::Scene};
 

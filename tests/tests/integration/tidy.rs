@@ -23,6 +23,8 @@ const PURE: &[&str] = &[
     "agent/src/spool/format.rs",
     "gateway/src/fleet.rs",
     "gateway/src/fleet/",
+    "gateway/src/link/broker/ledger.rs",
+    "gateway/src/link/broker/sessions.rs",
     "gateway/src/record.rs",
     "gateway/src/record/",
 ];
@@ -44,7 +46,7 @@ const IMPURE: &[&str] = &[
 const ONE_DOOR: &[(&str, &[&str])] = &[
     ("sled::", &["gateway/src/store/database.rs", "gateway/src/store/database/"]),
     ("quinn::", &["agent/src/link/quic.rs", "gateway/src/link/quic.rs"]),
-    ("rumqttc::", &["agent/src/link/mqtt.rs"]),
+    ("rumqttc::", &["agent/src/link/mqtt.rs", "gateway/src/link/broker/connection.rs"]),
     ("mqtt_protocol_core::", &["gateway/src/link/mqtt/"]),
     ("toml::", &["protocol/src/settings.rs", "protocol/src/settings/"]),
     (

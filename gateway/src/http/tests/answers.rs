@@ -24,7 +24,12 @@ fn the_fleet_is_counted_by_link_freshness_and_health() {
     assert_eq!(fleet["link"], serde_json::json!({"up": 2, "down": 1}));
     assert_eq!(fleet["freshness"], serde_json::json!({"fresh": 6, "late": 0, "stale": 1, "never": 0}));
     assert_eq!(fleet["health"], serde_json::json!({"ok": 2, "warn": 0, "error": 0, "stale": 1}));
-    assert_eq!((&fleet["samples"], &fleet["loss"]["samples"]), (&10.into(), &40.into()));
+    assert_eq!(fleet["samples"], 10);
+    assert_eq!(fleet["loss"], serde_json::json!({"samples": 40, "robots": 1}));
+    let completeness = serde_json::json!(
+        {"whole": 1, "behind": 1, "not_told": 1, "before_this_gateway": 0, "unknown_up_to": 0}
+    );
+    assert_eq!((&fleet["completeness"], &fleet["on_robots"]), (&completeness, &3120.into()));
     assert_eq!(fleet["log"], serde_json::json!({"id": "07".repeat(16), "first": 1, "next": 5}));
     assert!(fleet["ingest"]["samples_per_s"].is_f64());
     assert!((now().0 - fleet["now"].as_i64().unwrap()).abs() < 60 * S);
@@ -44,7 +49,7 @@ fn a_robot_tells_values_with_their_freshness() {
     assert!(soc["age_ms"].as_i64().unwrap() < 60_000);
     let range = &robot["channels"]["range"];
     assert_eq!((&range["v"], &range["f"]), (&Value::Null, &"NaN".into()));
-    assert_eq!(robot["completeness"]["on_robot"], 0);
+    assert_eq!(robot["completeness"]["on_robot"]["samples"], 0);
     assert!(robot["completeness"]["whole_up_to"].is_i64());
     assert_eq!(robot["clock"]["skew_ms"], -250);
     assert_eq!(robot["log"]["samples"], 3);
@@ -65,10 +70,14 @@ fn a_robot_that_is_not_heard_claims_nothing() {
 #[test]
 fn a_robot_with_a_backlog_is_not_called_whole() {
     let robot = world().serve().json("/v1/robots/b/1");
+    let completeness = &robot["completeness"];
     assert_eq!(
-        (&robot["completeness"]["whole_up_to"], &robot["completeness"]["on_robot"]),
-        (&Value::Null, &3120.into())
+        (&completeness["standing"], &completeness["on_robot"]["samples"]),
+        (&"behind".into(), &3120.into())
     );
+    // Up to its last batch that is here.
+    let told = now().0 - completeness["age_ms"].as_i64().unwrap() * 1_000_000;
+    assert!(completeness["whole_up_to"].as_i64().unwrap() <= told);
 }
 
 #[test]
@@ -211,6 +220,9 @@ fn metrics_are_openmetrics_with_bounded_labels() {
         "muster_http_requests_total{path=\"/v1/robots/{fleet}/{robot}\",status=\"404\"} 1",
         "muster_http_requests_total{path=\"other\",status=\"404\"} 1",
         "muster_robots 3",
+        "muster_robots_complete{standing=\"whole\"} 1",
+        "muster_robots_complete{standing=\"behind\"} 1",
+        "muster_robots_complete{standing=\"not_told\"} 1",
         "muster_log_next_offset 5",
         "muster_store_partitions 3",
         "muster_commit_queue_bytes 17",

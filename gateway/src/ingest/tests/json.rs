@@ -44,6 +44,27 @@ fn refused_lines_become_one_loss_with_their_count() {
     assert_eq!(losses, [(None, LossReason::Malformed, 2, vec![])]);
 }
 
+/// Guards: a row of more channels than a schema holds ended the connection, at each redelivery anew.
+#[test]
+fn a_row_that_no_schema_holds_is_refused_and_those_around_it_are_kept() {
+    let world = World::new();
+    let wide: Vec<String> = (0..5000).map(|n| format!("\"{n}\":true")).collect();
+    let payload = format!(
+        "{{\"ch\":\"a\",\"v\":1}}\n{{\"ch\":\"b\",\"v\":{{{}}}}}\n{{\"ch\":\"c\",\"v\":2}}",
+        wide.join(",")
+    );
+    world.ingest.json(&robot(), payload.into());
+    let (mut samples, mut refused) = (0, 0);
+    for entry in world.log.take_records() {
+        match entry.envelope.body {
+            Body::Batch { info, .. } => samples += info.samples,
+            Body::Loss { loss, .. } => refused += loss.unnumbered,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((samples, refused), (2, 1));
+}
+
 #[test]
 fn each_lane_is_numbered_from_one_under_the_gateways_epoch() {
     let world = World::new();

@@ -239,8 +239,12 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
                     robot: self.conversation.robot().cloned(),
                 };
                 let (outbox, outlet) = outbox();
-                let session = self.house.intake.open(peer, outbox);
-                agent.insert(Agent::new(session, outlet)).handle(frame)
+                let mut newer = Agent::new(self.house.intake.open(peer, outbox), outlet);
+                let ticket = newer.handle(frame);
+                if let Some(mut older) = agent.replace(newer) {
+                    older.close(Closed::Superseded);
+                }
+                ticket
             }
             (Message::Frame(frame), Some(agent)) => {
                 count(&counters.frames);

@@ -84,7 +84,7 @@ pub(super) enum Heard {
 /// A message for the gateway, from the robot that the connection is bound to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Message {
-    /// The agent's first frame, its Hello.
+    /// The agent's Hello: its first frame, and said again while it has heard no Welcome.
     Hello(Frame),
     /// Any later frame.
     Frame(Frame),
@@ -372,14 +372,14 @@ impl Conversation {
             Ok(frame) => frame,
             Err(error) => return Err(Ending::Frame { topic, error }),
         };
+        if frame.kind == Kind::Hello && leaf == Leaf::Control {
+            self.stage = Stage::Greeted;
+            return Ok((Message::Hello(frame), packet_id));
+        }
         if self.stage == Stage::Greeted {
             return Ok((Message::Frame(frame), packet_id));
         }
-        if frame.kind != Kind::Hello || leaf != Leaf::Control {
-            return Err(Ending::NotHello { topic, found: frame.kind });
-        }
-        self.stage = Stage::Greeted;
-        Ok((Message::Hello(frame), packet_id))
+        Err(Ending::NotHello { topic, found: frame.kind })
     }
 }
 

@@ -23,7 +23,7 @@ fn batch(schema: &Schema, seq: u64) -> Envelope {
         let t = WallTime(i64::try_from(seq).unwrap() * 10 + row);
         builder.push_row(t, StampedBy::Input, &[(0, Value::Int(row)), (1, Value::Float(0.5))]).unwrap();
     }
-    let EncodedBatch { bytes: payload, info } = builder.finish(schema, clock).pop().unwrap();
+    let EncodedBatch { bytes: payload, info, .. } = builder.finish(schema, clock).pop().unwrap();
     let head = NumberedHead { epoch: Epoch { start: 1, random: 2 }, lane: Lane::Live, seq: Seq(seq) };
     let body = Body::Batch { head, info, payload };
     Envelope { received_at: WallTime(0), robot: robot(1), session: 1, body }

@@ -187,13 +187,45 @@ fn a_full_receive_window_is_answered_with_the_oldest_gap() {
 }
 
 #[test]
-fn on_a_shared_connection_the_queue_follows_the_measured_rate() {
+fn on_a_shared_connection_two_batches_go_before_the_rate_is_known() {
     let mut sender = sender(10_000);
     sender.set_queue_time(Some(Duration::from_millis(250)));
     for seq in 1..=500 {
-        sender.handle_spooled(head(Lane::Live, seq), 1);
+        sender.handle_spooled(head(Lane::Bulk, seq), 1);
     }
-    assert_eq!(drain(&mut sender, NOW).len(), QUEUE_BYTES_MIN.div_ceil(1000));
+    assert_eq!(drain(&mut sender, NOW).len(), 2);
+}
+
+#[test]
+fn a_fresh_batch_does_not_wait_for_the_acks_of_a_backlog() {
+    let mut sender = Sender::new(SenderConfig::DEFAULT);
+    sender.handle_recovered(Lane::Live, EPOCH, 1, range(1, 100));
+    sender.set_queue_time(Some(Duration::from_millis(250)));
+    sender.handle_welcome(&welcome(1000, vec![]), NOW);
+    assert_eq!(drain(&mut sender, NOW).len(), 2);
+    sender.handle_spooled(head(Lane::Live, 100), 1);
+    assert_eq!(drain(&mut sender, NOW), [(Lane::Live, 100)]);
+}
+
+#[test]
+fn below_the_floor_nothing_is_sent_and_it_is_found_again_above_it() {
+    let mut sender = Sender::new(SenderConfig::DEFAULT);
+    sender.handle_recovered(Lane::Live, EPOCH, 1, range(1, 2));
+    sender.handle_recovered(Lane::Bulk, EPOCH, 1, range(1, 2));
+    sender.handle_welcome(&welcome(100, vec![]), NOW);
+    sender.handle_spooled(head(Lane::Live, 2), 1);
+    sender.handle_spooled(head(Lane::Urgent, 1), 1);
+    sender.set_floor(None);
+    assert_eq!(drain(&mut sender, NOW), []);
+    let floors = [Priority::Urgent, Priority::Live, Priority::Backlog, Priority::Bulk];
+    let sent = floors.map(|floor| {
+        sender.set_floor(Some(floor));
+        drain(&mut sender, NOW)
+    });
+    assert_eq!(
+        sent,
+        [vec![(Lane::Urgent, 1)], vec![(Lane::Live, 2)], vec![(Lane::Live, 1)], vec![(Lane::Bulk, 1)]]
+    );
 }
 
 #[test]

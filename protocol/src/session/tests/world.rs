@@ -192,7 +192,7 @@ impl World {
             self.store(&queued);
             let head = queued.claim.head();
             let loss = loss_of(&queued.lost);
-            rebuilt.replay(head, loss.as_ref());
+            rebuilt.replay(head.expect("this world judges no absence"), 1, loss.as_ref());
         }
         self.receiver = rebuilt;
         self.session = None;

@@ -197,3 +197,19 @@ async fn a_frame_that_the_client_cannot_take_ends_the_connection() {
     client.expect_end(0x83).await;
     assert_eq!(gateway.closed().await, Closed::BrokeProtocol);
 }
+
+#[tokio::test]
+async fn a_hello_that_is_said_again_begins_the_session_anew() {
+    let gateway = Gateway::start().await;
+    let (mut client, older) = gateway.agent(V4).await;
+    client.publish(0, 0, CONTROL, &frame(Kind::Hello, b"again").encode()).await;
+    let Asked::Opened(_, newer) = gateway.asked().await else { panic!("no session") };
+    let Asked::Frame(hello, _) = gateway.asked().await else { panic!("no frame") };
+    assert_eq!(hello, frame(Kind::Hello, b"again"));
+    assert_eq!(gateway.closed().await, Closed::Superseded);
+    assert!(older.send(frame(Kind::Ack, b"old")).is_err(), "nobody listens to the older one");
+    newer.send(frame(Kind::Welcome, b"new")).unwrap();
+    let (kind, body) = client.read().await.unwrap();
+    assert_eq!(kind & 0xf0, 0x30);
+    assert!(body.ends_with(&frame(Kind::Welcome, b"new").encode()));
+}

@@ -12,7 +12,7 @@ impl World {
                     log: LogId([3; 16]),
                     session: link,
                     window: Window { bytes: 1 << 20, batches: self.grant },
-                    have: self.receiver.handle_hello(&hello.held),
+                    have: self.receiver.handle_hello(&hello.held, &hello.drained),
                     schemas: self.schemas.iter().copied().collect(),
                     now: WallTime(0),
                 };
@@ -42,7 +42,7 @@ impl World {
         if !self.schemas.contains(&hash) {
             return self.send_down(link, &Message::NeedSchema(NeedSchema { batch: batch.head, hash }));
         }
-        match self.receiver.handle_batch(batch.head) {
+        match self.receiver.handle_batch(batch.head, 1) {
             Verdict::Commit(claim) => self.enqueue(link, claim, Vec::new()),
             Verdict::Committed => self.ack([key(batch.head)].into()),
             Verdict::Claimed => {}
@@ -65,7 +65,7 @@ impl World {
 
     pub(super) fn enqueue(&mut self, link: u64, claim: Claim, lost: Vec<Key>) {
         if self.queue.len() >= self.queue_bound {
-            let head = claim.head();
+            let head = claim.head().expect("this world judges no absence");
             self.receiver.handle_failed(claim);
             return self.refuse(link, head, RefuseReason::Busy);
         }
@@ -91,7 +91,7 @@ impl World {
                 continue;
             }
             self.store(&queued);
-            unsaid.extend(queued.claim.seqs());
+            unsaid.extend(queued.claim.head().map(key));
             self.receiver.handle_committed(queued.claim);
         }
         if !unsaid.is_empty() {
@@ -100,7 +100,7 @@ impl World {
     }
 
     pub(super) fn store(&mut self, queued: &Queued) {
-        let stored = std::iter::once((key(queued.claim.head()), Settled::Stored));
+        let stored = std::iter::once((key(queued.claim.head().expect("as above")), Settled::Stored));
         for (key, how) in stored.chain(queued.lost.iter().map(|key| (*key, Settled::Lost))) {
             let before = self.settled.insert(key, how);
             assert_eq!(before, None, "{key:?} was settled already, and is now {how:?} again");

@@ -1,4 +1,4 @@
-//! Topics of the gateway's own listener: which name means what, and who may use it.
+//! Topics: which name means what, on the gateway's own listener and at a broker.
 //!
 //! ```text
 //! muster/1/F/R/up/control   frames from the agent: Hello, heartbeats, Bye
@@ -40,7 +40,7 @@ pub(super) struct Filter {
     pub(super) covers_down: bool,
 }
 
-/// Why a text is not a topic or filter of this listener.
+/// Why a text is not a topic or filter of a robot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TopicError {
     /// It lies outside `muster/1/`, or covers more than one robot.

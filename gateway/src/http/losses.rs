@@ -1,0 +1,149 @@
+//! `GET /v1/robots/F/R/losses`: each loss record of a robot, page by page, as the log has it.
+//!
+//! The fold knows the first and the last of them, so a robot that lost nothing lately is not read to its end. Between
+//! them the robot's records are read one by one, a bounded number for each page: a page may be short, or empty, and
+//! still have a next one.
+
+use axum::{
+    extract::{Path, State},
+    http::Uri,
+    response::Response,
+};
+use muster_protocol::{
+    id::{Offset, RobotId},
+    loss::{Absence, Loss},
+    time::WallTime,
+};
+use serde_json::{Map, Value, json};
+
+use super::{
+    Api, Shared, blocking,
+    damage::{self, Known},
+    json_response,
+    problem::Problem,
+    query::{Query, wrong},
+    robots::{known_robot, robot_id},
+    view::Moment,
+};
+use crate::{
+    fleet::LossRecord,
+    record::{Body, Envelope},
+    store::ReadError,
+};
+
+/// Records of losses on a page when the request does not say.
+const PAGE_LOSSES: usize = 100;
+
+/// Most losses on a page. Each may name thousands of batches.
+const PAGE_LOSSES_MAX: usize = 1000;
+
+/// Most records that are looked at for one page: some hundred MiB of batches at most, a few seconds.
+const PAGE_RECORDS_MAX: usize = 20_000;
+
+/// One page, read from the log.
+#[derive(Debug, Default)]
+struct Page {
+    losses: Vec<Value>,
+    /// The last offset that was looked at, if there may be more.
+    next: Option<Offset>,
+    damaged: Vec<(Offset, Offset)>,
+}
+
+/// Answers `GET /v1/robots/F/R/losses`.
+pub(super) async fn losses(
+    State(shared): State<Shared>,
+    Path((fleet, robot)): Path<(String, String)>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let query = Query::parse(&uri, &["limit", "cursor"])?;
+    let limit = query.parsed("limit")?.unwrap_or(PAGE_LOSSES);
+    if !(1..=PAGE_LOSSES_MAX).contains(&limit) {
+        return Err(wrong("limit", &format!("{limit} is not from 1 to {PAGE_LOSSES_MAX}")));
+    }
+    let (after, ints) = (query.parsed::<u64>("cursor")?.map(Offset), query.ints()?);
+    let id = robot_id(&fleet, &robot)?;
+    blocking(shared, move |api| {
+        let moment = Moment { now: api.clock.wall(), ints };
+        let page = read(api, &id, moment, (after, limit))?;
+        let next_cursor = page.next.map(|at| at.to_string());
+        let now = ints.time(Some(moment.now));
+        let mut answer = json_response(&json!({
+            "robot": id.as_str(),
+            "losses": page.losses,
+            "next_cursor": next_cursor,
+            "now": now,
+        }));
+        let damaged: Known = page.damaged.into_iter().collect();
+        let header = damaged.header(Offset(0));
+        answer.headers_mut().extend(header.map(|ranges| (damage::HEADER, ranges)));
+        Ok(answer)
+    })
+    .await
+}
+
+fn read(
+    api: &Api,
+    id: &RobotId,
+    moment: Moment,
+    (after, limit): (Option<Offset>, usize),
+) -> Result<Page, Problem> {
+    let state = known_robot(api, id)?;
+    let span = state.read().unwrap_or_else(std::sync::PoisonError::into_inner).losses().span();
+    let mut page = Page::default();
+    let Some((first, last)) = span else { return Ok(page) };
+    let before_first = Offset(first.0.saturating_sub(1));
+    let after = after.unwrap_or_default().max(before_first).max(Offset(api.log.first().0.saturating_sub(1)));
+    let everything = (WallTime(i64::MIN), None);
+    for (looked_at, record) in api.log.robot_records(id, everything, Some(after)).enumerate() {
+        match record {
+            Ok((at, _)) if at > last => break,
+            Ok((at, envelope)) => {
+                page.losses.extend(described(moment, at, &envelope));
+                if page.losses.len() >= limit || looked_at + 1 >= PAGE_RECORDS_MAX {
+                    page.next = (at < last).then_some(at);
+                    break;
+                }
+            }
+            Err(ReadError::Damaged { first, end, .. }) => page.damaged.push((first, end)),
+            Err(ReadError::Record { offset, .. }) => page.damaged.push((offset, offset.next())),
+            Err(error) => return Err(Problem::internal(error.to_string())),
+        }
+    }
+    Ok(page)
+}
+
+/// Returns a loss with everything that its record says; `None` for another record.
+fn described(moment: Moment, at: Offset, envelope: &Envelope) -> Option<Value> {
+    let received_at = envelope.received_at;
+    let ints = moment.ints;
+    let (record, batches, by) = match &envelope.body {
+        Body::Loss { head, loss } => {
+            let by = if head.is_some() { "agent" } else { "gateway" };
+            (LossRecord::of(received_at, loss), lost_batches(moment, loss), by)
+        }
+        Body::Absence(absence) => {
+            (LossRecord::of_absence(received_at, absence)?, absent_batches(moment, absence), "gateway")
+        }
+        Body::Batch { .. } | Body::Session(_) | Body::ClockFix(_) => return None,
+    };
+    let mut members: Map<String, Value> = moment.loss(&record);
+    members.insert("o".to_owned(), ints.offset(at));
+    members.insert("reported_by".to_owned(), by.into());
+    members.insert("lost".to_owned(), batches);
+    Some(Value::Object(members))
+}
+
+/// Lists the batches that a loss names, each with its samples.
+fn lost_batches(moment: Moment, loss: &Loss) -> Value {
+    let batch = |lost: &muster_protocol::loss::LostSeq| json!({"seq": moment.ints.count(lost.seq.0), "samples": lost.samples});
+    loss.lost.iter().map(batch).collect()
+}
+
+/// Lists the ranges of batches that an absence names; only their sum of samples is known.
+fn absent_batches(moment: Moment, absence: &Absence) -> Value {
+    let range = |range: &muster_protocol::message::SeqRange| {
+        let last = range.end.0.saturating_sub(1);
+        json!({"first": moment.ints.count(range.first.0), "last": moment.ints.count(last)})
+    };
+    absence.ranges.iter().map(range).collect()
+}
