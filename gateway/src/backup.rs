@@ -78,24 +78,19 @@ pub fn take(from: &Path, to: &Path) -> Result<Copied, BackupError> {
     prepare(from, to)?;
     let offer =
         Offer::ask(from).map_err(|source| BackupError::Gateway { folder: from.to_owned(), source })?;
-    match offer {
-        Some(offer) => {
-            let copied = copy_all(from, to, log, &offer.files)?;
-            let whole = offer.finish().unwrap_or(false);
-            if !whole {
-                return Err(BackupError::Interrupted(from.to_owned()));
-            }
-            finish(from, to, &copied)?;
-            Ok(summed(&copied, true))
+    if let Some(offer) = offer {
+        let copied = copy_all(from, to, log, &offer.files)?;
+        if !offer.finish().unwrap_or(false) {
+            return Err(BackupError::Interrupted(from.to_owned()));
         }
-        None => {
-            let _lock = store::lock(from)?;
-            let files = store::files_of(from).map_err(at("list the files of", from))?;
-            let copied = copy_all(from, to, log, &files)?;
-            finish(from, to, &copied)?;
-            Ok(summed(&copied, false))
-        }
+        finish(from, to, &copied)?;
+        return Ok(summed(&copied, true));
     }
+    let _lock = store::lock(from)?;
+    let files = store::files_of(from).map_err(at("list the files of", from))?;
+    let copied = copy_all(from, to, log, &files)?;
+    finish(from, to, &copied)?;
+    Ok(summed(&copied, false))
 }
 
 fn summed(listing: &Listing, running: bool) -> Copied {

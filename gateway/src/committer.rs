@@ -150,7 +150,8 @@ impl Default for CommitterConfig {
 }
 
 impl Committer {
-    /// Starts the thread that owns the store from now on.
+    /// Starts the thread that owns the store from now on. Returns when the log says what the last run left unsaid of
+    /// damaged partitions, or has no room for it: a robot that speaks later finds those seqs decided.
     pub fn spawn(
         store: Store,
         clock: Clock,
@@ -161,13 +162,12 @@ impl Committer {
         let queue = Arc::new(Queue::new(config.queue_bytes));
         let woken = Arc::clone(&queue);
         store.wake_unaccounted(Box::new(move || woken.account()));
-        if store.has_unaccounted() {
-            queue.account(); // what the last run left
-        }
         let worker = Worker { store, clock, group_bytes: config.group_bytes, on_commit };
         let shared = Arc::clone(&queue);
         let builder = std::thread::Builder::new().name("committer".to_owned());
-        let thread = builder.spawn(move || run(worker, &shared, on_fatal))?;
+        let (ready, accounted) = mpsc::sync_channel::<()>(0);
+        let thread = builder.spawn(move || run(worker, &shared, ready, on_fatal))?;
+        let _ = accounted.recv(); // nothing is sent: it returns when the thread lets go of the other end
         Ok(Self { queue, thread: Some(thread) })
     }
 
@@ -251,8 +251,12 @@ struct Worker {
     on_commit: OnCommit,
 }
 
-fn run(mut worker: Worker, queue: &Queue, on_fatal: OnFatal) {
-    let outcome = catch_unwind(AssertUnwindSafe(|| worker.work(queue)));
+fn run(mut worker: Worker, queue: &Queue, ready: mpsc::SyncSender<()>, on_fatal: OnFatal) {
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        worker.account(queue)?;
+        drop(ready);
+        worker.work(queue)
+    }));
     queue.close();
     let error = match outcome {
         Ok(Ok(())) => return,

@@ -19,6 +19,8 @@ use bytes::Bytes;
 use muster_protocol::{
     batch,
     id::{Offset, RobotId, SchemaHash},
+    loss::Absence,
+    message::NumberedHead,
     schema::Schema,
     time::MonoTime,
 };
@@ -158,7 +160,15 @@ fn replay(fleet: &Fleet, history: &impl History, ingest: &Ingest, offset: Offset
 
 /// Returns whether a record repeats what a damaged partition said and the state knows already.
 fn is_repeated(ingest: &Ingest, envelope: &Envelope) -> bool {
-    matches!(&envelope.body, Body::Loss { head: Some(head), .. } if ingest.has(&envelope.robot, *head))
+    let number = match &envelope.body {
+        Body::Loss { head, .. } => *head,
+        // It claims only what the log lacks: where one of its seqs is committed, it was said before.
+        Body::Absence(Absence { epoch, lane, ranges, .. }) => {
+            ranges.first().map(|range| NumberedHead { epoch: *epoch, lane: *lane, seq: range.first })
+        }
+        _ => None,
+    };
+    number.is_some_and(|number| ingest.has(&envelope.robot, number))
 }
 
 impl Fold {

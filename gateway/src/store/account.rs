@@ -2,8 +2,8 @@
 //! process in between.
 //!
 //! Of each robot, epoch and lane the manifest lists the batches: they become loss records with the reason
-//! `quarantined`. The loss records that the partition held are recorded again as they were, with their numbers, so
-//! that what they say is not lost with them.
+//! `quarantined`. The records of loss and absence that the partition held are recorded again as they were, with their
+//! numbers, so that what they say is not lost with them.
 //!
 //! Before a group of these records is appended, a file in the damaged partition's folder (`accounted`, or
 //! `lost.accounted` where only a part is lost) says at which

@@ -17,7 +17,7 @@ use crate::record::{Head, RecordKind};
 pub(super) struct Tally {
     pub(super) robots: HashMap<RobotId, RobotTally>,
     pub(super) records: u64,
-    /// Where its loss records are.
+    /// Where its records of loss and absence are.
     pub(super) losses: Vec<Offset>,
 }
 

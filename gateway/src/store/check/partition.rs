@@ -294,6 +294,12 @@ impl Pass {
                 sum.samples += loss.samples();
                 self.accounts.push(bytes.to_vec());
             }
+            Body::Absence(absence) => {
+                if let Some(reason) = absence.reason.loss() {
+                    self.lost.entry(reason).or_default().samples += absence.samples;
+                }
+                self.accounts.push(bytes.to_vec());
+            }
             _ => {}
         }
     }

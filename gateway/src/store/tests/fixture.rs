@@ -1,5 +1,5 @@
-//! A folder that the first version wrote, kept in `gateway/fixtures/store-v1`, its files compressed. Every later version
-//! reads it: a change that cannot is a new version of the format beside this one.
+//! Folders that the first and the second version wrote, kept in `gateway/fixtures/store-v1` and `store-v2`, their files
+//! compressed. Every later version reads them: a change that cannot is a new version of the format beside these.
 
 use std::{
     fs,
@@ -88,8 +88,8 @@ fn assert_holds_what_was_written(root: &Path) {
     assert_eq!(decoded.samples().count(), 10);
 }
 
-fn fixture() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/store-v1")
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
 }
 
 /// Unpacks `NAME.gz` files and copies the others.
@@ -109,13 +109,15 @@ fn unpack(from: &Path, to: &Path) {
 }
 
 #[test]
-fn a_folder_of_the_first_version_is_read_and_written_on() {
-    let root = folder();
-    unpack(&fixture(), root.path());
-    assert_holds_what_was_written(root.path());
-    let mut opened = open(root.path());
-    let next = opened.reader.next();
-    assert_eq!(append(&mut opened.store, &records(500..501, 10)).unwrap(), [next]);
+fn a_folder_of_an_earlier_version_is_read_and_written_on() {
+    for name in ["store-v1", "store-v2"] {
+        let root = folder();
+        unpack(&fixture(name), root.path());
+        assert_holds_what_was_written(root.path());
+        let mut opened = open(root.path());
+        let next = opened.reader.next();
+        assert_eq!(append(&mut opened.store, &records(500..501, 10)).unwrap(), [next]);
+    }
 }
 
 #[test]

@@ -6,22 +6,30 @@ use std::{
     io,
     path::PathBuf,
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 use bytes::Bytes;
 
 use muster_protocol::{
     batch::BatchBuilder,
-    id::{ChannelName, Epoch, Lane, Seq},
+    id::{ChannelName, Epoch, Lane, SchemaHash, Seq},
     loss::{Loss, LossReason, LostSeq},
-    message::{Clock, NumberedHead},
+    message::{Clock, NumberedHead, Window},
     sample::{StampedBy, Value},
     schema::{ChannelDef, Schema},
     time::MonoTime,
 };
 
 use super::{damage::ruin, *};
-use crate::store::{Checkpoint, Disk, Forgetting};
+use crate::{
+    clock,
+    committer::{Entry, Rejected},
+    fold,
+    ingest::{self, Ingest, IngestConfig},
+    instance::Instance,
+    store::{Checkpoint, Disk, Forgetting},
+};
 
 const EPOCH: Epoch = Epoch { start: 5, random: 6 };
 
@@ -278,4 +286,48 @@ fn a_quarantine_of_the_first_version_is_accounted_for_too() {
     fs::write(partition(root.path(), 0).join("quarantined"), "sled panicked").unwrap();
     let mut opened = open(root.path());
     assert!(account(&mut opened).unwrap() > 0);
+}
+
+/// Nothing is submitted while the state is restored.
+struct NoLog;
+
+impl ingest::Log for NoLog {
+    fn submit(&self, _: Entry) -> Result<(), Rejected> {
+        unreachable!("nobody speaks")
+    }
+
+    fn schema(&self, _: &RobotId, _: SchemaHash) -> Option<Arc<Schema>> {
+        None
+    }
+}
+
+#[test]
+fn windows_that_are_folded_anew_hold_what_a_damaged_partition_held() {
+    let root = folder();
+    let mut opened = open(root.path());
+    fill_with_batches(&mut opened, 3);
+    let before = known(&opened.reader);
+    drop(opened);
+    ruin(&partition(root.path(), 0));
+    let mut opened = open(root.path());
+    assert_ne!(known(&opened.reader), before);
+    account(&mut opened).unwrap();
+    let config = IngestConfig {
+        window: Window { bytes: 1 << 20, batches: 256 },
+        silence: Duration::from_secs(45),
+        instance: Instance::begin(folder().path()).unwrap(),
+        log: LOG,
+        forgot: opened.reader.forgetting().absence_reason(),
+    };
+    let ingest = Ingest::new(config, clock::Clock::new(), Arc::new(NoLog), Arc::default());
+    let restored = fold::restore(None, &opened.reader, &ingest).unwrap();
+    for (robot, lane, seq) in before.keys() {
+        assert!(
+            ingest.has(robot, NumberedHead { epoch: EPOCH, lane: *lane, seq: *seq }),
+            "{robot} {lane} {seq}"
+        );
+    }
+    let lost = restored.fleet.robot(&robot(2)).unwrap().read().unwrap().totals().lost_samples();
+    let spool_full = losses(&opened.reader, LossReason::SpoolFull).iter().map(Loss::samples).sum::<u64>();
+    assert_eq!(lost, spool_full, "a repeated record is counted once");
 }
