@@ -47,11 +47,10 @@ impl Printer {
             }
             self.schemas.insert(schema.hash(), schema);
         }
-        let decoded = self.schemas.values().find_map(|schema| {
+        self.schemas.values().find_map(|schema| {
             let decoded = batch::decode(payload, schema).ok()?;
             Some((decoded, schema.clone()))
-        });
-        decoded
+        })
     }
 }
 

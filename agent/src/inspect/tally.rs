@@ -6,7 +6,7 @@ use std::{
 };
 
 use muster_protocol::{
-    id::{Epoch, Lane, Seq},
+    id::{Epoch, Lane, RobotId, Seq},
     loss::LossReason,
     message::NumberedHead,
     time::WallTime,
@@ -190,7 +190,7 @@ impl Tally {
         let losses: Map<String, Value> =
             self.losses.iter().map(|(reason, sum)| (reason.as_str().to_owned(), sum.json())).collect();
         json!({
-            "spool": folder.place, "robot": folder.robot.as_ref().map(|robot| robot.as_str()), "start": folder.start,
+            "spool": folder.place, "robot": folder.robot.as_ref().map(RobotId::as_str), "start": folder.start,
             "whole": self.is_whole() && !folder.marker_damaged, "marker_damaged": folder.marker_damaged,
             "segments": self.segments, "unsealed": self.unsealed, "bytes": self.file_bytes,
             "torn_bytes": self.torn_bytes,

@@ -181,8 +181,12 @@ impl Spools {
                 .for_each(|seqs| self.move_in(lane, &Entry::Loss(moved(epoch, lane, seqs))));
         }
         let owed = self.disk.take_owed();
-        owed.into_iter().for_each(|loss| self.move_in(Lane::Urgent, &Entry::Loss(loss)));
-        moving.into_iter().for_each(|written| self.move_in(written.lane, &written.entry));
+        for loss in owed {
+            self.move_in(Lane::Urgent, &Entry::Loss(loss));
+        }
+        for written in moving {
+            self.move_in(written.lane, &written.entry);
+        }
     }
 
     /// Goes back to the disk if it takes and syncs writes again. Returns what was found there that was not seen before.

@@ -100,6 +100,7 @@ impl Spool {
     }
 
     /// Forgets what is given up, now that its loss is recorded. On a disk that failed, files may stay.
+    #[expect(clippy::needless_pass_by_value, reason = "what is written off is forgotten once")]
     pub fn forget(&mut self, written_off: WrittenOff) -> Result<Evicted, SpoolFault> {
         let WrittenOff(WriteOff { gone, .. }) = written_off;
         let had_failed = self.is_failed();

@@ -146,9 +146,9 @@ impl Spool {
         for (name, empty) in open.into_iter().filter(|(name, _)| !active.contains(name)) {
             let failed = |source| WriteFailure { action: format!("mend segment {}", name.path()), source };
             if empty {
-                self.remove(&[name]).map(|_| ())?
+                self.remove(&[name]).map(|_| ())?;
             } else {
-                recovery::mend(&shared, name).map_err(failed)?
+                recovery::mend(&shared, name).map_err(failed)?;
             }
         }
         for lane in Lane::ALL {

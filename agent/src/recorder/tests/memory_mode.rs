@@ -87,7 +87,9 @@ impl Story {
                 RecorderEvent::Mended(spans) => spans.iter().flat_map(heads_of).collect(),
                 _ => Vec::new(),
             };
-            heads.iter().for_each(|head| self.checker.take(&self.bench.reader, *head));
+            for head in heads {
+                self.checker.take(&self.bench.reader, head);
+            }
             self.bench.events.push((event, 0));
         }
         self.bench.acknowledge_all();

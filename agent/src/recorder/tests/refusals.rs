@@ -46,7 +46,7 @@ fn rows_that_find_the_queue_full_are_told_with_their_lane_and_times() {
     let source = bench.intake.source("unix:x", Manner::Live);
     let mut refused = 0;
     for number in 0..400 {
-        let mut row = stamped(Some(Lane::Bulk), Value::Bytes(vec![0; 16_000].into()));
+        let mut row = stamped(Some(Lane::Bulk), Value::Bytes(vec![0; 16_000]));
         row.t = WallTime(number);
         row.row.fields.push((ChannelName::new("b").unwrap(), Value::Int(1)));
         refused += u64::from(source.push(row, Shown { line: 1, text: b"" }).is_err());
