@@ -5,6 +5,7 @@ pub mod cli;
 pub mod clock;
 pub mod committer;
 pub mod config;
+pub mod descriptors;
 pub mod durable_file;
 pub mod fleet;
 pub mod fold;
