@@ -16,6 +16,7 @@ mod problem;
 mod query;
 mod robots;
 mod samples;
+mod serve;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -40,6 +41,7 @@ use crate::{
 };
 
 pub use log::{Log, Records, TimeSpan};
+pub use serve::serve;
 
 use damage::Damages;
 use problem::Problem;

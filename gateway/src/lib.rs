@@ -7,6 +7,7 @@ pub mod clock;
 pub mod committer;
 pub mod config;
 pub mod control;
+pub mod descriptors;
 pub mod durable_file;
 pub mod fleet;
 pub mod fold;

@@ -32,6 +32,7 @@ use crate::{
     committer::{Committer, CommitterConfig},
     config::{Config, Listen},
     control::Control,
+    descriptors,
     fleet::Fleet,
     fold::{self, Fold, Save, Saver},
     http::{self, Api},
@@ -156,6 +157,7 @@ impl Gateway {
 
     fn serve_links(&self, config: &Config, listeners: Listeners, tasks: &mut JoinSet<()>) -> Serving {
         let connections_max = config.session.max as usize;
+        let shares = descriptors::share(connections_max);
         let mut links = JoinSet::new();
         let intake: Arc<dyn Intake> = Arc::new(self.ingest.clone());
         if let Some(quic) = listeners.quic {
@@ -166,17 +168,15 @@ impl Gateway {
         }
         if let Some(socket) = listeners.mqtt {
             let stop = stopped(self.stop.subscribe());
-            let listener =
-                mqtt::Listener::new(intake, mqtt::Settings { connections_max, ..mqtt::Settings::default() });
+            let settings = mqtt::Settings { connections_max: shares.mqtt, ..mqtt::Settings::default() };
+            let listener = mqtt::Listener::new(intake, settings);
             links.spawn(async move { listener.run(socket, None, stop).await });
         }
         if let Some(socket) = listeners.http {
             let api = http::router(Arc::new(self.api()));
             // Answers that stream for hours are cut at the end of the program, and look cut.
             tasks.spawn(async move {
-                if let Err(error) = axum::serve(socket, api).await {
-                    tracing::error!("the HTTP API ended: {error}");
-                }
+                http::serve(socket, api, shares.http).await;
             });
         }
         Serving { links }

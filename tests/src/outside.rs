@@ -43,22 +43,45 @@ pub enum Answered {
     Closed,
 }
 
-/// Publishes one small payload at `QoS` 1 over MQTT 3.1.1, put together by hand, and waits for the answer.
+/// Publishes one payload at `QoS` 1 over MQTT 3.1.1, put together by hand, and waits for the answer.
 pub fn publish_by_hand(port: u16, topic: &str, payload: &[u8]) -> Answered {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("the gateway listens");
-    stream.set_read_timeout(Some(PATIENCE)).expect("the time is not zero");
-    let connect = [&text("MQTT")[..], &[4, 2, 0, 60], &text("by-hand")].concat();
-    let publish = [&text(topic)[..], &[0, 1], payload].concat();
-    stream.write_all(&packet(0x10, &connect)).expect("the gateway takes a CONNECT");
-    let mut connack = [0; 4];
-    stream.read_exact(&mut connack).expect("the gateway answers to a CONNECT");
-    assert_eq!(connack, [0x20, 2, 0, 0], "accepted, without a session");
-    stream.write_all(&packet(0x32, &publish)).expect("the gateway takes a PUBLISH");
-    let mut first = [0];
-    match stream.read(&mut first) {
-        Ok(1) if first == [0x40] => Answered::Puback,
-        Ok(0) | Err(_) => Answered::Closed,
-        Ok(_) => panic!("neither a PUBACK nor the end: {first:02x?}"),
+    ByHand::connect(port).publish(topic, payload)
+}
+
+/// A connection over MQTT 3.1.1 whose packets are put together by hand.
+#[derive(Debug)]
+pub struct ByHand {
+    stream: TcpStream,
+}
+
+impl ByHand {
+    /// Connects, and waits until the gateway has accepted.
+    pub fn connect(port: u16) -> Self {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("the gateway listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("the time is not zero");
+        let connect = [&text("MQTT")[..], &[4, 2, 0, 60], &text("by-hand")].concat();
+        stream.write_all(&packet(0x10, &connect)).expect("the gateway takes a CONNECT");
+        let mut connack = [0; 4];
+        stream.read_exact(&mut connack).expect("the gateway answers to a CONNECT");
+        assert_eq!(connack, [0x20, 2, 0, 0], "accepted, without a session");
+        Self { stream }
+    }
+
+    /// Publishes one payload at `QoS` 1 and waits for the answer. Once the connection is closed it stays so.
+    pub fn publish(&mut self, topic: &str, payload: &[u8]) -> Answered {
+        let publish = [&text(topic)[..], &[0, 1], payload].concat();
+        if self.stream.write_all(&packet(0x32, &publish)).is_err() {
+            return Answered::Closed;
+        }
+        let mut puback = [0; 4];
+        match self.stream.read(&mut puback[..1]) {
+            Ok(1) if puback[0] == 0x40 => {
+                self.stream.read_exact(&mut puback[1..]).expect("packets come whole");
+                Answered::Puback
+            }
+            Ok(0) | Err(_) => Answered::Closed,
+            Ok(_) => panic!("neither a PUBACK nor the end: {puback:02x?}"),
+        }
     }
 }
 

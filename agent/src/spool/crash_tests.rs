@@ -146,6 +146,26 @@ fn damage_found_at_one_open_is_not_found_again_at_the_next() {
     assert_eq!(read_all(&spool).2.len(), 1, "the record of it is still held");
 }
 
+/// Guards: damage behind a seal that knew of earlier damage, and whose index was damaged too, went without a record.
+#[test]
+fn damage_is_told_where_an_index_with_damage_is_damaged_itself() {
+    let disk = FakeDisk::new();
+    let (mut spool, _) = open(&disk);
+    fill(&mut spool, 4);
+    let path = live_path(&disk);
+    let body = |byte: u8| disk.files()[&path].windows(40).position(|window| window == [byte; 40]).unwrap();
+    disk.flip_bit(&path, body(2) * 8);
+    drop(killed(&disk));
+    disk.flip_bit(&path, body(4) * 8);
+    disk.flip_bit(&path, (disk.files()[&path].len() - 30) * 8);
+    let (spool, recovered) = killed(&disk);
+    let lost: Vec<_> = recovered.losses.iter().flat_map(|loss| &loss.lost).map(|lost| lost.seq.0).collect();
+    assert_eq!((lost, spool.samples_held()), (vec![2, 3], 1 + 8));
+    drop(spool);
+    let (spool, recovered) = killed(&disk);
+    assert_eq!((recovered.losses, spool.samples_held()), (vec![], 1 + 8));
+}
+
 #[test]
 fn a_file_cut_anywhere_behind_what_was_synced_keeps_what_was_synced() {
     let disk = FakeDisk::new();

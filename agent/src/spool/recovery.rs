@@ -26,8 +26,9 @@ use super::{
     index::{Index, IndexEntry, Standing},
     losses::losses_of,
     marker::{self, MARKER_PATH, MarkerRead},
+    scan::Scan,
     seal::encode_seal,
-    segment::{Loaded, Seal, Segment, read_seal, scan_file},
+    segment::{Loaded, Seal, Segment, read_index, read_seal, scan_file},
 };
 
 /// What a look at the folder found; nothing was changed.
@@ -117,7 +118,7 @@ impl Recovery {
         let file = shared.disk.open(&name.path())?;
         let seal = read_seal(file.as_ref(), name)?;
         let mut segment = match &seal {
-            Some(seal) => sealed(shared, name, file.bytes()?, seal)?,
+            Some(seal) => self.sealed(shared, name, &file, seal)?,
             None => self.unsealed(shared, name, &file)?,
         };
         segment.before = match surveyed.before {
@@ -128,6 +129,31 @@ impl Recovery {
         catalog.unreadable.remove(&name);
         catalog.insert(segment);
         Ok(())
+    }
+
+    fn sealed(
+        &mut self,
+        shared: &Shared,
+        name: SegmentName,
+        file: &Arc<dyn DiskFile>,
+        seal: &Seal,
+    ) -> io::Result<Segment> {
+        let (header, file_bytes) = (&seal.header, file.bytes()?);
+        if header.running > 0 {
+            if let Some(index) = read_index(file.as_ref(), name, seal)? {
+                return Ok(segment_of(shared, name, file_bytes, &index));
+            }
+            // With the index went which seqs a loss record lists already: all that cannot be read are listed again.
+            let scan = scan_file(file.as_ref(), name, Some(seal))?;
+            return Ok(self.scanned(shared, name, file, scan));
+        }
+        let mut segment = segment_of(shared, name, file_bytes, &Index::new(name.first));
+        segment.next = header.seq;
+        segment.samples = u64::from(header.samples);
+        segment.spooled = segment.samples;
+        segment.span =
+            (header.samples > 0 && header.t_min <= header.t_max).then_some((header.t_min, header.t_max));
+        Ok(segment)
     }
 
     fn unsealed(
@@ -142,11 +168,22 @@ impl Recovery {
         }
         let scan = scan_file(file.as_ref(), name, None)?;
         self.torn_bytes += file_bytes - scan.end;
+        Ok(self.scanned(shared, name, file, scan))
+    }
+
+    /// Takes a segment whose records were read one by one; it is to be sealed anew.
+    fn scanned(
+        &mut self,
+        shared: &Shared,
+        name: SegmentName,
+        file: &Arc<dyn DiskFile>,
+        scan: Scan,
+    ) -> Segment {
         let lost = lost_in(&scan.index);
         self.losses.extend(losses_of(name.lane, name.epoch, &lost, LossReason::Corrupt));
         let mut segment = segment_of(shared, name, scan.end, &scan.index);
         segment.live = Some(Loaded { file: Arc::clone(file), index: scan.index });
-        Ok(segment)
+        segment
     }
 }
 
@@ -170,21 +207,6 @@ pub(super) fn mend(shared: &Shared, name: SegmentName) -> io::Result<()> {
     file.sync_data()?;
     shared.catalog().sealed(name, end + seal.len() as u64);
     Ok(())
-}
-
-fn sealed(shared: &Shared, name: SegmentName, file_bytes: u64, seal: &Seal) -> io::Result<Segment> {
-    let header = &seal.header;
-    if header.running > 0 {
-        let loaded = Loaded::open(shared.disk.as_ref(), name)?;
-        return Ok(segment_of(shared, name, file_bytes, &loaded.index));
-    }
-    let mut segment = segment_of(shared, name, file_bytes, &Index::new(name.first));
-    segment.next = header.seq;
-    segment.samples = u64::from(header.samples);
-    segment.spooled = segment.samples;
-    segment.span =
-        (header.samples > 0 && header.t_min <= header.t_max).then_some((header.t_min, header.t_max));
-    Ok(segment)
 }
 
 /// Finds out how many samples the lane had before a segment whose header is damaged: its first record repeats it, and

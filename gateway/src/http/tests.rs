@@ -29,6 +29,7 @@ use crate::{
 };
 
 mod answers;
+mod connections;
 mod losses;
 mod repaired;
 mod stored;

@@ -43,6 +43,9 @@ pub fn spool(data: &[u8]) {
         assert_eq!(loss.check(), Ok(()));
     }
     read_all(&spool);
+    if spool.samples_held() > COUNTED_MAX {
+        return;
+    }
     after_power_cut(&same, spool.samples_held());
     append(&mut spool);
     let held = spool.samples_held();
@@ -179,6 +182,9 @@ const ROBOT: &str = "fleet/robot";
 
 /// Far above what one input holds.
 const LIMIT_BYTES: u64 = 4 * 1024 * 1024;
+
+/// A seal counts no further, and no segment comes near it: batches have at most 131,072 samples.
+const COUNTED_MAX: u64 = u32::MAX as u64;
 
 /// An input with more files would say nothing new.
 const FILES_MAX: usize = 8;

@@ -15,6 +15,7 @@ mod disks;
 mod embedded;
 mod freshness;
 mod gateways;
+mod hostile;
 mod journey;
 mod kills;
 mod operator;
