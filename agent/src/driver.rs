@@ -361,7 +361,7 @@ impl Driver {
                 Err(error @ ReadError::Corrupt { .. }) => {
                     warn!("{error}");
                     self.command(RecorderCommand::GiveUp(head, LossReason::Corrupt)).await;
-                    loaded.push((head, None));
+                    self.delivery.sender().handle_damaged(head);
                 }
                 // The disk may answer again: the batch counts as sent, and is read anew after its ack timeout.
                 Err(error) => warn!("{error}"),

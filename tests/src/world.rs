@@ -11,6 +11,12 @@
 //!   peace:    faults end, all is started again     until everything is delivered, or a bound of virtual time
 //!   verdict:  Checker::finish reads the log        each accepted sample once in the log, or in one loss record
 //! ```
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a world is short, and its numbers are small"
+)]
 
 mod agent;
 mod chaos;

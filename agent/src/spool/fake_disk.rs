@@ -147,11 +147,11 @@ impl FakeDisk {
         world.life += 1;
     }
 
-    /// Returns another disk with the same files, all durable: a copied image.
+    /// Returns another disk with what is durable on this one: a copied image.
     #[must_use]
-    pub fn copied(&self) -> Self {
+    pub fn image(&self) -> Self {
         let copy = Self::new();
-        for (path, bytes) in self.files() {
+        for (path, bytes) in self.durable_files() {
             copy.put(&path, &bytes);
         }
         copy

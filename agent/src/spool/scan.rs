@@ -41,7 +41,8 @@ pub(super) fn scan(bytes: &[u8], name: SegmentName, sealed: Option<SealedTotals>
     let known = found.iter().map(|record| record.header.synced).chain(sealed.map(|totals| totals.next)).max();
     let mut fold = Fold {
         index: Index::new(name.first),
-        running: decode_segment_header(bytes, name),
+        // Before a lane's first seq there are no samples, whatever the header says.
+        running: decode_segment_header(bytes, name).or((name.first == Seq::FIRST).then_some(0)),
         synced: known.unwrap_or(name.first),
         end: SEGMENT_HEADER_BYTES.min(bytes.len()),
     };

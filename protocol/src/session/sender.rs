@@ -249,9 +249,15 @@ impl Sender {
         }
     }
 
-    /// Says that the spool no longer has a batch from [`Sender::poll_transmit`]; its eviction or loss is reported
-    /// apart.
+    /// Says that the spool no longer has a batch from [`Sender::poll_transmit`]: nothing of it is left to wait for.
     pub fn handle_missing(&mut self, head: NumberedHead) {
+        self.flying.remove(&key(head));
+        self.queue(head.lane).evict(head.epoch, SeqRange { first: head.seq, end: head.seq.next() });
+    }
+
+    /// Says that a batch from [`Sender::poll_transmit`] is damaged in the spool. It is not sent again; its eviction is
+    /// reported apart, once its loss is recorded.
+    pub fn handle_damaged(&mut self, head: NumberedHead) {
         self.flying.remove(&key(head));
         self.queue(head.lane).give_up(head.epoch, head.seq);
     }

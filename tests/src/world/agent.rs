@@ -202,7 +202,7 @@ impl Process {
                 Ok(found) => loaded.push((head, found)),
                 Err(ReadError::Corrupt { .. }) => {
                     self.commands.push_back(RecorderCommand::GiveUp(head, LossReason::Corrupt));
-                    loaded.push((head, None));
+                    self.delivery.sender().handle_damaged(head);
                 }
                 Err(ReadError::Io { .. }) => {}
             }

@@ -164,14 +164,15 @@ impl World {
         self.after(wait, Event::Start(machine));
     }
 
-    /// Puts a second computer with a copy of the disk to work.
+    /// Puts a second computer with an image of the disk to work. What a failing disk did not make durable is in no image:
+    /// the first computer sends it under another number.
     fn clone_robot(&mut self, machine: usize) -> bool {
         if self.machines.len() > self.plan.robots {
             return false;
         }
         let dice = self.dice.fork();
         let from = &self.machines[machine];
-        let mut twin = Machine::new(from.setup.clone(), from.disk.copied(), dice);
+        let mut twin = Machine::new(from.setup.clone(), from.disk.image(), dice);
         twin.known.clone_from(&from.known);
         self.machines.push(twin);
         let number = self.machines.len() - 1;
@@ -299,6 +300,7 @@ fn confirmed_bytes(segment: &[u8]) -> usize {
     records.iter().find(unconfirmed).copied().unwrap_or(0)
 }
 
+/// Marks a record in a segment; then its seq, and the seq below which all was synced when it was written.
 const RECORD_MAGIC: &[u8] = b"MREC";
 const SEQ_AT: usize = 32;
 const SYNCED_AT: usize = 48;

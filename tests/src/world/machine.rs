@@ -42,6 +42,8 @@ pub(super) struct Machine {
     pub(super) in_memory: bool,
     /// Epochs that were begun in memory: they end with the program.
     memory_epochs: BTreeSet<Epoch>,
+    /// The epoch that began with the last start.
+    began: Option<Epoch>,
     /// Reads what the program that has just ended wrote.
     pub(super) last_reader: Option<SpoolReader>,
     clock: MachineClock,
@@ -81,6 +83,7 @@ impl Machine {
             failed: false,
             in_memory: false,
             memory_epochs: BTreeSet::new(),
+            began: None,
             last_reader: None,
             clock,
             known: BTreeSet::new(),
@@ -98,6 +101,7 @@ impl Machine {
         self.in_memory = false;
         // What the disk did not let it read is read by the next start.
         self.failed = !recovered.unreadable.is_empty();
+        self.began = Some(process.epoch);
         self.process = Some(process);
         for head in recovered.spans.iter().flat_map(heads_of) {
             self.accept(head, None, checker);
@@ -143,8 +147,7 @@ impl Machine {
 
     /// Tells the checker that the recorder has just said that a batch is accepted.
     pub(super) fn accept_told(&mut self, head: NumberedHead, samples: u32, checker: &mut Checker) {
-        let began = self.process.as_ref().map(|process| process.epoch);
-        if self.in_memory && began.is_some_and(|began| began != head.epoch) && !self.is_known(head.epoch) {
+        if self.in_memory && self.began != Some(head.epoch) && !self.is_known(head.epoch) {
             self.memory_epochs.insert(head.epoch);
         }
         self.accept(head, Some(samples), checker);

@@ -14,7 +14,7 @@ use muster_protocol::{
 };
 
 use super::{
-    ANSWERS, Connection, Event, Fault, Running, Way, World,
+    ANSWERS, Connection, Event, Fault, Running, Trace, Way, World,
     agent::Effect,
     network::{Times, nanos},
     plan::Wire,
@@ -267,6 +267,7 @@ impl World {
             return;
         }
         let transport = if self.plan.wire == Wire::Streams { Transport::Quic } else { Transport::Mqtt };
+        self.say(|_| format!("connection {number} > {}", told(&frame)));
         if let Some(gateway) = &mut self.gateway {
             gateway.handle_frame(number, frame, transport);
         }
@@ -281,6 +282,9 @@ impl World {
         }
         let now = there.mono(self.now);
         let Some(process) = &mut there.process else { return };
+        if self.trace == Trace::Aloud {
+            eprintln!("{:>12} connection {number} < {}", "", told(frame));
+        }
         if let Err(error) = process.handle_frame(frame, now) {
             self.checker.wrong.push(format!("the gateway broke the protocol: {error}"));
         }
@@ -384,6 +388,16 @@ impl World {
     /// Returns the durable log, for a wipe or a restore.
     pub(super) fn durable_records(&self) -> Vec<muster_gateway::record::Envelope> {
         self.disk.log.records(Offset::FIRST).into_iter().flatten().map(|(_, envelope)| envelope).collect()
+    }
+}
+
+/// Returns a frame in words, for a story.
+fn told(frame: &Frame) -> String {
+    match Message::from_frame(frame) {
+        Ok(Message::Batch(batch)) => format!("Batch {:?}", batch.head),
+        Ok(Message::Loss(loss)) => format!("Loss {:?} {:?}", loss.head, loss.loss()),
+        Ok(Message::Schema(_)) => "Schema".to_owned(),
+        other => format!("{other:?}"),
     }
 }
 

@@ -274,3 +274,17 @@ fn while_the_oldest_gap_is_filled_nothing_fresh_goes_before_it() {
     sender.handle_timeout(NOW);
     assert_eq!(drain(&mut sender, NOW), [(Lane::Live, 1)]);
 }
+
+/// Guards: a seq that was recorded as lost when the spool was opened, and whose segment was removed since, was waited
+/// for without end.
+#[test]
+fn what_the_spool_no_longer_has_is_not_waited_for_and_what_is_damaged_is() {
+    let mut sender = sender(10);
+    sender.handle_recovered(Lane::Live, EPOCH, 1, range(1, 3));
+    drain(&mut sender, NOW);
+    sender.handle_missing(head(Lane::Live, 1));
+    sender.handle_damaged(head(Lane::Live, 2));
+    assert!(!sender.is_drained());
+    sender.handle_evicted(Lane::Live, EPOCH, range(2, 3));
+    assert!(sender.is_drained());
+}
