@@ -217,7 +217,7 @@ impl Gateway {
                 tasks.spawn(Control::new(self.log.committer(), self.reader.clone()).run(listener));
             }
             Err(error) => {
-                tracing::warn!(%error, "no control socket: a backup has to wait until the gateway ends")
+                tracing::warn!(%error, "no control socket: a backup has to wait until the gateway ends");
             }
         }
     }

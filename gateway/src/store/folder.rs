@@ -205,7 +205,7 @@ impl Folder {
 
 /// Returns whether a folder of the log is one that a crash left half made or half removed.
 pub(super) fn is_half_made(name: &str) -> bool {
-    name.ends_with(".new") || name.ends_with(".dropped")
+    [".new", ".dropped"].iter().any(|end| name.ends_with(end))
 }
 
 /// Returns a partition's folder name.
