@@ -2,9 +2,12 @@
 
 /// Each seed with what it found.
 pub const KEPT: &[(u64, &str)] = &[
-    (9, "a queue of commits smaller than one record must still take one, or nothing ever settles"),
-    (7, "a bit flipped in what was synced last looks like a torn write"),
-    (49, "a disk that refuses reads at a start hides segments, which the next start shows"),
-    (179, "the samples of lost seqs whose headers cannot be read are known by their sum alone"),
-    (192, "a segment is evicted while the disk refuses to read it"),
+    (167, "an agent that stops while its disk fails has in memory alone what it recorded last"),
+    (209, "an image of a failing disk held a batch that its robot sent under another number"),
+    (244, "a seq lost before the start was waited for without end once its segment was removed"),
+    (395, "as 209, with a full disk and a partition between"),
+    (1019, "what is accepted in the very turn in which the disk fails is in memory already"),
+    (1068, "a lane's first samples were not counted with two damaged headers"),
+    (1241, "as 244, without a clone"),
+    (1254, "as 244, with a disk that refuses reads"),
 ];
