@@ -206,7 +206,7 @@ impl World {
             linger: self.plan.linger,
         };
         let dice = self.dice.fork();
-        self.machines.push(Machine::new(setup, Default::default(), dice));
+        self.machines.push(Machine::new(setup, muster_agent::spool::fake_disk::FakeDisk::default(), dice));
         self.at(self.now, Event::Start(number));
         self.at(self.now, Event::Row(number));
     }
@@ -295,8 +295,7 @@ impl World {
 
     /// Returns whether every robot has delivered all, and nothing is on its way.
     fn is_settled(&self) -> bool {
-        let delivered =
-            |machine: &Machine| machine.process.as_ref().is_some_and(|process| process.is_drained());
+        let delivered = |machine: &Machine| machine.process.as_ref().is_some_and(agent::Process::is_drained);
         self.machines.iter().all(delivered)
             && self.gateway.as_ref().is_some_and(|gateway| gateway.log.is_idle())
     }

@@ -284,10 +284,10 @@ impl Receiver {
     fn settle(&mut self, claim: &Claim) {
         let own = claim.head.map(|(head, samples)| (head.epoch, head.lane, one(head.seq), samples));
         for (epoch, lane, range, samples) in own.into_iter().chain(claim.gone.iter().copied()) {
-            if self.window(epoch, lane).settle(range, samples) {
-                if let Some(judgement) = &mut self.judgement {
-                    judgement.handle_settled((epoch, lane), range, samples);
-                }
+            if self.window(epoch, lane).settle(range, samples)
+                && let Some(judgement) = &mut self.judgement
+            {
+                judgement.handle_settled((epoch, lane), range, samples);
             }
         }
     }

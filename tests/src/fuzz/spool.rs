@@ -112,7 +112,9 @@ fn open(disk: &FakeDisk) -> Result<(Spool, Recovered), OpenError> {
 
 fn disk_of(files: &Files) -> FakeDisk {
     let disk = FakeDisk::new();
-    files.iter().for_each(|(path, bytes)| disk.put(path, bytes));
+    for (path, bytes) in files {
+        disk.put(path, bytes);
+    }
     disk
 }
 

@@ -298,7 +298,7 @@ fn report(events: &[RecorderEvent], effects: &mut Vec<Effect>) {
             }
             RecorderEvent::Failed(_) => effects.push(Effect::Failed),
             RecorderEvent::Mended(spans) => {
-                effects.push(Effect::Mended(spans.iter().flat_map(heads_of).collect()))
+                effects.push(Effect::Mended(spans.iter().flat_map(heads_of).collect()));
             }
             _ => {}
         }

@@ -1,5 +1,7 @@
 //! What goes wrong on robots and on their links, and how all is mended in the end.
 
+use std::path::Path;
+
 use muster_agent::spool::fake_disk::{FakeDisk, Faults};
 
 use super::{
@@ -60,7 +62,7 @@ impl World {
                 self.machines[machine].blocked = Blocked { up: until, down: until };
             }
             Fault::PartitionBoth | Fault::PartitionUp | Fault::PartitionDown => {
-                self.partition(fault, machine)
+                self.partition(fault, machine);
             }
             Fault::LinkCut | Fault::HalfOpen | Fault::Takeover => return self.break_link(fault, machine),
             _ => return self.inject_gateway(fault),
@@ -122,7 +124,11 @@ impl World {
     fn flip_bit(&mut self, machine: usize) -> bool {
         let files = self.machines[machine].disk.durable_files();
         let confirmed = |(path, bytes): (String, Vec<u8>)| {
-            let end = if path.ends_with(".seg") { confirmed_bytes(&bytes) } else { 0 };
+            let end = if Path::new(&path).extension().is_some_and(|end| end == "seg") {
+                confirmed_bytes(&bytes)
+            } else {
+                0
+            };
             (end > 0).then_some((path, end))
         };
         let files: Vec<_> = files.into_iter().filter_map(confirmed).collect();
@@ -252,10 +258,10 @@ impl World {
         self.commits_stall_until.saturating_sub(self.now)
     }
 
-    pub(super) fn mend(&mut self, mend: Mend) {
+    pub(super) fn mend(&mut self, mend: &Mend) {
         match mend {
-            Mend::Power(machine) => self.cut_power(machine),
-            Mend::Disk(machine) => self.mend_disk(machine),
+            Mend::Power(machine) => self.cut_power(*machine),
+            Mend::Disk(machine) => self.mend_disk(*machine),
             Mend::StoreFull => {
                 self.store_full = false;
                 if let Some(gateway) = &self.gateway {
@@ -278,7 +284,7 @@ impl World {
         self.say(|_| "peace".to_owned());
         self.peace = true;
         self.commits_stall_until = 0;
-        self.mend(Mend::StoreFull);
+        self.mend(&Mend::StoreFull);
         for machine in 0..self.machines.len() {
             self.machines[machine].blocked = Blocked::default();
             self.mend_disk(machine);

@@ -159,7 +159,9 @@ impl Checker {
     /// Hears that the log is another one from now on: of what was durable, only what these records hold still is.
     pub(super) fn log_is(&mut self, records: &[Envelope], why: Forgotten) {
         let before = std::mem::take(&mut self.durable);
-        records.iter().for_each(|envelope| self.durable(envelope));
+        for envelope in records {
+            self.durable(envelope);
+        }
         for place in before {
             if !self.durable.contains(&place) {
                 self.forgotten.insert(place, why);

@@ -72,7 +72,9 @@ impl World {
             }
         });
         self.queue_full += gateway.log.rejected();
-        checkpoints.into_iter().for_each(|checkpoint| self.disk.keep(checkpoint));
+        for checkpoint in checkpoints {
+            self.disk.keep(checkpoint);
+        }
         self.tell_agents(Told::Soon);
         let wait = self.dice.within(1_000_000..20_000_000_000);
         self.after(wait, Event::StartGateway);

@@ -205,6 +205,6 @@ impl Machine {
         while value.len() < bytes as usize {
             value.extend_from_slice(&self.dice.bits().to_le_bytes());
         }
-        Value::Bytes(value.into())
+        Value::Bytes(value)
     }
 }

@@ -79,7 +79,7 @@ impl World {
             }
             Event::StartGateway => self.start_gateway(),
             Event::Housekeeping { life } => self.housekeeping(life),
-            Event::Mend(mend) => self.mend(mend),
+            Event::Mend(mend) => self.mend(&mend),
         }
     }
 

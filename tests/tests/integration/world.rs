@@ -1,6 +1,9 @@
 //! Simulated worlds: the kept ones, and some hundred more.
 
-use muster_tests::world::{KEPT, Outcome, Trace, run, run_all};
+use muster_tests::{
+    aloud::say_aloud,
+    world::{KEPT, Outcome, Trace, run, run_all},
+};
 
 /// The first of the fresh seeds.
 const FROM: u64 = 1_000;
@@ -25,5 +28,5 @@ fn in_every_world_each_accepted_sample_is_stored_once_or_accounted_for() {
             "seed {seed}: {wrong:#?}\ntell its story with: cargo run --release -p muster-tests --bin world -- --seed {seed} --trace"
         );
     });
-    eprintln!("seeds {FROM}..{}\n{summary}", FROM + SEEDS);
+    say_aloud(&format!("seeds {FROM}..{}\n{summary}", FROM + SEEDS));
 }

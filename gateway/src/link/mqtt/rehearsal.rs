@@ -94,9 +94,9 @@ impl Rehearsed {
                     Message::Json(payload) => payload.len(),
                 };
                 self.payload_bytes_max = self.payload_bytes_max.max(bytes);
-                packet_id
-                    .into_iter()
-                    .for_each(|id| self.confirm(id, PubackReasonCode::Success, conversation));
+                if let Some(id) = packet_id {
+                    self.confirm(id, PubackReasonCode::Success, conversation);
+                }
                 if !matches!(message, Message::Json(_)) && conversation.delivery() == Delivery::Open {
                     let frame = Frame { kind: Kind::Ack, body: b"ack"[..].into() };
                     if let Err(ending) = conversation.deliver(&frame) {

@@ -168,7 +168,7 @@ fn a_welcome_leaves_out_what_the_agent_has_released() {
 /// A lane that holds `first..next`, each seq of ten samples.
 fn held_of(lane: Lane, first: u64, next: u64) -> HeldLane {
     let (spooled, samples) = ((next - 1) * 10, (next - first) * 10);
-    HeldLane { lane, spooled, samples, ..held(first, next) }
+    HeldLane { lane, samples, spooled, ..held(first, next) }
 }
 
 fn absent(receiver: &mut Receiver) -> Option<Absence> {
@@ -177,16 +177,16 @@ fn absent(receiver: &mut Receiver) -> Option<Absence> {
     Some(absence)
 }
 
-fn absence(first: u64, end: u64, reason: AbsenceReason) -> Option<Absence> {
+fn absence(first: u64, end: u64, reason: AbsenceReason) -> Absence {
     let ranges = vec![SeqRange { first: Seq(first), end: Seq(end) }];
-    Some(Absence { epoch: EPOCH, lane: Lane::Live, ranges, samples: (end - first) * 10, reason })
+    Absence { epoch: EPOCH, lane: Lane::Live, ranges, samples: (end - first) * 10, reason }
 }
 
 #[test]
 fn what_a_robot_had_released_before_it_first_came_is_not_lost_here() {
     let mut receiver = Receiver::default();
     receiver.handle_hello(&[held_of(Lane::Live, 41, 50)], &[]);
-    assert_eq!(absent(&mut receiver), absence(1, 41, AbsenceReason::BeforeThisGateway));
+    assert_eq!(absent(&mut receiver), Some(absence(1, 41, AbsenceReason::BeforeThisGateway)));
     assert_eq!(absent(&mut receiver), None);
     receiver.handle_heartbeat(&[held_of(Lane::Live, 41, 50)]);
     assert_eq!(absent(&mut receiver), None);
@@ -202,7 +202,7 @@ fn what_a_restored_log_lacks_is_lost_and_counted() {
     let mut restored = Receiver::from_committed(receiver.committed());
     let have = restored.handle_hello(&[held_of(Lane::Live, 9, 12)], &[]);
     assert_eq!(have, []);
-    assert_eq!(absent(&mut restored), absence(4, 9, AbsenceReason::Restored));
+    assert_eq!(absent(&mut restored), Some(absence(4, 9, AbsenceReason::Restored)));
     assert_eq!(restored.handle_batch(head(5), 10), Verdict::Committed, "a late copy");
 }
 
@@ -216,7 +216,7 @@ fn an_epoch_that_drained_after_the_backup_is_lost_whole() {
     let drained = DrainedLane { epoch, lane: Lane::Bulk, next: Seq(6), spooled: 50 };
     let current = HeldLane { epoch: Epoch { start: 5, random: 1 }, ..held(1, 1) };
     restored.handle_hello(&[current], &[drained]);
-    let expected = Absence { epoch, lane: Lane::Bulk, ..absence(1, 6, AbsenceReason::Restored).unwrap() };
+    let expected = Absence { epoch, lane: Lane::Bulk, ..absence(1, 6, AbsenceReason::Restored) };
     assert_eq!(absent(&mut restored), Some(expected));
 }
 
@@ -267,7 +267,7 @@ fn an_absence_waits_until_its_samples_can_be_counted() {
     restored.handle_hello(&[lane], &[]);
     assert_eq!(absent(&mut restored), None);
     restored.handle_heartbeat(&[held_of(Lane::Live, 6, 9)]);
-    assert_eq!(absent(&mut restored), absence(3, 6, AbsenceReason::Restored));
+    assert_eq!(absent(&mut restored), Some(absence(3, 6, AbsenceReason::Restored)));
 }
 
 #[test]
@@ -279,7 +279,7 @@ fn an_absence_that_was_not_committed_is_found_again() {
     receiver.handle_failed(claim);
     assert_eq!(absent(&mut receiver), None);
     receiver.handle_heartbeat(&lanes);
-    assert_eq!(absent(&mut receiver), absence(1, 41, AbsenceReason::BeforeThisGateway));
+    assert_eq!(absent(&mut receiver), Some(absence(1, 41, AbsenceReason::BeforeThisGateway)));
 }
 
 #[test]
@@ -299,7 +299,7 @@ fn what_is_rebuilt_from_the_log_judges_as_before() {
     before.replay_told(&lanes);
     before.replay(head(41), 10, None);
     before.handle_hello(&[held_of(Lane::Live, 42, 50)], &[]);
-    assert_eq!(absent(&mut before), absence(1, 41, AbsenceReason::BeforeThisGateway));
+    assert_eq!(absent(&mut before), Some(absence(1, 41, AbsenceReason::BeforeThisGateway)));
 }
 
 #[test]
