@@ -57,6 +57,9 @@ const STREAMS_MAX: usize = 64;
 /// Chunks between the thread and the connection. Two to work on while two travel.
 const QUEUE_CHUNKS: usize = 4;
 
+/// Most patterns of one request. Each is tried on every channel name, for up to a quarter of a million steps.
+const PATTERNS_MAX: usize = 64;
+
 /// A client that takes nothing for this long is cut off, because it holds a thread.
 const STALL_MAX: Duration = Duration::from_secs(120);
 
@@ -149,15 +152,23 @@ pub(super) async fn samples(
 }
 
 fn wanted(query: &Query) -> Result<Wanted, Problem> {
-    let globs = |text: &str| text.split(',').map(str::parse).collect::<Result<Vec<Glob>, _>>();
-    let channels = query.text("channels").map(globs).transpose();
+    let channels = query.text("channels").map(patterns).transpose()?;
     Ok(Wanted {
         from: query.time("from")?.unwrap_or(WallTime(i64::MIN)),
         to: query.time("to")?,
-        channels: channels.map_err(|error| wrong("channels", &error))?.unwrap_or_default(),
+        channels: channels.unwrap_or_default(),
         after: query.parsed("after")?,
         ints: query.ints()?,
     })
+}
+
+fn patterns(text: &str) -> Result<Vec<Glob>, Problem> {
+    let count = text.split(',').count();
+    if count > PATTERNS_MAX {
+        return Err(wrong("channels", &format!("{count} patterns; at most {PATTERNS_MAX} are allowed")));
+    }
+    let globs = text.split(',').map(str::parse).collect::<Result<_, _>>();
+    globs.map_err(|error| wrong("channels", &error))
 }
 
 /// A cursor means something only within the log.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use muster_protocol::{
     batch::{BatchBuilder, EncodedBatch},
-    id::{Lane, RobotId},
+    id::{ChannelName, Lane, RobotId},
     loss::{Loss, LossReason},
     message::{Clock as ClockReading, NumberedHead},
     sample::{Row, StampedBy, Value},
@@ -163,17 +163,17 @@ fn encode(
 
 /// Returns the row's fields by their channels' numbers, or `None` if the table of channels is full.
 fn index(channels: &mut SchemaBuilder, row: &Row) -> Option<Vec<(u32, Value)>> {
-    let mut fields = Vec::with_capacity(row.fields.len());
-    for (name, value) in &row.fields {
-        let index = match channels.index_of(name) {
-            Some(index) => index,
-            None => channels
-                .try_add(ChannelDef { unit: row.unit.clone(), ..ChannelDef::named(name.clone()) })
-                .ok()?,
-        };
-        fields.push((index, value.clone()));
-    }
-    Some(fields)
+    let known: Option<Vec<u32>> = row.fields.iter().map(|(name, _)| channels.index_of(name)).collect();
+    let define = |(name, _): &(ChannelName, Value)| ChannelDef {
+        unit: row.unit.clone(),
+        ..ChannelDef::named(name.clone())
+    };
+    let indexes = match known {
+        Some(indexes) => indexes,
+        None => channels.try_add_all(row.fields.iter().map(define)).ok()?,
+    };
+    let values = row.fields.iter().map(|(_, value)| value.clone());
+    Some(indexes.into_iter().zip(values).collect())
 }
 
 fn commit(ingest: &Ingest, robot: &Robot, session: u64, records: Vec<Numbered>) -> Ticket {

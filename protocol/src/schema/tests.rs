@@ -115,6 +115,22 @@ fn a_builder_is_full_at_the_most_channels() {
 }
 
 #[test]
+fn channels_that_are_added_together_are_all_there_or_none() {
+    let mut builder = SchemaBuilder::new();
+    builder.try_add(named("a")).unwrap();
+    let schema = builder.schema();
+    let many = (0..SCHEMA_CHANNELS_MAX).map(|index| named(&format!("channel.{index}")));
+    assert_eq!(builder.try_add_all(many), Err(SchemaFull { channels: 1 }));
+    // Names that do not compress are too many long before.
+    let long = (0..2000_u64).map(|n| named(&format!("{:x}", Sha256::digest(n.to_le_bytes()))));
+    assert!(builder.try_add_all(long).is_err());
+    assert_eq!(builder.schema(), schema);
+    assert_eq!(builder.index_of(&named("channel.0").name), None);
+    assert_eq!(builder.try_add_all(["b", "a", "b", "c"].map(named)), Ok(vec![1, 0, 1, 2]));
+    assert_eq!(builder.len(), 3);
+}
+
+#[test]
 fn a_unit_that_breaks_its_rules_is_left_out_by_the_builder_and_refused_in_a_schema() {
     let bad = ChannelDef { unit: Some("x".repeat(33)), ..named("a") };
     let mut builder = SchemaBuilder::new();

@@ -133,6 +133,9 @@ fn schema(bytes: &Bytes) {
     let mut builder = SchemaBuilder::new();
     let grown = channels.iter().all(|channel| builder.try_add(channel.clone()).is_ok());
     assert!(!grown || *builder.schema() == again, "a schema that grew is the same as one made at once");
+    let mut builder = SchemaBuilder::new();
+    let indexes = builder.try_add_all(channels.iter().cloned()).expect("they made a schema before");
+    assert_eq!((indexes.len(), &*builder.schema()), (channels.len(), &again));
 }
 
 /// Makes a batch of one channel whose values are a column from outside, and all else as it should be.

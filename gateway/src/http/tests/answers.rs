@@ -132,6 +132,7 @@ fn javascript_gets_64_bit_integers_in_quotes() {
 #[test]
 fn what_cannot_be_understood_is_refused_with_a_sentence() {
     let server = world().serve();
+    let many = format!("/v1/robots/a/1/samples?channels={}", "a,".repeat(64));
     let table = [
         ("/v1/fleet?x=1", 400, "x", "the nearest one is `int64`"),
         ("/v1/robots?limt=1", 400, "limt", "the nearest one is `limit`"),
@@ -143,6 +144,7 @@ fn what_cannot_be_understood_is_refused_with_a_sentence() {
         ("/v1/robots/a/1?int64=yes", 400, "int64", "neither `string` nor `number`"),
         ("/v1/robots/a/1/samples?from=now", 400, "from", "not an RFC 3339 time"),
         ("/v1/robots/a/1/samples?channels=", 400, "channels", "pattern"),
+        (many.as_str(), 400, "channels", "at most 64"),
         ("/v1/robots/a/1/samples?after=7", 400, "after", "is not a cursor"),
         ("/v1/robots/a/1/samples?after=5:0", 400, "after", "has not reached offset 5"),
         ("/healthz?verbose=1", 400, "verbose", "not known here"),
