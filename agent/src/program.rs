@@ -10,7 +10,7 @@
 mod progress;
 mod uplink;
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use anyhow::Context as _;
 use tokio::{
@@ -72,12 +72,13 @@ pub fn run(config: Config) -> anyhow::Result<Outcome> {
         .build()
         .context("start the runtime")?;
     let outcome = runtime.block_on(async {
+        let asked = asked_to_stop().context("listen for signals")?;
         let mut running = Running::start(&config)?;
         running.seal();
         let bar = config.once.then(|| progress::show(running.figures(), running.intake().clone()));
         tokio::select! {
             () = running.done() => {}
-            name = asked_to_stop() => tracing::info!("{name}: shutting down"),
+            name = asked => tracing::info!("{name}: shutting down"),
         }
         drop(bar);
         running.finish().await
@@ -249,16 +250,15 @@ fn random_words<const N: usize>() -> anyhow::Result<[u64; N]> {
     Ok(words)
 }
 
-async fn asked_to_stop() -> &'static str {
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    }
+/// Listens for the signals that ask to stop, from now on: one that comes before the answer is awaited counts too.
+fn asked_to_stop() -> io::Result<impl Future<Output = &'static str>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        }
+    })
 }
 
 /// Threads for reading the spool, resolving names and reading the CA.

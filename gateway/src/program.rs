@@ -6,7 +6,7 @@
 //! ```
 
 use std::{
-    io::{IsTerminal as _, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     net::SocketAddr,
     sync::{
         Arc,
@@ -143,10 +143,12 @@ impl Gateway {
         self.run_housekeeping(&mut tasks);
         self.serve_control(config, &mut tasks);
         let serving = self.serve_links(config, listeners, &mut tasks);
+        // Before the ready line: whoever reads it may ask to stop at once.
+        let asked = asked_to_stop().context("listen for signals")?;
         announce(&ready)?;
         let mut stop = self.stop.subscribe();
         tokio::select! {
-            name = asked_to_stop() => tracing::info!("{name}: shutting down"),
+            name = asked => tracing::info!("{name}: shutting down"),
             _ = stop.wait_for(|stop| *stop) => {}
         }
         self.stop.send_replace(true);
@@ -375,16 +377,15 @@ fn announce(line: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn asked_to_stop() -> &'static str {
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    }
+/// Listens for the signals that ask to stop, from now on: one that comes before the answer is awaited counts too.
+fn asked_to_stop() -> io::Result<impl Future<Output = &'static str>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        }
+    })
 }
 
 async fn stopped(mut stop: watch::Receiver<bool>) {

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use muster_gateway::store::STORE_VERSION;
 use muster_tests::{gateway::Transport, process::Which, scene::Scene};
 
 use crate::scene;
@@ -95,10 +96,13 @@ fn a_store_of_a_newer_version_is_refused_untouched() {
     gateway.stop();
     let data = gateway.data();
     let version = fs::read_to_string(data.join("store.version")).unwrap();
-    fs::write(data.join("store.version"), version.replace("muster store 1", "muster store 2")).unwrap();
+    let newer = STORE_VERSION + 1;
+    let newer_text =
+        version.replace(&format!("muster store {STORE_VERSION}"), &format!("muster store {newer}"));
+    fs::write(data.join("store.version"), newer_text).unwrap();
     let before = content(data);
     let said = refused_gateway(&scene, data, &[]);
-    assert_has(&said, &[data.to_str().unwrap(), "store version 2", "update the gateway"]);
+    assert_has(&said, &[data.to_str().unwrap(), &format!("store version {newer}"), "update the gateway"]);
     assert!(before == content(data), "nothing was touched");
 }
 
