@@ -257,7 +257,7 @@ impl Listeners {
         Ok(Self { http, quic, mqtt })
     }
 
-    fn ready_line(&self) -> std::io::Result<String> {
+    fn ready_line(&self) -> io::Result<String> {
         let shown = |addr: Option<SocketAddr>| addr.map_or("none".to_owned(), |addr| addr.to_string());
         let http = shown(self.http.as_ref().map(TcpListener::local_addr).transpose()?);
         let quic = shown(self.quic.as_ref().map(QuicListener::local_addr).transpose()?);
@@ -370,8 +370,8 @@ async fn bind_tcp(name: &str, listen: Listen) -> anyhow::Result<Option<TcpListen
 #[expect(clippy::print_stdout, reason = "the ready line is the program's result")]
 fn announce(line: &str) -> anyhow::Result<()> {
     println!("{line}");
-    std::io::stdout().flush().context("print the ready line")?;
-    if std::io::stdout().is_terminal() {
+    io::stdout().flush().context("print the ready line")?;
+    if io::stdout().is_terminal() {
         tracing::info!("stop with Ctrl-C");
     }
     Ok(())

@@ -161,14 +161,14 @@ fn a_damaged_segment_of_the_spool_is_told_as_loss_and_the_rest_is_delivered() {
     );
 }
 
-/// Reads all files of a folder, except for locks, which are empty.
+/// Reads all files of a folder: locks are empty, and sockets are none.
 fn content(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap().flatten() {
         let path = entry.path();
         if path.is_dir() {
             files.extend(content(&path));
-        } else {
+        } else if path.is_file() {
             files.insert(path.clone(), fs::read(&path).unwrap());
         }
     }
