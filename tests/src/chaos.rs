@@ -1,6 +1,6 @@
 //! A proxy between agent and gateway that misbehaves: a bad network as a process sees it, on loopback.
 //!
-//! One seed decides the [`schedule`]: which mood the network is in for how long. Over TCP it cuts, stalls, half-closes,
+//! One seed decides the `schedule`: which mood the network is in for how long. Over TCP it cuts, stalls, half-closes,
 //! throttles and corrupts; over UDP it also drops, doubles and reorders. What each datagram or piece suffers within a
 //! mood is thrown by dice of the same seed. It is calm before [`Proxy::storm`] and after [`Proxy::calm`], and counts
 //! what it really did.

@@ -1,7 +1,7 @@
 //! Looking at a store on which no gateway runs: what it holds, what is damaged, what was lost.
 //!
 //! Nothing in the folder is changed. A database cannot be opened without being written to, so each is copied to the
-//! folder for temporary files while it is read. What [`repair`](Report::repair) does afterwards it says.
+//! folder for temporary files while it is read. What `repair` does afterwards it says.
 
 mod partition;
 mod repair;

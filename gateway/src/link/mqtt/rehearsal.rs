@@ -1,6 +1,6 @@
 //! A conversation without a socket, for tests and fuzzers outside this crate: bytes in, and what was made of them.
 //!
-//! It drives the [`Conversation`] as its connection does, with a gateway behind it that takes everything at once.
+//! It drives the `Conversation` as its connection does, with a gateway behind it that takes everything at once.
 
 use bytes::BytesMut;
 use mqtt_protocol_core::mqtt::result_code::PubackReasonCode;
