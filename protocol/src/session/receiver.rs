@@ -11,7 +11,7 @@
 //! spool that comes back (a restored disk image), so that it cannot store anything twice.
 //!
 //! What an agent says is gone, and the log lacks, will never come: [`Receiver::poll_absent`] says so; see
-//! [`absence`](self::absence) for when.
+//! the file `absence` for when.
 
 mod absence;
 mod window;
