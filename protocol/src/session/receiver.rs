@@ -35,6 +35,9 @@ use crate::{
 /// Most closed epochs whose ranges are kept for one robot. At one restart a minute this is four hours of them.
 pub const CLOSED_EPOCHS_MAX: usize = 256;
 
+/// Most ranges of one robot, all lanes together, to which loss records may bring it: 1 MiB of memory.
+const RANGES_PER_ROBOT_MAX: usize = 64 * 1024;
+
 /// Most ranges in a Welcome, all lanes together, so that it fits a frame.
 pub const RANGES_PER_WELCOME_MAX: usize = 1024;
 
@@ -195,7 +198,7 @@ impl Receiver {
     /// While a batch that it lists is on its way to the log, nobody knows yet whether that one is stored or lost: the
     /// record has to come again.
     pub fn handle_loss(&mut self, head: NumberedHead, loss: &Loss) -> LossVerdict {
-        if self.lanes.get(&(loss.epoch, loss.lane)).is_some_and(|window| !window.has_room_for_loss(loss)) {
+        if !self.has_room_for_loss(loss) && self.holds(head).is_none() {
             return LossVerdict::Refuse(RefuseReason::WindowFull);
         }
         let undecided = self.lanes.get(&(loss.epoch, loss.lane)).is_some_and(|window| {
@@ -290,6 +293,14 @@ impl Receiver {
                 judgement.handle_settled((epoch, lane), range, samples);
             }
         }
+    }
+
+    /// Says whether a loss record may bring what it lists; it may name any epoch, also one that nobody told of.
+    fn has_room_for_loss(&self, loss: &Loss) -> bool {
+        let ranges: usize = self.lanes.values().map(LaneWindow::ranges).sum();
+        let fits = ranges + loss.lost.len() <= RANGES_PER_ROBOT_MAX;
+        let lane = self.lanes.get(&(loss.epoch, loss.lane));
+        fits && lane.is_none_or(|window| window.has_room_for_loss(loss))
     }
 
     fn holds(&self, head: NumberedHead) -> Option<Verdict> {

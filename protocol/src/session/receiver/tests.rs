@@ -326,3 +326,18 @@ fn loss_records_cannot_tear_a_lane_into_pieces_without_end() {
     }
     assert_eq!(refused, 2);
 }
+
+/// Guards: loss records of epochs that nobody told of grew the receiver without a bound.
+#[test]
+fn loss_records_of_epochs_that_were_never_told_do_not_grow_the_receiver() {
+    let mut receiver = receiver();
+    let every_other: Vec<u64> = (1..2000).step_by(2).collect();
+    for n in 1..200 {
+        let loss = Loss { epoch: Epoch { start: 1000 + n, random: 1 }, ..lost(&every_other) };
+        if let LossVerdict::Commit(claim, _) = receiver.handle_loss(head(n), &loss) {
+            receiver.handle_committed(claim);
+        }
+    }
+    let ranges: usize = receiver.committed().iter().map(|lane| lane.ranges.len()).sum();
+    assert!((60_000..=RANGES_PER_ROBOT_MAX).contains(&ranges), "{ranges}");
+}

@@ -164,17 +164,21 @@ impl LaneWindow {
         }
     }
 
+    /// Returns how many ranges are kept.
+    pub(super) fn ranges(&self) -> usize {
+        self.committed.ranges().len() + self.claimed.ranges().len()
+    }
+
     pub(super) fn has_room_for(&self, seq: Seq) -> bool {
-        let ranges = self.committed.ranges().len() + self.claimed.ranges().len();
+        let ranges = self.ranges();
         let joins = self.committed.touches(seq) || self.claimed.touches(seq);
         ranges < RANGES_PER_LANE_MAX || joins || ranges < RANGES_AT_MOST && seq == self.oldest_gap()
     }
 
     /// Says whether the seqs that a loss record lists may join the lane.
     pub(super) fn has_room_for_loss(&self, loss: &Loss) -> bool {
-        let ranges = self.committed.ranges().len() + self.claimed.ranges().len();
         let apart = loss.lost.iter().filter(|lost| !self.committed.touches(lost.seq));
-        ranges + apart.count() <= RANGES_WITH_LOSS_MAX
+        self.ranges() + apart.count() <= RANGES_WITH_LOSS_MAX
     }
 
     /// Returns the first seq that the agent holds and the log lacks. It is taken even where it joins no range: else a
