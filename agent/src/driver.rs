@@ -400,23 +400,25 @@ fn recover(delivery: &mut Delivery, spans: &[Span]) {
     }
 }
 
+/// Reads one record for sending; `None` if the spool no longer has it. A batch whose schema is gone is corrupt. Blocks.
+pub fn load(reader: &SpoolReader, head: NumberedHead) -> Result<Option<Loaded>, ReadError> {
+    let Some(stored) = reader.read(head)? else { return Ok(None) };
+    let schema = match stored.kind {
+        StoredKind::Loss => None,
+        StoredKind::Batch { schema } => {
+            let Some(encoded) = reader.schema(head, schema)? else {
+                let NumberedHead { lane, epoch, seq } = head;
+                return Err(ReadError::Corrupt { lane, epoch, seq, samples: stored.samples });
+            };
+            Some((schema, encoded))
+        }
+    };
+    Ok(Some(Loaded { payload: stored.payload, schema }))
+}
+
 /// Reads records for sending. Runs on a thread that may block.
 fn read(reader: &SpoolReader, heads: Vec<NumberedHead>) -> Vec<Read> {
-    let load = |head: NumberedHead| -> Result<Option<Loaded>, ReadError> {
-        let Some(stored) = reader.read(head)? else { return Ok(None) };
-        let schema = match stored.kind {
-            StoredKind::Loss => None,
-            StoredKind::Batch { schema } => {
-                let Some(encoded) = reader.schema(head, schema)? else {
-                    let NumberedHead { lane, epoch, seq } = head;
-                    return Err(ReadError::Corrupt { lane, epoch, seq, samples: stored.samples });
-                };
-                Some((schema, encoded))
-            }
-        };
-        Ok(Some(Loaded { payload: stored.payload, schema }))
-    };
-    heads.into_iter().map(|head| (head, load(head))).collect()
+    heads.into_iter().map(|head| (head, load(reader, head))).collect()
 }
 
 async fn link_event(link: &mut Option<Link>) -> LinkEvent {

@@ -98,6 +98,7 @@ impl UnixInput {
                 Ok((stream, _)) => stream,
                 Err(error) => {
                     tracing::warn!("input {}: accept a connection: {error}", source.input());
+                    // Nothing tells when the cause, too many open files say, is gone.
                     tokio::time::sleep(ACCEPT_RETRY).await;
                     continue;
                 }

@@ -121,6 +121,7 @@ async fn serve(listener: UnixListener, asked: Asked) {
         match listener.accept().await {
             // Who asks and does not read is let go; nothing depends on it.
             Ok((stream, _)) => drop(timeout(WRITE_PATIENCE, answer(stream, &asked)).await),
+            // No descriptor is free, say: nothing tells when one is, and asking at once would only burn the processor.
             Err(_) => tokio::time::sleep(ACCEPT_AGAIN).await,
         }
     }

@@ -6,14 +6,15 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use muster_agent::{
     backoff::Backoff,
     batcher::{BatcherConfig, Manner, Stamped},
-    delivery::{Action, Delivery, Loaded, Who},
+    delivery::{Action, Delivery, Who},
+    driver::load,
     intake::{Intake, IntakeConfig, Shown, Source},
     link::Stream,
     recorder::{
         RecorderCommand, RecorderConfig, RecorderEvent,
         steps::{Flow, Reader, Steps},
     },
-    spool::{Holding, ReadError, Recovered, Span, Spool, SpoolConfig, SpoolReader, StoredKind, disk::Disk},
+    spool::{Holding, ReadError, Recovered, Span, Spool, SpoolConfig, SpoolReader, disk::Disk},
 };
 use muster_protocol::{
     frame::Frame,
@@ -198,7 +199,7 @@ impl Process {
     pub(super) fn load(&mut self, heads: Vec<NumberedHead>, now: MonoTime) {
         let mut loaded = Vec::with_capacity(heads.len());
         for head in heads {
-            match read(&self.reader, head) {
+            match load(&self.reader, head) {
                 Ok(found) => loaded.push((head, found)),
                 Err(ReadError::Corrupt { .. }) => {
                     self.commands.push_back(RecorderCommand::GiveUp(head, LossReason::Corrupt));
@@ -318,22 +319,6 @@ fn delivery(robot: &RobotId, random: [u64; 4]) -> Delivery {
     let who = Who { robot: robot.clone(), instance: InstanceId(id), version: "world" };
     let backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30), random[3]);
     Delivery::new(who, Sender::new(SenderConfig::DEFAULT), backoff, 1, HEARTBEAT_EVERY)
-}
-
-/// Reads one record for sending, as the driver does.
-pub(super) fn read(reader: &SpoolReader, head: NumberedHead) -> Result<Option<Loaded>, ReadError> {
-    let Some(stored) = reader.read(head)? else { return Ok(None) };
-    let schema = match stored.kind {
-        StoredKind::Loss => None,
-        StoredKind::Batch { schema } => {
-            let Some(encoded) = reader.schema(head, schema)? else {
-                let NumberedHead { lane, epoch, seq } = head;
-                return Err(ReadError::Corrupt { lane, epoch, seq, samples: stored.samples });
-            };
-            Some((schema, encoded))
-        }
-    };
-    Ok(Some(Loaded { payload: stored.payload, schema }))
 }
 
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use muster_agent::{
     batcher::{Manner, Stamped},
+    driver::load,
     spool::{SpoolReader, fake_disk::FakeDisk},
 };
 use muster_protocol::{
@@ -15,7 +16,7 @@ use muster_protocol::{
 };
 
 use super::{
-    agent::{Process, Setup, heads_of, read},
+    agent::{Process, Setup, heads_of},
     checker::{Checker, Place, place},
     dice::Dice,
     network::Blocked,
@@ -162,7 +163,7 @@ impl Machine {
         let reader = self.process.as_ref().map(Process::reader).or(self.last_reader.as_ref());
         let place = place(&self.setup.robot, head);
         self.known.insert(place.clone());
-        match reader.map(|reader| read(reader, head)) {
+        match reader.map(|reader| load(reader, head)) {
             Some(Ok(Some(loaded))) => {
                 let schema = loaded.schema.map(|(_, encoded)| Schema::decode(&encoded));
                 let schema = schema.transpose().expect("a spooled schema decodes");
