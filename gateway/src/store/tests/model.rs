@@ -43,6 +43,13 @@ impl World {
         self.opened.as_mut().unwrap()
     }
 
+    /// The reader, once nothing behind it drops partitions any more.
+    fn reader(&mut self) -> StoreReader {
+        let opened = self.opened();
+        opened.store.housekeeping.settle();
+        opened.reader.clone()
+    }
+
     fn apply(&mut self, action: Action) {
         match action {
             Action::Append(batch) => {
@@ -74,7 +81,7 @@ impl World {
     }
 
     fn look(&mut self, of: u8, times: Range<i64>, after: u64) {
-        let reader = self.opened().reader.clone();
+        let reader = self.reader();
         let after = Offset(after.max(reader.first().0 - 1));
         let (from, until) = (WallTime(times.start), WallTime(times.end));
         let found: Vec<_> =
@@ -92,7 +99,7 @@ impl World {
     }
 
     fn check(&mut self) {
-        let reader = self.opened().reader.clone();
+        let reader = self.reader();
         let first = reader.first();
         let expected: Vec<_> = self.numbered().filter(|(offset, _)| *offset >= first).collect();
         assert_eq!(scan(&reader, first), expected);
