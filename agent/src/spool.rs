@@ -207,6 +207,11 @@ impl Spool {
     /// when a segment is full, this waits for the disk.
     pub fn append(&mut self, lane: Lane, entry: &Entry) -> Result<Seq, AppendError> {
         self.check_fault()?;
+        self.put(lane, entry, self.free_bytes())
+    }
+
+    /// Writes an entry, for which there are so many bytes.
+    fn put(&mut self, lane: Lane, entry: &Entry, free_bytes: u64) -> Result<Seq, AppendError> {
         match entry {
             Entry::Loss(loss) if loss.lost.len() > LOST_SEQS_MAX => {
                 Err(AppendError::TooLarge { bytes: loss.lost.len(), max: LOST_SEQS_MAX })
@@ -220,19 +225,18 @@ impl Spool {
                     span: (*t_min, *t_max),
                     schema: Some((schema.hash(), schema.encoded())),
                 };
-                self.append_batch(lane, &record)
+                self.put_batch(lane, &record, free_bytes)
             }
         }
     }
 
-    fn append_batch(&mut self, lane: Lane, record: &NewRecord<'_>) -> Result<Seq, AppendError> {
+    fn put_batch(&mut self, lane: Lane, record: &NewRecord<'_>, free_bytes: u64) -> Result<Seq, AppendError> {
         let schema_bytes = record.schema.map_or(0, |(_, encoded)| encoded.len());
         let bytes = record.payload.len().max(schema_bytes);
         if bytes > BATCH_BYTES_MAX {
             return Err(AppendError::TooLarge { bytes, max: BATCH_BYTES_MAX });
         }
         let needed_bytes = record.bytes_max();
-        let free_bytes = self.free_bytes();
         if needed_bytes > free_bytes {
             return Err(AppendError::Full { needed_bytes, free_bytes });
         }
@@ -253,19 +257,16 @@ impl Spool {
         self.check_fault()?;
         let writer = &mut self.lanes[lane.index()];
         match writer.sync(&self.site) {
-            Ok(()) => Ok(writer.take_spooled(self.site.epoch)),
+            Ok(()) => Ok(writer.take_spooled(&self.site)),
             Err(failure) => Err(self.latch(failure)),
         }
     }
 
     /// Syncs, seals and leaves the spool so that the next open is quick. Returns the last tokens.
     pub fn close(mut self) -> Result<Vec<Spooled>, SpoolFault> {
-        let spooled = self.sync()?;
+        let mut spooled = self.sync()?;
         self.drop_released()?;
-        for lane in Lane::ALL {
-            let sealed = self.lanes[lane.index()].seal(&self.site);
-            sealed.map_err(|failure| self.latch(failure))?;
-        }
+        spooled.append(&mut self.end_epoch()?);
         Ok(spooled)
     }
 

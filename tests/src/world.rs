@@ -211,6 +211,12 @@ impl World {
         self.at(self.now, Event::Row(number));
     }
 
+    fn settle(&mut self, bound: u64) {
+        while self.now < bound && !self.is_settled() {
+            self.go_on_until(self.now + SETTLE_NS);
+        }
+    }
+
     /// Lives through trouble and peace, and returns the verdict.
     fn live(mut self) -> (Tally, Injected, Vec<String>) {
         self.at(self.now, Event::StartGateway);
@@ -222,13 +228,14 @@ impl World {
         self.make_peace();
         let bound = self.now + PEACE_NS_MAX;
         while self.now < bound {
-            self.go_on_until(self.now + SETTLE_NS);
+            self.settle(bound);
+            // A few heartbeats more: what is gone is judged when the robot says so, and all else is in. Meanwhile a disk
+            // that stalled may have given more to deliver.
+            self.go_on_until(self.now + JUDGED_NS);
             if self.is_settled() {
                 break;
             }
         }
-        // A few heartbeats more: what is gone is judged when the robot says so, and all else is in.
-        self.go_on_until(self.now + JUDGED_NS);
         if !self.is_settled() {
             let open = self.unsettled();
             self.checker

@@ -10,10 +10,11 @@
 //!
 //! What is written goes to the current one; what is acknowledged or given up is found in whichever holds it.
 
+use std::error::Error;
+
 use muster_protocol::{
     id::{Epoch, Lane, Seq},
-    limits::LOST_SEQS_MAX,
-    loss::{Loss, LossReason, LostSeq},
+    loss::LossReason,
     message::NumberedHead,
     session::sender::Released,
 };
@@ -157,36 +158,30 @@ impl Spools {
         if had_failed { Ok(()) } else { done.map(|_| ()) }
     }
 
-    /// Goes on in memory after the disk failed: what was written and not synced is written there, under new numbers. The
-    /// old numbers are told as lost with no samples, so that a copy that the disk kept after all is never taken twice.
+    /// Goes on in memory after the disk failed, with what was written and not synced.
     pub(super) fn fail_over(&mut self) {
-        let Salvage { spooled, epoch, unsynced } = self.disk.salvage();
-        self.tell(spooled);
-        let begun = match &mut self.memory {
-            Some(memory) => memory.resume(epoch).map(|_| ()).map_err(|fault| fault.to_string()),
-            None => Spool::in_memory(&self.disk, self.memory_bytes)
-                .map(|memory| self.memory = Some(memory))
-                .map_err(|error| error.to_string()),
+        let mut salvage = self.disk.salvage();
+        self.tell(std::mem::take(&mut salvage.spooled));
+        let mut unsynced = std::mem::take(&mut self.unsynced);
+        unsynced.retain(|written| salvage.lacks(written.lane, written.seq));
+        match self.take_over(&salvage, &unsynced) {
+            Ok(taken) => self.tell(taken),
+            Err(error) => tracing::error!("cannot go on in memory: {error}"),
+        }
+        for loss in self.disk.take_owed() {
+            if let Err(error) = self.force(Lane::Urgent, &Entry::Loss(loss)) {
+                tracing::error!("cannot keep in memory what damage took: {error}");
+            }
+        }
+    }
+
+    fn take_over(&mut self, salvage: &Salvage, unsynced: &[Written]) -> Result<Vec<Spooled>, Box<dyn Error>> {
+        let memory = match &mut self.memory {
+            Some(memory) => memory,
+            none => none.insert(Spool::in_memory(&self.disk, self.memory_bytes)?),
         };
-        if let Err(error) = begun {
-            tracing::error!("cannot go on in memory: {error}");
-        }
-        let mut moving = std::mem::take(&mut self.unsynced);
-        moving.retain(|written| written.seq >= unsynced[written.lane.index()]);
-        for lane in Lane::ALL {
-            let seqs: Vec<Seq> =
-                moving.iter().filter(|written| written.lane == lane).map(|w| w.seq).collect();
-            // In the lane of the batches themselves, so that it arrives before they do under their new numbers.
-            seqs.chunks(LOST_SEQS_MAX)
-                .for_each(|seqs| self.move_in(lane, &Entry::Loss(moved(epoch, lane, seqs))));
-        }
-        let owed = self.disk.take_owed();
-        for loss in owed {
-            self.move_in(Lane::Urgent, &Entry::Loss(loss));
-        }
-        for written in moving {
-            self.move_in(written.lane, &written.entry);
-        }
+        let entries = unsynced.iter().map(|written| (written.lane, &written.entry));
+        Ok(memory.take_over(salvage, entries)?)
     }
 
     /// Goes back to the disk if it takes and syncs writes again. Returns what was found there that was not seen before.
@@ -237,13 +232,6 @@ impl Spools {
         }
     }
 
-    /// Writes to the spool in memory what cannot stay where it is. Memory refuses nothing that its limit has room for.
-    fn move_in(&mut self, lane: Lane, entry: &Entry) {
-        if let Err(error) = self.force(lane, entry) {
-            tracing::error!("cannot keep what the disk failed to sync: {error}");
-        }
-    }
-
     fn retire_memory(&mut self) {
         let idle = |memory: &mut Spool| memory.is_drained();
         if !self.disk.is_failed()
@@ -257,18 +245,5 @@ impl Spools {
         if !spooled.is_empty() {
             self.events.push(RecorderEvent::Spooled(spooled));
         }
-    }
-}
-
-/// Says that these numbers stand for nothing: what had them has others now.
-fn moved(epoch: Epoch, lane: Lane, seqs: &[Seq]) -> Loss {
-    Loss {
-        epoch,
-        lane,
-        lost: seqs.iter().map(|seq| LostSeq { seq: *seq, samples: 0 }).collect(),
-        unnumbered: 0,
-        t_min: None,
-        t_max: None,
-        reason: LossReason::DiskFailed,
     }
 }

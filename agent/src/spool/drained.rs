@@ -20,11 +20,13 @@ use bytes::{Buf, BufMut};
 use muster_protocol::{
     id::{Epoch, Lane, Seq},
     limits::{DRAINED_LANES_MAX, HELD_LANES_MAX},
+    message::DrainedLane,
 };
 
 use super::{
     disk::Disk,
     format::{Version, put_crc, put_version, version_of, without_crc},
+    writer::Tail,
 };
 
 const DRAINED_PATH: &str = "DRAINED";
@@ -39,26 +41,17 @@ const POSITIONS_MAX: usize = HELD_LANES_MAX + DRAINED_LANES_MAX + Lane::ALL.len(
 /// How far lanes came, oldest epoch first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Positions {
-    lanes: BTreeMap<(Epoch, Lane), Position>,
-}
-
-/// How far one lane came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Position {
-    /// The seq after its last.
-    pub(super) next: Seq,
-    /// Samples of all seqs before that.
-    pub(super) spooled: u64,
+    lanes: BTreeMap<(Epoch, Lane), Tail>,
 }
 
 impl Positions {
     /// Notes how far a lane came; returns whether that is news. Beyond the bound the oldest epochs are forgotten.
-    pub(super) fn note(&mut self, epoch: Epoch, lane: Lane, position: Position) -> bool {
+    pub(super) fn note(&mut self, epoch: Epoch, lane: Lane, tail: Tail) -> bool {
         let known = self.of(epoch, lane).map_or(Seq::FIRST, |known| known.next);
-        if position.next <= known {
+        if tail.next <= known {
             return false;
         }
-        self.lanes.insert((epoch, lane), position);
+        self.lanes.insert((epoch, lane), tail);
         while self.lanes.len() > POSITIONS_MAX {
             self.lanes.pop_first();
         }
@@ -66,12 +59,19 @@ impl Positions {
     }
 
     /// Returns how far a lane came, if that was noted.
-    pub(super) fn of(&self, epoch: Epoch, lane: Lane) -> Option<Position> {
+    pub(super) fn of(&self, epoch: Epoch, lane: Lane) -> Option<Tail> {
         self.lanes.get(&(epoch, lane)).copied()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Epoch, Lane, Position)> {
-        self.lanes.iter().map(|((epoch, lane), position)| (*epoch, *lane, *position))
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Epoch, Lane, Tail)> {
+        self.lanes.iter().map(|((epoch, lane), tail)| (*epoch, *lane, *tail))
+    }
+}
+
+impl Tail {
+    /// Says it of a lane of which nothing is held any more.
+    pub(super) fn drained(self, epoch: Epoch, lane: Lane) -> DrainedLane {
+        DrainedLane { epoch, lane, next: self.next, spooled: self.spooled }
     }
 }
 
@@ -80,13 +80,13 @@ pub(super) fn encode(positions: &Positions) -> Vec<u8> {
     put_version(&mut out, DRAINED_MAGIC);
     out.put_u32_le(u32::try_from(positions.lanes.len()).expect("bounded"));
     out.put_u32_le(0);
-    for (epoch, lane, position) in positions.iter() {
+    for (epoch, lane, tail) in positions.iter() {
         out.put_u8(u8::try_from(lane.index()).expect("there are three lanes"));
         out.put_bytes(0, 7);
         out.put_u64_le(epoch.start);
         out.put_u64_le(epoch.random);
-        out.put_u64_le(position.next.0);
-        out.put_u64_le(position.spooled);
+        out.put_u64_le(tail.next.0);
+        out.put_u64_le(tail.spooled);
     }
     put_crc(&mut out);
     out
@@ -104,8 +104,8 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Positions> {
         let lane = Lane::from_index(usize::from(at.get_u8()))?;
         at.advance(7);
         let epoch = Epoch { start: at.get_u64_le(), random: at.get_u64_le() };
-        let position = Position { next: Seq(at.get_u64_le()), spooled: at.get_u64_le() };
-        positions.note(epoch, lane, position);
+        let tail = Tail { next: Seq(at.get_u64_le()), spooled: at.get_u64_le() };
+        positions.note(epoch, lane, tail);
     }
     Some(positions)
 }
@@ -140,8 +140,8 @@ mod tests {
     fn positions(count: u64) -> Positions {
         let mut positions = Positions::default();
         for start in 1..=count {
-            let position = Position { next: Seq(start + 1), spooled: start * 10 };
-            positions.note(Epoch { start, random: 0xabcd }, Lane::Live, position);
+            let tail = Tail { next: Seq(start + 1), spooled: start * 10 };
+            positions.note(Epoch { start, random: 0xabcd }, Lane::Live, tail);
         }
         positions
     }

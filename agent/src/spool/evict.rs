@@ -11,13 +11,13 @@ use muster_protocol::{
 
 use super::{
     MakeRoomError, Spool, SpoolFault,
-    drained::{self, Position, Positions},
+    drained::{self, Positions},
     format::SegmentName,
     index::{Index, IndexEntry, Standing},
     losses::{fold, losses_of},
     segment::{Segment, SegmentId, read_entry},
     token::{Evicted, Gone},
-    writer::WriteFailure,
+    writer::{Tail, WriteFailure},
 };
 
 /// Loss records and the seals of segments may use this part of the limit beyond what batches may.
@@ -251,7 +251,7 @@ impl Spool {
             // One without a synced record tells nothing: a power cut may leave not even its header.
             let newest = catalog.of(lane, epoch).rfind(|segment| segment.name.first < segment.next);
             let Some(newest) = newest.filter(|newest| going.contains(&newest.name)) else { continue };
-            let position = Position { next: newest.next, spooled: newest.spooled_until() };
+            let position = Tail { next: newest.next, spooled: newest.spooled_until() };
             news |= self.positions.note(epoch, lane, position);
         }
         drop(catalog);

@@ -190,13 +190,7 @@ impl Folder {
         let gone = drained.iter().filter(|(epoch, lane, _)| {
             !segments.iter().any(|name| name.epoch == *epoch && name.lane == *lane)
         });
-        let lane_of = |(epoch, lane, position): (Epoch, Lane, drained::Position)| DrainedLane {
-            epoch,
-            lane,
-            next: position.next,
-            spooled: position.spooled,
-        };
-        let drained = gone.map(lane_of).collect();
+        let drained = gone.map(|(epoch, lane, tail)| tail.drained(epoch, lane)).collect();
         Ok(Self { place, robot, start, marker_damaged, drained, disk, segments, _lock: lock })
     }
 

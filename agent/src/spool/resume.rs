@@ -10,6 +10,9 @@
 //!
 //! Meanwhile a second spool, in memory, takes what comes; its limit is small, and what it has to evict is lost because
 //! the disk failed, and recorded so.
+//!
+//! What was written and not synced when the disk failed is taken over by the one in memory under the numbers that it
+//! has: the disk may have kept it after all, and then both copies are one batch to the gateway.
 
 use std::{io, sync::Arc};
 
@@ -19,12 +22,12 @@ use muster_protocol::{
 };
 
 use super::{
-    Disk, LOCK_PATH, Medium, OpenError, Recovered, Span, Spool, SpoolConfig, SpoolFault, SpoolReader,
-    Spooled, drained,
+    AppendError, Disk, Entry, LOCK_PATH, Medium, OpenError, Recovered, Span, Spool, SpoolConfig, SpoolFault,
+    SpoolReader, Spooled, drained,
     marker::{self, Marker},
     memory_disk::MemoryDisk,
     recovery::{self, Recovery, Survey},
-    writer::{LaneWriter, Site, WriteFailure},
+    writer::{LaneWriter, Site, Tail, WriteFailure},
 };
 
 /// What a probe writes: a few of the largest batches, so that a disk with room for a marker alone is not taken for mended.
@@ -38,9 +41,16 @@ pub struct Salvage {
     /// The tokens of what was synced before.
     pub spooled: Vec<Spooled>,
     /// The epoch that ended.
-    pub epoch: Epoch,
-    /// Of each lane, the first seq that was not synced: what was appended from there on is not accepted.
-    pub unsynced: [Seq; 3],
+    epoch: Epoch,
+    /// Where what is synced of each lane ends.
+    tails: [Tail; 3],
+}
+
+impl Salvage {
+    /// Says whether a batch that was appended to the epoch that ended was not synced any more.
+    pub fn lacks(&self, lane: Lane, seq: Seq) -> bool {
+        seq >= self.tails[lane.index()].next
+    }
 }
 
 impl Spool {
@@ -74,19 +84,42 @@ impl Spool {
         Ok((spool, recovered))
     }
 
-    /// Opens a spool in memory that takes over from `failed`, under an epoch after its own. It shares the reader.
+    /// Makes a spool in memory that is to take over from `failed`, whose reader it shares: see [`Spool::take_over`].
     pub fn in_memory(failed: &Self, limit_bytes: u64) -> Result<Self, OpenError> {
         let Site { robot, segment_bytes, .. } = &failed.site;
         let config = SpoolConfig { limit_bytes, segment_bytes: *segment_bytes, robot: robot.clone() };
         super::check_limit(&config)?;
         let disk = Arc::new(MemoryDisk::default());
-        let mut spool = Self::of(disk, config, failed.next_random(), Medium::Memory, failed.reader.clone());
-        spool.begin(failed.site.epoch.start).map_err(|failure| OpenError::Io {
-            place: spool.site.shared.disk.place(),
-            action: failure.action,
-            source: failure.source,
-        })?;
-        Ok(spool)
+        Ok(Self::of(disk, config, failed.next_random(), Medium::Memory, failed.reader.clone()))
+    }
+
+    /// Takes over what a spool that failed appended and did not sync, in the order in which it was appended, so that it
+    /// has the same numbers; then begins an epoch after that one. Returns the tokens of what it took.
+    ///
+    /// The limit does not keep anything out: it was in memory before, too, and less than a sync lets wait.
+    pub fn take_over<'a>(
+        &mut self,
+        salvage: &Salvage,
+        unsynced: impl IntoIterator<Item = (Lane, &'a Entry)>,
+    ) -> Result<Vec<Spooled>, AppendError> {
+        let mut taken = self.end_epoch()?;
+        self.site.epoch = salvage.epoch;
+        self.lanes = Lane::ALL.map(|lane| LaneWriter::after(lane, salvage.tails[lane.index()]));
+        for (lane, entry) in unsynced {
+            self.put(lane, entry, u64::MAX)?;
+        }
+        taken.append(&mut self.end_epoch()?);
+        self.begin(salvage.epoch.start).map_err(|failure| self.latch(failure))?;
+        Ok(taken)
+    }
+
+    /// Seals what was written, and returns its tokens.
+    pub(super) fn end_epoch(&mut self) -> Result<Vec<Spooled>, SpoolFault> {
+        let spooled = self.sync()?;
+        let Self { lanes, site, .. } = self;
+        let sealed = lanes.iter_mut().try_for_each(|lane| lane.seal(site));
+        sealed.map_err(|failure| self.latch(failure))?;
+        Ok(spooled)
     }
 
     /// Makes a spool that has not begun an epoch, and adds it to what the reader shows.
@@ -100,7 +133,9 @@ impl Spool {
         let segment_bytes = config.segment_bytes.min(super::SEGMENT_BYTES_MAX).min(config.limit_bytes / 16);
         let positions = drained::read(disk.as_ref());
         let shared = reader.shelve(disk);
-        let site = Site { shared, robot: config.robot, epoch: Epoch { start: 0, random }, segment_bytes };
+        let epoch = Epoch { start: 0, random };
+        let durable = matches!(medium, Medium::Folder(_));
+        let site = Site { shared, robot: config.robot, epoch, segment_bytes, durable };
         Self {
             site,
             limit_bytes: config.limit_bytes,
@@ -161,14 +196,15 @@ impl Spool {
     /// Ends the epoch after a fault, and returns what is left of it. What it held stays readable and releasable.
     pub fn salvage(&mut self) -> Salvage {
         let epoch = self.site.epoch;
-        let spooled = self.lanes.iter_mut().flat_map(|lane| lane.take_spooled(epoch)).collect();
-        let unsynced = Lane::ALL.map(|lane| self.lanes[lane.index()].synced());
+        let Self { lanes, site, .. } = self;
+        let spooled = lanes.iter_mut().flat_map(|lane| lane.take_spooled(site)).collect();
+        let tails = Lane::ALL.map(|lane| self.lanes[lane.index()].tail());
         self.lanes.iter_mut().for_each(LaneWriter::abandon);
-        Salvage { spooled, epoch, unsynced }
+        Salvage { spooled, epoch, tails }
     }
 
-    /// Goes on after a fault, or ends the epoch of a spool in memory, under a new epoch after `above`, if the disk takes
-    /// and syncs a probe. Returns what was found that was not seen before.
+    /// Goes on after a fault under a new epoch after `above`, if the disk takes and syncs a probe. Returns what was found
+    /// that was not seen before.
     pub fn resume(&mut self, above: Epoch) -> Result<Recovered, SpoolFault> {
         let survey = self.try_disk().map_err(|failure| self.fault_of(&failure))?;
         let last_known = self.site.shared.next_id();
@@ -198,7 +234,7 @@ impl Spool {
         let urgent = &mut self.lanes[Lane::Urgent.index()];
         urgent.sync(&self.site)?;
         // What was recorded here is told by its span, like all that was found.
-        urgent.take_spooled(self.site.epoch);
+        urgent.take_spooled(&self.site);
         self.owed.clear();
         self.mend()?;
         Ok(owed)

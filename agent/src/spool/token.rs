@@ -15,6 +15,7 @@ pub struct Spooled {
     samples: u32,
     payload_bytes: u32,
     segment: SegmentId,
+    durable: bool,
 }
 
 /// The spool no longer holds these seqs for delivery, and the loss record that lists them is synced. The sender
@@ -45,9 +46,9 @@ pub(super) struct Gone {
 
 impl Spooled {
     /// Call only after the sync that covers `pending` has returned.
-    pub(super) fn mint(lane: Lane, epoch: Epoch, pending: Pending) -> Self {
+    pub(super) fn mint((lane, epoch): (Lane, Epoch), pending: Pending, durable: bool) -> Self {
         let Pending { seq, samples, payload_bytes, segment } = pending;
-        Self { head: NumberedHead { epoch, lane, seq }, samples, payload_bytes, segment }
+        Self { head: NumberedHead { epoch, lane, seq }, samples, payload_bytes, segment, durable }
     }
 
     /// Returns its number.
@@ -68,6 +69,11 @@ impl Spooled {
     /// Returns the segment that holds it.
     pub fn segment(&self) -> SegmentId {
         self.segment
+    }
+
+    /// Says whether it is on the disk. If not, it is in memory because the disk failed, and gone with the program.
+    pub fn is_durable(&self) -> bool {
+        self.durable
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the spool holds, in numbers: for the Hello, for the sender, for health and metrics.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use muster_protocol::{
     id::{Epoch, Lane, Seq},
@@ -13,7 +13,7 @@ use super::{
     Spool,
     catalog::Catalog,
     segment::{Segment, SegmentId},
-    writer::LaneWriter,
+    writer::{LaneWriter, Tail},
 };
 
 /// What spools hold and held, as a Hello says it; all spools of an agent together.
@@ -42,34 +42,43 @@ pub struct Span {
 }
 
 impl Holding {
-    /// Sums up what some spools hold, oldest epoch first.
+    /// Sums up what some spools hold, oldest epoch first. One in memory may hold the end of a lane that another has on
+    /// its disk; it comes after that one.
     pub fn of<'a>(spools: impl IntoIterator<Item = &'a Spool>) -> Self {
         let spools: Vec<&Spool> = spools.into_iter().collect();
-        let mut listed: Vec<(Epoch, Lane, &Spool)> = Vec::new();
-        let current: Vec<_> = spools
-            .iter()
-            .flat_map(|spool| spool.current_lanes().map(|(epoch, lane)| (epoch, lane, *spool)))
-            .collect();
-        for spool in &spools {
-            listed.extend(spool.earlier_lanes().map(|(epoch, lane)| (epoch, lane, *spool)));
-        }
-        listed.sort_by_key(|(epoch, lane, _)| (*epoch, *lane));
-        listed.truncate(HELD_LANES_MAX.saturating_sub(current.len()));
-        listed.extend(current);
-        listed.sort_by_key(|(epoch, lane, _)| (*epoch, *lane));
-        let mut held: Vec<HeldLane> = Vec::with_capacity(listed.len());
+        let current: BTreeSet<(Epoch, Lane)> =
+            spools.iter().flat_map(|spool| spool.current_lanes()).collect();
+        let mut earlier: BTreeSet<(Epoch, Lane)> =
+            spools.iter().flat_map(|spool| spool.lanes_with_records()).collect();
+        earlier.retain(|lane| !current.contains(lane));
+        let drained = drained(&spools, |lane| current.contains(lane) || earlier.contains(lane));
+        let room = HELD_LANES_MAX.saturating_sub(current.len());
+        let listed: BTreeSet<_> = earlier.into_iter().take(room).chain(current).collect();
         let mut ranges_left = GONE_RANGES_MAX;
-        for (epoch, lane, spool) in listed {
-            let mut lane = spool.held_lane(epoch, lane);
+        let held = listed.into_iter().map(|(epoch, lane)| {
+            let mut tally = Tally::default();
+            spools.iter().for_each(|spool| tally.take_spool(spool, epoch, lane));
+            let mut lane = tally.held_lane(epoch, lane);
             lane.gone.truncate(ranges_left);
             ranges_left -= lane.gone.len();
-            held.push(lane);
-        }
-        let mut drained: Vec<DrainedLane> = spools.iter().flat_map(|spool| spool.drained()).collect();
-        drained.sort_by_key(|lane| (lane.epoch, lane.lane));
-        drained.drain(..drained.len().saturating_sub(DRAINED_LANES_MAX));
-        Self { held, drained }
+            lane
+        });
+        Self { held: held.collect(), drained }
     }
+}
+
+/// Returns the newest lanes of which nothing is held any more, as far back as the spools remember.
+fn drained(spools: &[&Spool], is_held: impl Fn(&(Epoch, Lane)) -> bool) -> Vec<DrainedLane> {
+    let mut ended: BTreeMap<(Epoch, Lane), Tail> = BTreeMap::new();
+    for (epoch, lane, tail) in spools.iter().flat_map(|spool| spool.positions.iter()) {
+        let furthest = ended.entry((epoch, lane)).or_insert(tail);
+        if tail.next > furthest.next {
+            *furthest = tail;
+        }
+    }
+    ended.retain(|lane, _| !is_held(lane));
+    let newest = ended.len().saturating_sub(DRAINED_LANES_MAX);
+    ended.into_iter().skip(newest).map(|((epoch, lane), tail)| tail.drained(epoch, lane)).collect()
 }
 
 impl Spool {
@@ -80,19 +89,7 @@ impl Spool {
 
     /// Returns the lanes of ended epochs of which nothing is held any more, as far back as the spool remembers.
     pub fn drained(&self) -> Vec<DrainedLane> {
-        let catalog = self.site.shared.catalog();
-        let ended = self.positions.iter().filter(|(epoch, lane, _)| {
-            *epoch != self.site.epoch
-                && catalog.of(*lane, *epoch).next().is_none()
-                && !catalog.unreadable.iter().any(|name| name.epoch == *epoch && name.lane == *lane)
-        });
-        let lane_of = |(epoch, lane, position): (Epoch, Lane, super::drained::Position)| DrainedLane {
-            epoch,
-            lane,
-            next: position.next,
-            spooled: position.spooled,
-        };
-        ended.map(lane_of).collect()
+        Holding::of([self]).drained
     }
 
     /// Returns the spans of what [`Spool::held`] lists, oldest epoch first, and in order within a lane.
@@ -139,29 +136,12 @@ impl Spool {
         Lane::ALL.into_iter().filter(move |_| began).map(|lane| (self.site.epoch, lane))
     }
 
-    fn earlier_lanes(&self) -> impl Iterator<Item = (Epoch, Lane)> + use<> {
+    /// The lanes of which something is held.
+    fn lanes_with_records(&self) -> BTreeSet<(Epoch, Lane)> {
         let catalog = self.site.shared.catalog();
         let held = catalog.segments.values().filter(|segment| !segment.is_released());
         let names = held.map(|segment| segment.name).chain(catalog.unreadable.iter().copied());
-        let lanes: BTreeSet<(Epoch, Lane)> = names.map(|name| (name.epoch, name.lane)).collect();
-        let current = self.site.epoch;
-        lanes.into_iter().filter(move |(epoch, _)| *epoch != current)
-    }
-
-    fn held_lane(&self, epoch: Epoch, lane: Lane) -> HeldLane {
-        let catalog = self.site.shared.catalog();
-        let mut tally = Tally::default();
-        if epoch == self.site.epoch {
-            let writer = &self.lanes[lane.index()];
-            (tally.next, tally.spooled) = (writer.synced(), writer.synced_samples());
-        }
-        if let Some(noted) = self.positions.of(epoch, lane) {
-            tally.next = tally.next.max(noted.next);
-            tally.spooled = tally.spooled.max(noted.spooled);
-        }
-        catalog.of(lane, epoch).for_each(|segment| tally.take(&catalog, segment));
-        tally.take_unreadable_from(&catalog, lane, epoch);
-        tally.held_lane(epoch, lane)
+        names.map(|name| (name.epoch, name.lane)).collect()
     }
 }
 
@@ -184,6 +164,18 @@ impl Default for Tally {
 }
 
 impl Tally {
+    /// Takes what one spool has of the lane.
+    fn take_spool(&mut self, spool: &Spool, epoch: Epoch, lane: Lane) {
+        let catalog = spool.site.shared.catalog();
+        let written = (epoch == spool.site.epoch).then(|| spool.lanes[lane.index()].tail());
+        let noted = spool.positions.of(epoch, lane);
+        for Tail { next, spooled } in written.into_iter().chain(noted) {
+            (self.next, self.spooled) = (self.next.max(next), self.spooled.max(spooled));
+        }
+        catalog.of(lane, epoch).for_each(|segment| self.take(&catalog, segment));
+        self.take_unreadable_from(&catalog, lane, epoch);
+    }
+
     fn take(&mut self, catalog: &Catalog, segment: &Segment) {
         let first = segment.name.first;
         // A segment that the disk does not read just now lies in between: it is held, and may be read again.

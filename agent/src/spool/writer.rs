@@ -34,12 +34,23 @@ pub(super) struct NewRecord<'a> {
     pub(super) schema: Option<(SchemaHash, &'a [u8])>,
 }
 
+/// How far a lane came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tail {
+    /// The seq after its last.
+    pub(super) next: Seq,
+    /// Samples of all seqs before it.
+    pub(super) spooled: u64,
+}
+
 /// What all lanes of a spool share.
 pub(super) struct Site {
     pub(super) shared: Arc<Shared>,
     pub(super) robot: RobotId,
     pub(super) epoch: Epoch,
     pub(super) segment_bytes: u64,
+    /// Whether what is synced survives the program.
+    pub(super) durable: bool,
 }
 
 /// The writing end of one lane in the current epoch.
@@ -84,25 +95,26 @@ impl NewRecord<'_> {
 
 impl LaneWriter {
     pub(super) fn new(lane: Lane) -> Self {
+        Self::after(lane, Tail { next: Seq::FIRST, spooled: 0 })
+    }
+
+    /// Goes on where another writer of the same epoch came to its end.
+    pub(super) fn after(lane: Lane, tail: Tail) -> Self {
+        let Tail { next, spooled } = tail;
         Self {
             lane,
-            next: Seq::FIRST,
-            synced: Seq::FIRST,
-            running: 0,
-            synced_samples: 0,
+            next,
+            synced: next,
+            running: spooled,
+            synced_samples: spooled,
             active: None,
             pending: Vec::new(),
         }
     }
 
-    /// Returns the seq after the last synced one.
-    pub(super) fn synced(&self) -> Seq {
-        self.synced
-    }
-
-    /// Returns the samples of all that was synced.
-    pub(super) fn synced_samples(&self) -> u64 {
-        self.synced_samples
+    /// Returns where what is synced ends.
+    pub(super) fn tail(&self) -> Tail {
+        Tail { next: self.synced, spooled: self.synced_samples }
     }
 
     /// Says whether something is written that is not synced.
@@ -141,9 +153,10 @@ impl LaneWriter {
     }
 
     /// Mints the tokens of all that was synced since the last call.
-    pub(super) fn take_spooled(&mut self, epoch: Epoch) -> Vec<Spooled> {
+    pub(super) fn take_spooled(&mut self, site: &Site) -> Vec<Spooled> {
         let synced = self.pending.partition_point(|pending| pending.seq < self.synced);
-        self.pending.drain(..synced).map(|pending| Spooled::mint(self.lane, epoch, pending)).collect()
+        let mint = |pending| Spooled::mint((self.lane, site.epoch), pending, site.durable);
+        self.pending.drain(..synced).map(mint).collect()
     }
 
     /// Syncs and seals the active segment, so that it is never written again.

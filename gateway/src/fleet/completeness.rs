@@ -64,8 +64,6 @@ struct HelloTold {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct EpochTale {
     lanes: [Option<LaneTale>; 3],
-    /// The last record that told of it.
-    told: Option<Offset>,
     /// The last record that has to do with it.
     touched: Offset,
 }
@@ -138,9 +136,6 @@ impl Holdings {
             let told = ToldLane::from(lane);
             let Some(tale) = self.lane(at, lane.epoch, lane.lane, told.next()) else { continue };
             tale.tell(at, told);
-            if let Some(tale) = self.epochs.get_mut(&lane.epoch) {
-                tale.told = tale.told.max(Some(at));
-            }
         }
         self.summarise();
     }
@@ -156,10 +151,10 @@ impl Holdings {
         Some(tale.lanes[lane.index()].get_or_insert_default())
     }
 
-    /// Returns whether the spool that held an epoch is gone: the last Hello names it neither as held nor as drained.
-    fn is_forgotten(&self, tale: &EpochTale) -> bool {
+    /// Returns whether the spool that held a lane is gone: the last Hello names it neither as held nor as drained.
+    fn is_forgotten(&self, tale: &LaneTale) -> bool {
         let hello = self.hello.filter(|hello| !hello.is_full);
-        hello.is_some_and(|hello| tale.told.is_some_and(|told| told < hello.at))
+        hello.is_some_and(|hello| tale.told_at().is_some_and(|told| told < hello.at))
     }
 
     fn summarise(&mut self) {
@@ -171,7 +166,9 @@ impl Holdings {
             let Some((&epoch, _)) = whole.or_else(any) else { return };
             let Some(tale) = self.epochs.remove(&epoch) else { return };
             for lane in tale.lanes.iter().flatten() {
-                self.closed_unknown = self.closed_unknown.saturating_add(lane.view(None).still);
+                let view = lane.view(None);
+                let unknown = view.still.saturating_add(view.forgotten);
+                self.closed_unknown = self.closed_unknown.saturating_add(unknown);
             }
             let end = |lane: &Option<LaneTale>| lane.as_ref().map_or(Seq::FIRST, LaneTale::end);
             self.closed.insert(epoch, tale.lanes.each_ref().map(end));

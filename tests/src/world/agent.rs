@@ -14,11 +14,11 @@ use muster_agent::{
         RecorderCommand, RecorderConfig, RecorderEvent,
         steps::{Flow, Reader, Steps},
     },
-    spool::{Holding, ReadError, Recovered, Span, Spool, SpoolConfig, SpoolReader, disk::Disk},
+    spool::{Holding, ReadError, Recovered, Span, Spool, SpoolConfig, SpoolReader, Spooled, disk::Disk},
 };
 use muster_protocol::{
     frame::Frame,
-    id::{Epoch, InstanceId, RobotId, Seq},
+    id::{InstanceId, RobotId, Seq},
     loss::LossReason,
     message::{Clock, NumberedHead, SeqRange},
     session::sender::{Sender, SenderConfig},
@@ -34,11 +34,20 @@ pub(super) enum Effect {
     /// Reads the spool; the answer comes a little later.
     Load(Vec<NumberedHead>),
     /// These were accepted just now.
-    Accepted(Vec<(NumberedHead, u32)>),
+    Accepted(Vec<Accepted>),
     /// The disk failed, and the program goes on in memory.
     Failed,
     /// The disk works again, and shows these.
     Mended(Vec<NumberedHead>),
+}
+
+/// What the recorder says of a batch when it has it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Accepted {
+    pub(super) head: NumberedHead,
+    pub(super) samples: u32,
+    /// Else it is in memory alone.
+    pub(super) durable: bool,
 }
 
 /// A running agent.
@@ -51,8 +60,6 @@ pub(super) struct Process {
     wait: Source,
     intake: Intake,
     pushed_wait: u64,
-    /// The epoch that began with this run; those of later ones may be in memory.
-    pub(super) epoch: Epoch,
     /// The disk holds the recorder up until then.
     pub(super) stalled_until: MonoTime,
 }
@@ -83,7 +90,7 @@ impl Process {
             robot: setup.robot.clone(),
         };
         let (spool, recovered) = Spool::open(disk, config, random[0]).map_err(|error| error.to_string())?;
-        let (held, reader, epoch) = (Holding::of([&spool]), spool.reader(), spool.epoch());
+        let (held, reader) = (Holding::of([&spool]), spool.reader());
         let (intake, outlet) = Intake::new(&IntakeConfig::default());
         let batcher = BatcherConfig {
             linger_live: setup.linger,
@@ -111,7 +118,6 @@ impl Process {
             wait,
             intake,
             pushed_wait: 0,
-            epoch,
             stalled_until: MonoTime::default(),
         };
         Ok((process, recovered))
@@ -294,8 +300,12 @@ fn report(events: &[RecorderEvent], effects: &mut Vec<Effect>) {
     for event in events {
         match event {
             RecorderEvent::Spooled(spooled) => {
-                effects
-                    .push(Effect::Accepted(spooled.iter().map(|one| (one.head(), one.samples())).collect()));
+                let accepted = |one: &Spooled| Accepted {
+                    head: one.head(),
+                    samples: one.samples(),
+                    durable: one.is_durable(),
+                };
+                effects.push(Effect::Accepted(spooled.iter().map(accepted).collect()));
             }
             RecorderEvent::Failed(_) => effects.push(Effect::Failed),
             RecorderEvent::Mended(spans) => {

@@ -170,8 +170,7 @@ impl World {
         self.after(wait, Event::Start(machine));
     }
 
-    /// Puts a second computer with an image of the disk to work. What a failing disk did not make durable is in no image:
-    /// the first computer sends it under another number.
+    /// Puts a second computer with an image of the disk to work. What a failing disk did not make durable is in no image.
     fn clone_robot(&mut self, machine: usize) -> bool {
         if self.machines.len() > self.plan.robots {
             return false;
@@ -179,7 +178,7 @@ impl World {
         let dice = self.dice.fork();
         let from = &self.machines[machine];
         let mut twin = Machine::new(from.setup.clone(), from.disk.image(), dice);
-        twin.known.clone_from(&from.known);
+        twin.known = from.known_on_disk();
         self.machines.push(twin);
         let number = self.machines.len() - 1;
         self.at(self.now, Event::Start(number));

@@ -27,8 +27,6 @@ pub(super) struct Checker {
     produced: u64,
     accepted: BTreeMap<Place, Vec<u64>>,
     accepted_values: BTreeSet<u64>,
-    /// Places whose samples are accepted under another number.
-    copies: BTreeSet<Place>,
     /// Accepted, and the disk did not let the checker see what; with the count, if the spool said it.
     unread: BTreeMap<Place, Option<u32>>,
     /// What is synced in the log as it is now: batches, and seqs that a loss record lists.
@@ -88,8 +86,7 @@ impl Checker {
     }
 
     /// Hears that a batch is accepted: its payload as the spool gives it back. A loss record holds no samples.
-    /// `told` says that the recorder says so; else it was found in the spool.
-    pub(super) fn accepted(&mut self, place: Place, payload: &[u8], schema: Option<&Schema>, told: bool) {
+    pub(super) fn accepted(&mut self, place: Place, payload: &[u8], schema: Option<&Schema>) {
         let values = match schema {
             None => {
                 self.check_loss(&place, payload);
@@ -109,12 +106,7 @@ impl Checker {
             return;
         }
         if values.iter().any(|value| self.accepted_values.contains(value)) {
-            if told {
-                self.wrong.push(format!("samples were accepted twice, again in {place:?}"));
-            }
-            // What a failing disk kept of a write that went to memory under another number.
-            self.copies.insert(place);
-            return;
+            return self.wrong.push(format!("samples were accepted twice, again in {place:?}"));
         }
         self.accepted_values.extend(&values);
         self.accepted.insert(place, values);
@@ -167,6 +159,11 @@ impl Checker {
                 self.forgotten.insert(place, why);
             }
         }
+    }
+
+    /// Hears that this was found in a spool: if it was thought to be gone with one, it is not.
+    pub(super) fn found(&mut self, place: &Place) {
+        self.wiped.remove(place);
     }
 
     /// Hears that a spool is gone with all that these places held.
@@ -320,7 +317,7 @@ impl Checker {
                     self.wrong.push(format!("{place:?} is stored with other samples than were accepted"));
                 }
                 Some(_) => {}
-                None if self.unread.contains_key(place) || self.copies.contains(place) => {}
+                None if self.unread.contains_key(place) => {}
                 None => self.wrong.push(format!("{place:?} is stored and was never accepted")),
             }
         }

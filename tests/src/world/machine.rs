@@ -8,7 +8,7 @@ use muster_agent::{
     spool::{SpoolReader, fake_disk::FakeDisk},
 };
 use muster_protocol::{
-    id::{ChannelName, Epoch, Lane},
+    id::{ChannelName, Lane},
     message::{Clock, NumberedHead},
     sample::{Row, Value},
     schema::Schema,
@@ -16,7 +16,7 @@ use muster_protocol::{
 };
 
 use super::{
-    agent::{Process, Setup, heads_of},
+    agent::{Accepted, Process, Setup, heads_of},
     checker::{Checker, Place, place},
     dice::Dice,
     network::Blocked,
@@ -39,12 +39,10 @@ pub(super) struct Machine {
     pub(super) doomed: bool,
     /// The disk did not show all that it holds; the next start may see more.
     pub(super) failed: bool,
-    /// The recorder goes on in memory.
+    /// The disk failed, and the recorder goes on in memory.
     pub(super) in_memory: bool,
-    /// Epochs that were begun in memory: they end with the program.
-    memory_epochs: BTreeSet<Epoch>,
-    /// The epoch that began with the last start.
-    began: Option<Epoch>,
+    /// What was accepted in memory alone: it may end with the program.
+    memory: BTreeSet<Place>,
     /// Reads what the program that has just ended wrote.
     pub(super) last_reader: Option<SpoolReader>,
     clock: MachineClock,
@@ -83,8 +81,7 @@ impl Machine {
             doomed: false,
             failed: false,
             in_memory: false,
-            memory_epochs: BTreeSet::new(),
-            began: None,
+            memory: BTreeSet::new(),
             last_reader: None,
             clock,
             known: BTreeSet::new(),
@@ -102,7 +99,6 @@ impl Machine {
         self.in_memory = false;
         // What the disk did not let it read is read by the next start.
         self.failed = !recovered.unreadable.is_empty();
-        self.began = Some(process.epoch);
         self.process = Some(process);
         for head in recovered.spans.iter().flat_map(heads_of) {
             self.accept(head, None, checker);
@@ -115,9 +111,14 @@ impl Machine {
         self.process = None;
         self.last_reader = None;
         self.failed = false;
-        let epochs = std::mem::take(&mut self.memory_epochs);
-        checker.spool_wiped(self.known.iter().filter(|(_, epoch, ..)| epochs.contains(epoch)).cloned());
-        self.known.retain(|(_, epoch, ..)| !epochs.contains(epoch));
+        let memory = std::mem::take(&mut self.memory);
+        self.known.retain(|place| !memory.contains(place));
+        checker.spool_wiped(memory);
+    }
+
+    /// Returns what is known to be on the disk.
+    pub(super) fn known_on_disk(&self) -> BTreeSet<Place> {
+        self.known.difference(&self.memory).cloned().collect()
     }
 
     /// Counts a boot: the monotonic clock starts anew, under another id.
@@ -147,15 +148,15 @@ impl Machine {
     }
 
     /// Tells the checker that the recorder has just said that a batch is accepted.
-    pub(super) fn accept_told(&mut self, head: NumberedHead, samples: u32, checker: &mut Checker) {
-        if self.in_memory && self.began != Some(head.epoch) && !self.is_known(head.epoch) {
-            self.memory_epochs.insert(head.epoch);
+    pub(super) fn accept_told(&mut self, accepted: Accepted, checker: &mut Checker) {
+        let Accepted { head, samples, durable } = accepted;
+        if !durable {
+            self.memory.insert(place(&self.setup.robot, head));
+            if !self.in_memory {
+                checker.wrong.push(format!("{head:?} is in memory alone, and the disk works"));
+            }
         }
         self.accept(head, Some(samples), checker);
-    }
-
-    fn is_known(&self, epoch: Epoch) -> bool {
-        self.known.iter().any(|(_, known, ..)| *known == epoch)
     }
 
     /// Tells the checker that a batch is accepted, as the spool gives it back, with so many samples as the spool said.
@@ -163,11 +164,14 @@ impl Machine {
         let reader = self.process.as_ref().map(Process::reader).or(self.last_reader.as_ref());
         let place = place(&self.setup.robot, head);
         self.known.insert(place.clone());
+        if samples.is_none() {
+            checker.found(&place);
+        }
         match reader.map(|reader| load(reader, head)) {
             Some(Ok(Some(loaded))) => {
                 let schema = loaded.schema.map(|(_, encoded)| Schema::decode(&encoded));
                 let schema = schema.transpose().expect("a spooled schema decodes");
-                checker.accepted(place, &loaded.payload, schema.as_ref(), samples.is_some());
+                checker.accepted(place, &loaded.payload, schema.as_ref());
             }
             _ => checker.accepted_unread(place, samples),
         }

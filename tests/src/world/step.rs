@@ -145,10 +145,10 @@ impl World {
                     let life = self.machines[machine].life;
                     self.after(took, Event::Loaded { machine, life, heads });
                 }
-                Effect::Accepted(heads) => {
-                    self.say(|_| format!("robot {machine} accepted {heads:?}"));
-                    for (head, samples) in heads {
-                        self.machines[machine].accept_told(head, samples, &mut self.checker);
+                Effect::Accepted(batches) => {
+                    self.say(|_| format!("robot {machine} accepted {batches:?}"));
+                    for batch in batches {
+                        self.machines[machine].accept_told(batch, &mut self.checker);
                     }
                 }
                 Effect::Failed => self.disk_failed(machine),

@@ -146,7 +146,7 @@ fn in_the_disks_log_a_sync_of_the_lane_stands_between_append_and_hand_out() {
 }
 
 #[test]
-fn what_the_disk_refuses_to_sync_is_never_handed_out_under_its_number() {
+fn what_the_disk_refuses_to_sync_keeps_its_numbers_and_the_disk_gets_no_further_ones() {
     let mut robot = Robot::new();
     let failed = robot.bench.core.epoch();
     let source = robot.bench.intake.source("unix:x", Manner::Live);
@@ -155,7 +155,15 @@ fn what_the_disk_refuses_to_sync_is_never_handed_out_under_its_number() {
     push(&source, Some(Lane::Urgent));
     robot.step(&source, 1);
     robot.bench.advance(Duration::from_secs(5));
+    let first = NumberedHead { epoch: failed, lane: Lane::Urgent, seq: Seq::FIRST };
+    let sent: Vec<NumberedHead> = robot.sent.iter().map(|(batch, _)| batch.head).collect();
+    assert_eq!(sent, [first], "from memory it is sent");
+    push(&source, None);
+    push(&source, Some(Lane::Urgent));
     robot.step(&source, 2);
-    assert!(robot.sent.iter().all(|(batch, _)| batch.head.epoch != failed), "{:?}", robot.sent);
-    assert!(!robot.sent.is_empty(), "from memory it is sent");
+    robot.bench.advance(Duration::from_secs(5));
+    robot.step(&source, 3);
+    let of_failed = robot.sent.iter().filter(|(batch, _)| batch.head.epoch == failed);
+    assert_eq!(of_failed.count(), 1, "{:?}", robot.sent);
+    assert!(robot.sent.len() > 3, "what comes later is sent too: {:?}", robot.sent);
 }

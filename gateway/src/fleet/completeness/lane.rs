@@ -33,6 +33,8 @@ pub(super) struct LaneTale {
     told: Option<(Offset, ToldLane)>,
     /// The greatest `next` that was told.
     next: Seq,
+    /// Samples of all seqs below `next`, as was told with it.
+    spooled: u64,
     /// What the log accounts for from `next` on.
     beyond: Weights,
 }
@@ -55,11 +57,21 @@ pub(super) struct LaneView<'a> {
     pub(super) before_missing: Option<&'a Tail>,
     /// Samples that the robot's spool holds, as it told last, and that have not come since.
     pub(super) still: u64,
+    /// At most so many samples had numbers of which the robot knows nothing any more, and have not come: they were in
+    /// memory alone when its program ended.
+    pub(super) forgotten: u64,
 }
 
 impl Default for LaneTale {
     fn default() -> Self {
-        Self { runs: Runs::default(), samples: 0, told: None, next: Seq::FIRST, beyond: Weights::default() }
+        Self {
+            runs: Runs::default(),
+            samples: 0,
+            told: None,
+            next: Seq::FIRST,
+            spooled: 0,
+            beyond: Weights::default(),
+        }
     }
 }
 
@@ -95,14 +107,17 @@ impl LaneTale {
             self.next = lane.next;
             self.beyond.forget_below(lane.next);
         }
+        if lane.next == self.next {
+            self.spooled = self.spooled.max(lane.spooled);
+        }
         if self.told.as_ref().is_none_or(|(known, _)| at > *known) {
             self.told = Some((at, lane));
         }
     }
 
-    /// Returns whether the robot ever told of this lane.
-    pub(super) fn is_told(&self) -> bool {
-        self.told.is_some()
+    /// Returns the last record that told of this lane.
+    pub(super) fn told_at(&self) -> Option<Offset> {
+        self.told.as_ref().map(|(at, _)| *at)
     }
 
     /// Returns the seq after the last that is known of.
@@ -119,13 +134,25 @@ impl LaneTale {
     pub(super) fn view(&self, live: Option<&ToldLane>) -> LaneView<'_> {
         let here: RangeSet = self.runs.ranges().collect();
         let first_missing = here.next_absent(Seq::FIRST);
-        let end = live.map_or(self.end(), |live| live.next.max(self.end()));
         let told = live.or(self.told.as_ref().map(|(_, told)| told));
+        // A robot that tells of less than it did has forgotten the rest: nothing more comes of it.
+        let shrunk = told.filter(|told| told.next < self.next);
+        let end = shrunk.map_or(self.end().max(told.map_or(Seq::FIRST, |told| told.next)), |told| told.next);
         LaneView {
             is_behind: first_missing < end,
             before_missing: self.runs.before(first_missing),
             still: told.map_or(0, |told| self.still(told, &here)),
+            forgotten: shrunk.map_or(0, |told| self.forgotten(told, &here)),
         }
+    }
+
+    fn forgotten(&self, told: &ToldLane, here: &RangeSet) -> u64 {
+        if here.covers(told.next, self.next) {
+            return 0;
+        }
+        let accounted = self.samples.saturating_sub(self.beyond.samples_from(self.next));
+        let missing = self.spooled.saturating_sub(accounted);
+        missing.min(self.spooled.saturating_sub(told.spooled))
     }
 
     /// Returns how many samples the spool holds that have not come. Where the counts contradict each other, it is what

@@ -95,13 +95,11 @@ impl Holdings {
             }
             epoch_before = Some(epoch);
             let now = said.and_then(|said| said.get(&(epoch, lane)));
-            let of_epoch = self.epochs.get(&epoch);
-            let told = of_epoch.and_then(|tale| tale.told);
             let is_listed = match said {
-                Some(said) => said.range((epoch, Lane::Urgent)..=(epoch, Lane::Bulk)).next().is_some(),
-                None => told.is_some() && told == self.told.map(|told| told.at),
+                Some(_) => now.is_some(),
+                None => tale.told_at().is_some_and(|told| Some(told) == self.told.map(|told| told.at)),
             };
-            let is_forgotten = !is_listed && of_epoch.is_some_and(|tale| self.is_forgotten(tale));
+            let is_forgotten = !is_listed && self.is_forgotten(tale);
             sum.add(tale, now, (is_listed, is_forgotten));
         }
     }
@@ -136,6 +134,7 @@ impl<'a> Sum<'a> {
     fn add(&mut self, tale: &LaneTale, live: Option<&ToldLane>, (is_listed, is_forgotten): (bool, bool)) {
         let view = tale.view(live);
         self.latest = self.latest.max(tale.last().and_then(|tail| self.accepted(tail)));
+        self.unknown = self.unknown.saturating_add(view.forgotten);
         if is_forgotten {
             self.unknown = self.unknown.saturating_add(view.still);
             return;
@@ -143,7 +142,7 @@ impl<'a> Sum<'a> {
         if is_listed {
             self.on_robot = self.on_robot.saturating_add(view.still);
         }
-        if !tale.is_told() && live.is_none() {
+        if tale.told_at().is_none() && live.is_none() {
             return;
         }
         if view.is_behind {

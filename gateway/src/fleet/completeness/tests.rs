@@ -219,6 +219,19 @@ fn what_a_wiped_robot_held_is_unknown_until_its_spool_comes_back() {
 }
 
 #[test]
+fn what_ended_with_the_robots_memory_is_unknown_and_holds_nothing_up() {
+    let urgent = |next| held(1, Lane::Urgent, 1, next);
+    let mut log = Log::default();
+    // Its disk fails after seq 6 of a lane, and before the first of another; seqs up to 10 are in memory alone.
+    log.hello(&[live_lane(1, 11), urgent(3)]).live(1..8);
+    let again = [live_lane(7, 7), held(3, Lane::Live, 1, 1)];
+    let read = log.hello(&again).read();
+    assert_eq!((read.standing, read.unknown_up_to, on_robot(&read)), (Standing::Whole, 30 + 20, Some(0)));
+    let read = log.live(8..11).batches(1, Lane::Urgent, 1..3).read();
+    assert_eq!((read.standing, read.unknown_up_to), (Standing::Whole, 0), "it was on its way");
+}
+
+#[test]
 fn an_epoch_that_drained_is_not_unknown() {
     let mut log = Log::default();
     log.hello(&[live_lane(1, 11)]).live(1..8);
