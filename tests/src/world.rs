@@ -33,6 +33,7 @@ mod plan;
 mod run;
 mod seeds;
 mod step;
+mod whole;
 
 use std::collections::BTreeMap;
 
@@ -164,7 +165,7 @@ enum Mend {
 impl World {
     fn new(seed: u64, clock: &'static VirtualClock, trace: Trace) -> Self {
         let mut dice = Dice::new(seed);
-        let plan = Plan::draw(&mut dice);
+        let plan = Plan::draw(&mut dice, &mut Dice::new(!seed));
         let disk = GatewayDisk::new(&mut dice);
         let mut world = Self {
             now: 1_000_000_000,
@@ -262,6 +263,7 @@ impl World {
             let clocks = if self.clocks_ran_true { Clocks::True } else { Clocks::Wrong };
             let wrong = newest::check(&records, &schema, &gateway.fleet, clocks);
             self.checker.wrong.extend(wrong);
+            self.checker.wrong.extend(whole::check(&gateway.fleet));
         }
         let queue_full = self.queue_full + self.gateway.as_ref().map_or(0, |gateway| gateway.log.rejected());
         self.injected.count_many(Fault::CommitQueueFull, queue_full);
@@ -284,8 +286,11 @@ impl World {
     }
 
     fn set_clock(&self) {
-        let wall = WallTime(BEGIN).shifted(self.now as i64);
-        self.clock.set(MonoTime(self.now), wall);
+        self.clock.set(MonoTime(self.now), self.wall());
+    }
+
+    fn wall(&self) -> WallTime {
+        WallTime(BEGIN).shifted(self.now as i64)
     }
 
     fn gateway_clock(&self) -> Clock {
@@ -323,7 +328,7 @@ impl World {
 const PEACE_NS_MAX: u64 = 3_600_000_000_000;
 
 /// How long a settled world goes on: some heartbeats, and what the gateway says to them.
-const JUDGED_NS: u64 = 60_000_000_000;
+const JUDGED_NS: u64 = 120_000_000_000;
 
 /// How often it is looked at.
 const SETTLE_NS: u64 = 5_000_000_000;

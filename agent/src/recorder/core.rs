@@ -412,6 +412,8 @@ impl Core {
         match self.spools.try_resume() {
             Ok(found) => {
                 self.probe_at = None;
+                // First what came into memory before.
+                self.collect_events();
                 self.events.push(RecorderEvent::Mended(found));
                 self.retry_parked(now);
             }

@@ -295,13 +295,10 @@ impl Spool {
         let loaded = shared.loaded(name).ok();
         let catalog = shared.catalog();
         let segment = &catalog.segments[&name];
-        let summed = || Index::summed(name.first, segment.next, segment.samples_held());
-        let index = loaded.as_ref().map_or_else(summed, |loaded| loaded.index.clone());
-        let lost: Vec<(Seq, IndexEntry)> = index
-            .seqs()
-            .filter(|(seq, _)| *seq < segment.next && !segment.released.contains(*seq))
-            .map(|(seq, entry)| (seq, *entry))
-            .collect();
+        let lost = match &loaded {
+            Some(loaded) => held_of(segment, &loaded.index),
+            None => summed(segment),
+        };
         let SegmentName { lane, epoch, first } = name;
         let samples = lost.iter().map(|(_, entry)| u64::from(entry.samples)).sum();
         let gone =
@@ -318,6 +315,23 @@ impl Spool {
         losses.extend(fold(told.collect(), exact_bytes_max));
         WriteOff { gone, losses }
     }
+}
+
+/// Returns what a segment holds.
+fn held_of(segment: &Segment, index: &Index) -> Vec<(Seq, IndexEntry)> {
+    let held = |seq: Seq| seq < segment.next && !segment.released.contains(seq);
+    index.seqs().filter(|(seq, _)| held(*seq)).map(|(seq, entry)| (seq, *entry)).collect()
+}
+
+/// Returns what a segment holds whose index the disk refuses to read: only the sum of the samples is known, and is put on
+/// the first seq.
+fn summed(segment: &Segment) -> Vec<(Seq, IndexEntry)> {
+    let all = (segment.name.first.0..segment.next.0).map(Seq);
+    let held = all.filter(|seq| !segment.released.contains(*seq));
+    let samples = u32::try_from(segment.samples_held()).unwrap_or(u32::MAX);
+    held.zip(std::iter::once(samples).chain(std::iter::repeat(0)))
+        .map(|(seq, samples)| (seq, IndexEntry::lost(samples)))
+        .collect()
 }
 
 /// Which released segments to remove.

@@ -51,18 +51,6 @@ impl Index {
         Self { first, entries: Vec::new(), schemas: Vec::new() }
     }
 
-    /// Stands in for an index that the disk refuses to read: only the sum of the samples is known, and is put on the
-    /// first seq.
-    pub(super) fn summed(first: Seq, next: Seq, samples: u64) -> Self {
-        let mut index = Self::new(first);
-        let mut samples = u32::try_from(samples).unwrap_or(u32::MAX);
-        while index.next() < next {
-            index.entries.push(IndexEntry::lost(samples));
-            samples = 0;
-        }
-        index
-    }
-
     /// Returns where the last record ends, schemas included.
     pub(super) fn end(&self) -> u64 {
         let entries =

@@ -92,7 +92,7 @@ pub(super) fn outstanding(partition: &Partition) -> Option<Part> {
 }
 
 /// Returns what the log has to say about a loss: of each lane, and again what lost loss records said.
-fn records_of(lost: &Manifest, now: WallTime) -> VecDeque<Envelope> {
+pub(super) fn records_of(lost: &Manifest, now: WallTime) -> VecDeque<Envelope> {
     let of_robot = |robot: &RobotManifest| {
         let of_lane = |lane: &LaneManifest| losses_of(lane);
         let losses: Vec<Loss> = robot.lanes.iter().flat_map(of_lane).collect();

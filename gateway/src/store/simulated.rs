@@ -12,10 +12,11 @@ use bytes::Bytes;
 use muster_protocol::{
     id::{Offset, RobotId, SchemaHash},
     schema::Schema,
+    time::WallTime,
 };
 
-use super::{Committed, Encoded, ReadError};
-use crate::record::Envelope;
+use super::{Committed, Encoded, ReadError, account, manifest, tally::Tally};
+use crate::record::{Body, Envelope};
 
 /// A log in memory. Clones are the same log.
 #[derive(Clone, Debug, Default)]
@@ -64,9 +65,24 @@ impl SimulatedLog {
         Self(Arc::new(Mutex::new(inner)))
     }
 
-    /// Loses the records of these offsets, as a partition that is set aside does.
-    pub fn lose(&self, offsets: Range<Offset>) {
-        self.lock().synced.retain(|offset, _| !offsets.contains(offset));
+    /// Loses records as a partition does that is damaged and set aside, and accounts for them as the store does: durably,
+    /// behind what there is. `now` is when the loss is reported.
+    pub fn quarantine(&self, offsets: Range<Offset>, now: WallTime) {
+        let mut inner = self.lock();
+        let lost = inner.take(&offsets);
+        let (mut tally, mut accounts) = (Tally::default(), Vec::new());
+        for (offset, bytes) in &lost {
+            // What does not decode is not accounted for, and the caller's checks find it missing.
+            let Ok(envelope) = Envelope::decode(bytes) else { continue };
+            tally.add(*offset, &envelope.encode_with_head().0);
+            if matches!(envelope.body, Body::Loss { .. } | Body::Absence(_)) {
+                accounts.push(bytes.to_vec());
+            }
+        }
+        let manifest = manifest::of((offsets.start, offsets.end), 0, &tally, accounts);
+        for record in account::records_of(&manifest, now) {
+            inner.keep(Encoded::new(&record, None));
+        }
     }
 
     /// Returns the offset that the next record gets.
@@ -95,6 +111,13 @@ impl SimulatedLog {
 }
 
 impl Inner {
+    fn take(&mut self, offsets: &Range<Offset>) -> BTreeMap<Offset, Bytes> {
+        let mut taken = self.synced.split_off(&offsets.start);
+        let mut after = taken.split_off(&offsets.end);
+        self.synced.append(&mut after);
+        taken
+    }
+
     fn next(&self) -> Offset {
         Offset(Offset::FIRST.0 + self.count)
     }

@@ -27,7 +27,7 @@ use self::{
 use super::ranges::RangeSet;
 use crate::{
     id::{Epoch, Lane, Seq},
-    limits::RANGES_PER_ACK_MAX,
+    limits::{DRAINED_LANES_MAX, HELD_LANES_MAX, RANGES_PER_ACK_MAX},
     loss::{Absence, AbsenceReason, Loss, LostSeq},
     message::{DrainedLane, HeldLane, LaneRanges, NumberedHead, RefuseReason, SeqRange},
 };
@@ -38,6 +38,10 @@ pub const CLOSED_EPOCHS_MAX: usize = 256;
 /// Most ranges of one robot, all lanes together, to which loss records may bring it: 1 MiB of memory.
 const RANGES_PER_ROBOT_MAX: usize = 64 * 1024;
 
+/// Most lanes of which it is remembered what an agent said; beyond it the oldest that drained are not judged before its
+/// next Hello.
+const LISTED_MAX: usize = HELD_LANES_MAX + DRAINED_LANES_MAX;
+
 /// Most ranges in a Welcome, all lanes together, so that it fits a frame.
 pub const RANGES_PER_WELCOME_MAX: usize = 1024;
 
@@ -46,7 +50,24 @@ pub const RANGES_PER_WELCOME_MAX: usize = 1024;
 pub struct Receiver {
     lanes: BTreeMap<(Epoch, Lane), LaneWindow>,
     open: BTreeSet<Epoch>,
+    /// What the agent said last, since its Hello, of lanes that it holds and of drained ones that may lack something.
+    listed: BTreeMap<(Epoch, Lane), Listed>,
     judgement: Option<Judgement>,
+}
+
+/// A lane as the agent listed it last.
+#[derive(Clone, Copy, Debug)]
+struct Listed {
+    /// How far it came.
+    lane: DrainedLane,
+    /// Whether nothing of it is held any more.
+    is_drained: bool,
+}
+
+impl Listed {
+    fn key(&self) -> (Epoch, Lane) {
+        (self.lane.epoch, self.lane.lane)
+    }
 }
 
 /// What to do with a batch.
@@ -140,7 +161,9 @@ impl Receiver {
     /// Opens the epochs that the agent holds, closes all others, and returns what is committed of them already.
     pub fn handle_hello(&mut self, held: &[HeldLane], drained: &[DrainedLane]) -> Vec<LaneRanges> {
         self.judgement = None;
-        self.handle_told(held, held.iter().map(Told::from).chain(drained.iter().map(Told::from)).collect());
+        let drained = drained.iter().map(|lane| Listed { lane: *lane, is_drained: true });
+        self.listed = drained.map(|listed| (listed.key(), listed)).collect();
+        self.handle_told(held);
         let mut budget = RANGES_PER_WELCOME_MAX;
         let mut have = Vec::new();
         for lane in held {
@@ -159,7 +182,7 @@ impl Receiver {
     /// Opens the epochs that the agent holds now, and closes all others. A spool with more of them than a message
     /// lists moves on to its next ones as the first drain.
     pub fn handle_heartbeat(&mut self, held: &[HeldLane]) {
-        self.handle_told(held, held.iter().map(Told::from).collect());
+        self.handle_told(held);
     }
 
     /// Returns the next absence to commit, with its claim; call it after whatever arrived and after each commit.
@@ -262,17 +285,41 @@ impl Receiver {
         lanes.into_iter().map(lane).collect()
     }
 
-    fn handle_told(&mut self, held: &[HeldLane], told: Vec<Told>) {
+    fn handle_told(&mut self, held: &[HeldLane]) {
         self.open = held.iter().map(|lane| lane.epoch).collect();
         for lane in held {
             self.window(lane.epoch, lane.lane).first_held = lane.first;
         }
+        let told = self.told(held);
         let told = self.learn_lanes(told);
         match &mut self.judgement {
             Some(judgement) => judgement.handle_told(&self.lanes, &told),
             None => self.judgement = Judgement::begin(&self.lanes, told),
         }
         self.forget_oldest_closed();
+    }
+
+    /// Returns what is held and gone of each lane. A lane that was listed and is no more has drained: heartbeats do not say
+    /// so, and what it lacks may not have been judged yet.
+    fn told(&mut self, held: &[HeldLane]) -> Vec<Told> {
+        // With more lanes than a message lists, one that is not listed may be held all the same.
+        let is_full = held.len() >= HELD_LANES_MAX;
+        self.listed.values_mut().for_each(|listed| listed.is_drained |= !is_full);
+        for lane in held {
+            let HeldLane { epoch, lane, next, spooled, .. } = *lane;
+            let lane = DrainedLane { epoch, lane, next, spooled };
+            self.listed.insert((epoch, lane.lane), Listed { lane, is_drained: false });
+        }
+        let Self { listed, lanes, .. } = self;
+        listed.retain(|key, listed| {
+            let gone = Told::from(&listed.lane).gone;
+            !listed.is_drained || lanes.get(key).is_none_or(|window| !window.lacks(&gone).is_empty())
+        });
+        while listed.len() > LISTED_MAX {
+            listed.pop_first();
+        }
+        let drained = listed.values().filter(|listed| listed.is_drained);
+        held.iter().map(Told::from).chain(drained.map(|listed| Told::from(&listed.lane))).collect()
     }
 
     /// Notes what is gone of each lane. What was gone before this log first heard of the robot is not its loss.

@@ -35,8 +35,6 @@ pub(super) struct Checker {
     forgotten: BTreeMap<Place, Forgotten>,
     /// Held by a spool that was wiped.
     wiped: BTreeSet<Place>,
-    /// Lanes of which the log lacks something that it once had, and does not say so.
-    pub(super) silent: BTreeSet<(RobotId, Epoch, Lane, Forgotten)>,
     /// Samples that loss records of damage leave out of their sums.
     miscounted: u64,
     pub(super) wrong: Vec<String>,
@@ -177,9 +175,7 @@ impl Checker {
             for range in &lane.ranges {
                 for seq in range.first.0..range.end.0 {
                     let place = (robot.clone(), lane.epoch, lane.lane, Seq(seq));
-                    // What a lost partition held is known from a checkpoint, and stays known.
-                    let set_aside = self.forgotten.get(&place) == Some(&Forgotten::Quarantined);
-                    if !self.durable.contains(&place) && !set_aside {
+                    if !self.durable.contains(&place) {
                         self.wrong.push(format!("acknowledged before it was synced: {place:?}"));
                     }
                 }
@@ -223,7 +219,9 @@ impl Checker {
                 tally.unknown += samples;
             } else if let Some(forgotten) = self.forgotten.get(place) {
                 tally.before += samples;
-                self.silent.insert((place.0.clone(), place.1, place.2, *forgotten));
+                if samples > 0 {
+                    self.wrong.push(format!("{place:?} with {samples} samples is forgotten: {forgotten:?}"));
+                }
             } else if samples > 0 {
                 tally.unaccounted += samples;
                 self.wrong.push(format!("{place:?} with {samples} samples is neither stored nor lost"));
@@ -253,8 +251,9 @@ impl Checker {
                 tally.absent += samples;
             } else if self.wiped.contains(&place) {
                 tally.unknown += samples;
-            } else if self.forgotten.contains_key(&place) {
+            } else if let Some(forgotten) = self.forgotten.get(&place) {
                 tally.before += samples;
+                self.wrong.push(format!("{place:?}, never read, is forgotten: {forgotten:?}"));
             } else {
                 tally.unaccounted += samples;
                 self.wrong.push(format!(

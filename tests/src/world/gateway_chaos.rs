@@ -1,7 +1,7 @@
 //! What goes wrong in the gateway of a world.
 
 use muster_gateway::{link::port::Closed, store::simulated::SimulatedLog};
-use muster_protocol::id::Offset;
+use muster_protocol::{id::Offset, loss::AbsenceReason};
 
 use super::{
     Event, Mend, World,
@@ -125,7 +125,8 @@ impl World {
         self.end_gateway(Told::Soon);
         let first = self.dice.within(1..next.0 - 2);
         let end = self.dice.within(first + 1..next.0);
-        self.disk.log.lose(Offset(first)..Offset(end));
+        self.disk.log.quarantine(Offset(first)..Offset(end), self.wall());
+        self.disk.forgot = AbsenceReason::Quarantined;
         let records = self.durable_records();
         self.checker.log_is(&records, Forgotten::Quarantined);
         true

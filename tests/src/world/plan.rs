@@ -78,15 +78,22 @@ const FAULTS: &[Fault] = &[
     Fault::Takeover,
 ];
 
+/// Kinds that came later. They are drawn apart, so that the worlds of kept seeds stay what they were.
+const LATER_FAULTS: &[Fault] = &[Fault::Quarantined];
+
+/// In how many of a thousand worlds each of them happens.
+const LATER_PER_MILLE: u64 = 150;
+
 impl Plan {
-    /// Decides.
-    pub(super) fn draw(dice: &mut Dice) -> Self {
+    /// Decides; `later` are dice for [`LATER_FAULTS`].
+    pub(super) fn draw(dice: &mut Dice, later: &mut Dice) -> Self {
         let ms = |dice: &mut Dice, from, to| Duration::from_millis(dice.within(from..to));
         let wire = *dice.pick(&[Wire::Streams, Wire::Streams, Wire::Single, Wire::Broker]);
         let large = dice.chance(120);
         // A world has some kinds of faults, not all: each gets through to what it breaks.
         let per_mille = *dice.pick(&[0, 200, 350, 600, 1000]);
-        let faults: Vec<Fault> = FAULTS.iter().copied().filter(|_| dice.chance(per_mille)).collect();
+        let mut faults: Vec<Fault> = FAULTS.iter().copied().filter(|_| dice.chance(per_mille)).collect();
+        faults.extend(LATER_FAULTS.iter().filter(|_| per_mille > 0 && later.chance(LATER_PER_MILLE)));
         let broker = match wire {
             Wire::Broker => [dice.within(0..80), dice.within(0..80), dice.within(0..200)],
             _ => [0; 3],

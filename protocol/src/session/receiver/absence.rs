@@ -39,7 +39,7 @@ struct JudgedLane {
 }
 
 impl Judgement {
-    /// Begins if the log lacks something that is gone, and what it holds of the same lanes can be counted.
+    /// Begins with the lanes of which the log lacks something that is gone, and can count what it holds.
     pub(super) fn begin(windows: &BTreeMap<(Epoch, Lane), LaneWindow>, told: Vec<Told>) -> Option<Self> {
         let mut urgent = BTreeMap::new();
         let mut lanes = Vec::new();
@@ -51,7 +51,7 @@ impl Judgement {
             if window.lacks(&gone).is_empty() {
                 continue;
             }
-            let settled_samples = window.settled_samples(&gone)?;
+            let Some(settled_samples) = window.settled_samples(&gone) else { continue };
             lanes.push(JudgedLane { epoch, lane, gone, gone_samples, settled_samples });
         }
         (!lanes.is_empty()).then_some(Self { urgent, lanes })

@@ -282,6 +282,37 @@ fn an_absence_that_was_not_committed_is_found_again() {
     assert_eq!(absent(&mut receiver), Some(absence(1, 41, AbsenceReason::BeforeThisGateway)));
 }
 
+/// Guards: heartbeats list no drained lanes, so what could not be judged at the Hello was never judged.
+#[test]
+fn what_drained_is_judged_after_a_heartbeat_too() {
+    let mut receiver = Receiver::default();
+    let current = HeldLane { epoch: Epoch { start: 5, random: 1 }, ..held(1, 1) };
+    receiver.handle_hello(&[held_of(Lane::Live, 1, 9), current.clone()], &[]);
+    commit(&mut receiver, 1);
+    // It went from the spool between two heartbeats, and only seq 1 ever came.
+    receiver.handle_heartbeat(std::slice::from_ref(&current));
+    let (claim, judged) = receiver.poll_absent(AbsenceReason::Quarantined).unwrap();
+    assert_eq!(judged, absence(2, 9, AbsenceReason::Quarantined));
+    receiver.handle_failed(claim);
+    receiver.handle_heartbeat(std::slice::from_ref(&current));
+    assert_eq!(absent(&mut receiver), Some(absence(2, 9, AbsenceReason::Restored)));
+    receiver.handle_heartbeat(&[current]);
+    assert_eq!((absent(&mut receiver), receiver.listed.len()), (None, 1), "nothing more is remembered of it");
+}
+
+/// Guards: one lane that cannot be counted kept all others from being judged.
+#[test]
+fn a_lane_that_cannot_be_counted_yet_holds_up_no_other() {
+    let mut receiver = Receiver::default();
+    receiver.handle_hello(&[held_of(Lane::Live, 1, 3), held_of(Lane::Bulk, 1, 3)], &[]);
+    commit(&mut receiver, 2);
+    let mut restored = Receiver::from_committed(receiver.committed());
+    let uncounted = HeldLane { gone: vec![], ..held_of(Lane::Live, 2, 9) };
+    restored.handle_hello(&[uncounted, held_of(Lane::Bulk, 3, 3)], &[]);
+    let expected = Absence { lane: Lane::Bulk, ..absence(1, 3, AbsenceReason::Restored) };
+    assert_eq!((absent(&mut restored), absent(&mut restored)), (Some(expected), None));
+}
+
 #[test]
 fn what_is_rebuilt_from_the_log_judges_as_before() {
     let lanes = [held_of(Lane::Live, 41, 50)];
