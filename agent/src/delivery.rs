@@ -16,7 +16,8 @@ use muster_protocol::{
     frame::{Frame, HEADER_BYTES},
     id::{InstanceId, Lane, RobotId, SchemaHash},
     message::{
-        Bye, ByeReason, Clock, Heartbeat, Hello, Message, MessageError, Numbered, NumberedHead, SchemaBody,
+        Bye, ByeReason, Clock, Heartbeat, HeldLane, Hello, Message, MessageError, Numbered, NumberedHead,
+        SchemaBody,
     },
     session::sender::{GaveUp, Priority, Released, Sender},
     time::{MonoTime, WallTime},
@@ -185,7 +186,13 @@ impl Delivery {
 
     /// Takes what the spool holds now.
     pub fn handle_held(&mut self, holding: Holding) {
+        let is_told = |lane: &HeldLane| self.holding.held.iter().any(|known| known.epoch == lane.epoch);
+        let all_told = holding.held.iter().all(is_told);
         self.holding = holding;
+        // The gateway refuses an epoch that it was not told of.
+        if let (false, Phase::Live { beat_at, .. }) = (all_told, &mut self.phase) {
+            *beat_at = MonoTime::default();
+        }
     }
 
     /// Takes how often the next link asks for a Hello until a Welcome comes: behind a broker nobody may be listening

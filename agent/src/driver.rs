@@ -276,12 +276,12 @@ impl Driver {
                 self.facts.fault = Some(why.to_string());
                 self.failed = true;
             }
-            RecorderEvent::Mended(spans) => {
+            RecorderEvent::Mended => {
                 warn!("the spool's disk works again: samples are kept on it");
                 self.failed = false;
                 self.facts.fault = None;
-                recover(&mut self.delivery, &spans);
             }
+            RecorderEvent::Found(spans) => recover(&mut self.delivery, &spans),
             RecorderEvent::InputsDrained => self.inputs_ended = true,
         }
     }

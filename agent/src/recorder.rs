@@ -90,8 +90,10 @@ pub enum RecorderEvent {
     Held(Holding),
     /// The disk failed. What comes is kept in memory only, until [`RecorderEvent::Mended`].
     Failed(SpoolFault),
-    /// The disk works again, and these are spans that it did not show before.
-    Mended(Vec<Span>),
+    /// The disk works again.
+    Mended,
+    /// The spool holds these too, which the disk did not show before.
+    Found(Vec<Span>),
     /// Every input has ended, and everything that they sent is accepted or refused.
     InputsDrained,
 }

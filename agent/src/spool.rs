@@ -52,6 +52,8 @@ mod bounds_tests;
 mod crash_tests;
 #[cfg(test)]
 mod model_tests;
+#[cfg(test)]
+mod refusal_tests;
 
 use std::{io, sync::Arc};
 
@@ -148,6 +150,8 @@ pub struct Spool {
     fault: Option<SpoolFault>,
     /// How far lanes came of which no segment is left.
     positions: Positions,
+    /// Whether the disk did not take yet what is known of that.
+    positions_unsaved: bool,
     /// Damage that was found and is not recorded yet.
     owed: Vec<Loss>,
     reader: SpoolReader,
@@ -197,6 +201,7 @@ impl Spool {
         let mut recovery = survey.look(&spool.site.shared);
         spool.owed = std::mem::take(&mut recovery.losses);
         recovery.losses = spool.settle().map_err(failed)?;
+        spool.tell_by_span();
         spool.sweep_released().map_err(failed)?;
         let spans = spool.spans();
         let recovered = spool.recovered(recovery, spans);

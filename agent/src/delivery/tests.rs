@@ -84,6 +84,34 @@ fn schema_and_batch_go_on_the_lane_and_the_ack_releases() {
     assert!(delivery.is_drained());
 }
 
+/// Guards: batches of an epoch that began in memory were refused until the next heartbeat told of it.
+#[test]
+fn an_epoch_that_begins_in_a_session_is_told_at_once() {
+    let lane = |start| HeldLane {
+        epoch: Epoch { start, random: 9 },
+        lane: Lane::Live,
+        first: Seq(1),
+        next: Seq(1),
+        samples: 0,
+        spooled: 0,
+        gone: vec![],
+    };
+    let holding =
+        |starts: &[u64]| Holding { held: starts.iter().copied().map(lane).collect(), drained: vec![] };
+    let mut delivery = delivery(1);
+    delivery.handle_held(holding(&[1]));
+    connect(&mut delivery, at(0));
+    delivery.handle_held(holding(&[1]));
+    assert_eq!(delivery.poll_timeout(), Some(at(15)));
+    delivery.handle_held(holding(&[1, 2]));
+    assert!(delivery.poll_timeout() <= Some(at(1)));
+    delivery.handle_timeout(CLOCK, at(1));
+    let [Action::Send(Stream::Control, frame)] = &drain(&mut delivery, at(1))[..] else { panic!() };
+    let Ok(Message::Heartbeat(heartbeat)) = Message::from_frame(frame) else { panic!() };
+    assert_eq!(heartbeat.held.len(), 2);
+    assert_eq!(delivery.poll_timeout(), Some(at(16)));
+}
+
 #[test]
 fn several_gateways_are_tried_in_turn_and_the_first_again_after_a_session() {
     let mut delivery = delivery(2);

@@ -21,7 +21,7 @@ use super::{RecorderCommand, RecorderConfig, RecorderEvent, UNSYNCED_BYTES_MAX, 
 /// How long nothing has to be recorded or released before the spool gives the disk back what is released.
 const IDLE_AFTER: Duration = Duration::from_secs(5);
 
-/// How often a disk that failed is tried again. Each try writes 256 KiB.
+/// How often a disk that failed is tried again, and what it did not let be read. A try of the former writes 256 KiB.
 const PROBE_EVERY: Duration = Duration::from_secs(30);
 
 /// How often loss records tell what the inputs were refused: a program that sends nonsense must not fill the spool with
@@ -56,6 +56,8 @@ pub(super) struct Core {
     drained: Drained,
     /// When the disk that failed is tried again; none while it works.
     probe_at: Option<MonoTime>,
+    /// When segments are looked at again that the disk did not let be read; none if there are none.
+    look_at: Option<MonoTime>,
     /// When loss records tell what was refused; none if nothing was.
     tell_at: Option<MonoTime>,
     /// When they last did.
@@ -87,10 +89,12 @@ impl Core {
             idle_at: Some(MonoTime::default()),
             drained: Drained::No,
             probe_at: None,
+            look_at: None,
             tell_at: None,
             told_at: None,
             events: Vec::new(),
         };
+        core.note_unreadable(MonoTime::default());
         core.note_held();
         if let Some(fault) = failed {
             core.fail(fault, MonoTime::default());
@@ -166,7 +170,7 @@ impl Core {
 
     /// Returns when [`Core::handle_timeout`] has something to do.
     pub(super) fn poll_timeout(&self) -> Option<MonoTime> {
-        [self.batcher.poll_timeout(), self.sync_at, self.idle_at, self.probe_at, self.tell_at]
+        [self.batcher.poll_timeout(), self.sync_at, self.idle_at, self.probe_at, self.look_at, self.tell_at]
             .into_iter()
             .flatten()
             .min()
@@ -182,6 +186,9 @@ impl Core {
         self.tell_refused(now, outlet);
         if self.probe_at.is_some_and(|at| at <= now) {
             self.probe(now);
+        }
+        if self.look_at.is_some_and(|at| at <= now) {
+            self.look_again(now);
         }
         if sync_due || self.unsynced_bytes > UNSYNCED_BYTES_MAX {
             self.sync(now);
@@ -414,7 +421,8 @@ impl Core {
                 self.probe_at = None;
                 // First what came into memory before.
                 self.collect_events();
-                self.events.push(RecorderEvent::Mended(found));
+                self.events.extend([RecorderEvent::Mended, RecorderEvent::Found(found)]);
+                self.note_unreadable(now);
                 self.retry_parked(now);
             }
             Err(fault) => tracing::warn!("samples are still kept in memory only: {fault}"),
@@ -422,6 +430,21 @@ impl Core {
         self.collect_events();
         self.sync_by(now + self.sync_every);
         self.note_held();
+    }
+
+    /// Shows what the disk lets be read by now.
+    fn look_again(&mut self, now: MonoTime) {
+        match self.spools.look_again() {
+            Ok(found) => self.events.push(RecorderEvent::Found(found)),
+            Err(fault) => self.fail(fault, now),
+        }
+        self.sync_by(now);
+        self.note_unreadable(now);
+        self.note_held();
+    }
+
+    fn note_unreadable(&mut self, now: MonoTime) {
+        self.look_at = self.spools.has_unreadable().then_some(now + PROBE_EVERY);
     }
 
     /// Takes what the spools have to tell. Returns whether it was anything.

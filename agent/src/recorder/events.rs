@@ -96,7 +96,8 @@ fn tokens(event: &RecorderEvent) -> usize {
         RecorderEvent::Evicted(evicted) => evicted.len(),
         RecorderEvent::Held(_)
         | RecorderEvent::Failed(_)
-        | RecorderEvent::Mended(_)
+        | RecorderEvent::Mended
+        | RecorderEvent::Found(_)
         | RecorderEvent::InputsDrained => 0,
     }
 }

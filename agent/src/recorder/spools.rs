@@ -19,7 +19,9 @@ use muster_protocol::{
     session::sender::Released,
 };
 
-use crate::spool::{AppendError, Entry, Holding, MakeRoomError, Salvage, Span, Spool, SpoolFault, Spooled};
+use crate::spool::{
+    AppendError, Entry, Holding, MakeRoomError, Recovered, Salvage, Span, Spool, SpoolFault, Spooled,
+};
 
 use super::RecorderEvent;
 
@@ -189,11 +191,18 @@ impl Spools {
         self.sync()?;
         let above = self.epoch();
         let recovered = self.disk.resume(above)?;
-        for loss in &recovered.losses {
-            tracing::error!(lane = %loss.lane, epoch = %loss.epoch, samples = loss.samples(), reason = %loss.reason, "samples in the spool are lost");
-        }
         self.retire_memory();
-        Ok(recovered.spans)
+        Ok(found(recovered))
+    }
+
+    /// Says whether the disk holds segments that it did not let be read.
+    pub(super) fn has_unreadable(&self) -> bool {
+        self.disk.has_unreadable()
+    }
+
+    /// Looks again at what the disk did not let be read, unless it has failed. Returns what was found.
+    pub(super) fn look_again(&mut self) -> Result<Vec<Span>, SpoolFault> {
+        if self.disk.is_failed() { Ok(Vec::new()) } else { self.disk.look_again().map(found) }
     }
 
     /// Syncs and closes. What is in memory alone is lost then: on a disk that works, a loss record says so. Returns how
@@ -246,4 +255,12 @@ impl Spools {
             self.events.push(RecorderEvent::Spooled(spooled));
         }
     }
+}
+
+/// Tells what damage took, and returns the rest.
+fn found(recovered: Recovered) -> Vec<Span> {
+    for loss in &recovered.losses {
+        tracing::error!(lane = %loss.lane, epoch = %loss.epoch, samples = loss.samples(), reason = %loss.reason, "samples in the spool are lost");
+    }
+    recovered.spans
 }

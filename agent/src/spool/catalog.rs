@@ -155,6 +155,12 @@ impl Catalog {
         self.segments.range(bound(0)..=bound(u64::MAX)).map(|(_, segment)| segment)
     }
 
+    /// Says whether what a segment shows may not be synced, if nobody writes it.
+    pub(super) fn may_be_unsynced(&self, segment: &Segment) -> bool {
+        let newest = self.of(segment.name.lane, segment.name.epoch).next_back();
+        segment.live.is_some() || newest.is_some_and(|newest| newest.name == segment.name)
+    }
+
     fn used(&mut self, name: SegmentName) -> Option<Arc<Loaded>> {
         let position = self.loaded.iter().position(|(kept, _)| *kept == name)?;
         let kept = self.loaded.remove(position);

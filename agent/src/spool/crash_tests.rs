@@ -24,17 +24,17 @@ fn config() -> SpoolConfig {
     }
 }
 
-fn open(disk: &FakeDisk) -> (Spool, Recovered) {
+pub(super) fn open(disk: &FakeDisk) -> (Spool, Recovered) {
     Spool::open(Arc::new(disk.clone()), config(), 7).unwrap()
 }
 
-fn killed(disk: &FakeDisk) -> (Spool, Recovered) {
+pub(super) fn killed(disk: &FakeDisk) -> (Spool, Recovered) {
     disk.set_faults(Faults::default());
     disk.kill();
     open(disk)
 }
 
-fn batch(samples: u32, bytes: usize) -> Entry {
+pub(super) fn batch(samples: u32, bytes: usize) -> Entry {
     let schema = Schema::new(vec![ChannelDef::named(ChannelName::new("a.channel").unwrap())]).unwrap();
     let (t_min, t_max) = (WallTime(i64::from(samples)), WallTime(i64::from(samples) + 1));
     let payload = Bytes::from(vec![u8::try_from(samples % 256).unwrap(); bytes]);
@@ -42,7 +42,7 @@ fn batch(samples: u32, bytes: usize) -> Entry {
 }
 
 /// Appends and syncs one batch each; the samples are distinct powers of two, so that a sum says which are in it.
-fn fill(spool: &mut Spool, count: u32) -> u64 {
+pub(super) fn fill(spool: &mut Spool, count: u32) -> u64 {
     for power in 0..count {
         spool.append(Lane::Live, &batch(1 << power, 40 + power as usize)).unwrap();
         assert_eq!(spool.sync().unwrap().len(), 1);
@@ -55,7 +55,7 @@ fn head(lane: Lane, epoch: Epoch, seq: u64) -> NumberedHead {
 }
 
 /// Reads all that is held; returns the samples of the batches that can be read and of those that cannot.
-fn read_all(spool: &Spool) -> (u64, Vec<NumberedHead>, Vec<Loss>) {
+pub(super) fn read_all(spool: &Spool) -> (u64, Vec<NumberedHead>, Vec<Loss>) {
     let (mut samples, mut corrupt, mut losses) = (0, Vec::new(), Vec::new());
     for span in spool.spans() {
         for seq in span.first.0..span.next.0 {

@@ -138,6 +138,7 @@ impl Spool {
     /// Removes active segments too, if all of them is released: an idle robot's spool becomes empty. To be called when
     /// nothing was recorded for some seconds, and when room is short.
     pub fn drop_released(&mut self) -> Result<Vec<SegmentId>, SpoolFault> {
+        self.save_positions();
         self.sweep(Sweep::Everything).map_err(|failure| self.latch(failure))
     }
 
@@ -229,19 +230,20 @@ impl Spool {
             let failed = |source| WriteFailure { action: format!("sync folder {lane}"), source };
             shared.disk.sync_folder(lane.as_str()).map_err(failed)?;
         }
+        self.save_positions();
         Ok(removed)
     }
 
     /// Takes over how far the lanes of a spool came that ends.
     pub(super) fn adopt_positions(&mut self, positions: &Positions) {
         for (epoch, lane, position) in positions.iter() {
-            self.positions.note(epoch, lane, position);
+            self.positions_unsaved |= self.positions.note(epoch, lane, position);
         }
-        self.write_positions();
+        self.save_positions();
     }
 
     /// Notes how far the lanes came whose newest segments are about to go: no other segment tells it. The newest often go
-    /// first, so once for each lane is enough. The disk may refuse: it is then known until the agent ends.
+    /// first, so once for each lane is enough. A disk that is full takes it once something is removed.
     fn note_positions(&mut self, going: &[SegmentName]) {
         let lanes: BTreeSet<(Epoch, Lane)> = going.iter().map(|name| (name.epoch, name.lane)).collect();
         let mut news = false;
@@ -255,14 +257,18 @@ impl Spool {
             news |= self.positions.note(epoch, lane, position);
         }
         drop(catalog);
-        if news {
-            self.write_positions();
-        }
+        self.positions_unsaved |= news;
+        self.save_positions();
     }
 
-    fn write_positions(&self) {
-        if let Err(error) = drained::write(self.site.shared.disk.as_ref(), &self.positions) {
-            tracing::debug!("the spool cannot note which lanes are drained: {error}");
+    /// Writes what is known of drained lanes, if the file does not say it yet.
+    pub(super) fn save_positions(&mut self) {
+        if !self.positions_unsaved {
+            return;
+        }
+        match drained::write(self.site.shared.disk.as_ref(), &self.positions) {
+            Ok(()) => self.positions_unsaved = false,
+            Err(error) => tracing::debug!("the spool cannot note yet which lanes are drained: {error}"),
         }
     }
 

@@ -187,14 +187,14 @@ impl Recovery {
     }
 }
 
-/// Cuts what follows the records of a segment that has no writer any more, syncs it and seals it: next time it opens
-/// at a glance. To be called after the losses in it were recorded and synced.
+/// Cuts what follows the records of a segment that has no writer any more, syncs it and seals it, if it is not: next time
+/// it opens at a glance. To be called after the losses in it were recorded and synced.
 ///
 /// The file is opened anew: on the descriptor of a write that failed nothing is tried again.
 pub(super) fn mend(shared: &Shared, name: SegmentName) -> io::Result<()> {
     let live = shared.catalog().segments.get(&name).and_then(|segment| segment.live.clone());
-    let Some(Loaded { index, .. }) = live else { return Ok(()) };
     let file = shared.disk.open(&name.path())?;
+    let Some(Loaded { index, .. }) = live else { return file.sync_data() };
     let (file_bytes, end) = (file.bytes()?, index.end());
     if end < file_bytes {
         file.truncate(end)?;

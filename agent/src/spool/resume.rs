@@ -22,8 +22,8 @@ use muster_protocol::{
 };
 
 use super::{
-    AppendError, Disk, Entry, LOCK_PATH, Medium, OpenError, Recovered, Span, Spool, SpoolConfig, SpoolFault,
-    SpoolReader, Spooled, drained,
+    AppendError, Disk, Entry, LOCK_PATH, Medium, OpenError, Recovered, SegmentId, Span, Spool, SpoolConfig,
+    SpoolFault, SpoolReader, Spooled, drained,
     marker::{self, Marker},
     memory_disk::MemoryDisk,
     recovery::{self, Recovery, Survey},
@@ -143,6 +143,7 @@ impl Spool {
             began: false,
             fault: None,
             positions,
+            positions_unsaved: false,
             owed: Vec::new(),
             reader,
             medium,
@@ -169,13 +170,14 @@ impl Spool {
     }
 
     /// Cuts, syncs and seals every segment without a writer, removes those that are empty, and makes the folders
-    /// durable: then everything that the spool shows is synced.
+    /// durable: then everything that the spool shows is synced. The newest segment of a lane may have a seal that was
+    /// written and not synced; the others were synced before the next one was begun.
     pub(super) fn mend(&mut self) -> Result<(), WriteFailure> {
         let shared = Arc::clone(&self.site.shared);
         let active: Vec<_> = self.lanes.iter().filter_map(LaneWriter::active).collect();
         let open: Vec<_> = {
             let catalog = shared.catalog();
-            let open = catalog.segments.values().filter(|segment| segment.live.is_some());
+            let open = catalog.segments.values().filter(|segment| catalog.may_be_unsynced(segment));
             open.map(|segment| (segment.name, segment.next == segment.name.first)).collect()
         };
         for (name, empty) in open.into_iter().filter(|(name, _)| !active.contains(name)) {
@@ -208,12 +210,37 @@ impl Spool {
     pub fn resume(&mut self, above: Epoch) -> Result<Recovered, SpoolFault> {
         let survey = self.try_disk().map_err(|failure| self.fault_of(&failure))?;
         let last_known = self.site.shared.next_id();
-        let mut recovery = survey.look(&self.site.shared);
-        self.owed.append(&mut recovery.losses);
+        let recovery = survey.look(&self.site.shared);
         let start = above.start.max(survey.start).max(self.site.epoch.start);
         self.site.epoch.random = self.next_random();
         self.begin(start).map_err(|failure| self.latch(failure))?;
         self.fault = None;
+        self.save_positions();
+        let found = self.take_found(recovery, last_known)?;
+        self.tell_by_span();
+        Ok(found)
+    }
+
+    /// Says whether the disk did not let segments be read when they were found.
+    pub fn has_unreadable(&self) -> bool {
+        !self.site.shared.catalog().unreadable.is_empty()
+    }
+
+    /// Looks again at segments that could not be read. Returns what is found in them; the tokens of the records of what
+    /// damage took come with the next sync.
+    pub fn look_again(&mut self) -> Result<Recovered, SpoolFault> {
+        let last_known = self.site.shared.next_id();
+        let site = &self.site;
+        let Ok(survey) = recovery::survey(site.shared.disk.as_ref(), &site.robot) else {
+            return Ok(Recovered::default());
+        };
+        let recovery = survey.look(&site.shared);
+        self.take_found(recovery, last_known)
+    }
+
+    /// Records what damage took of what was found after `last_known`, and makes the rest durable.
+    fn take_found(&mut self, mut recovery: Recovery, last_known: SegmentId) -> Result<Recovered, SpoolFault> {
+        self.owed.append(&mut recovery.losses);
         recovery.losses = self.settle().map_err(|failure| self.latch(failure))?;
         let mut spans = self.spans();
         spans.retain(|span| span.segment > last_known);
@@ -225,16 +252,19 @@ impl Spool {
         std::mem::take(&mut self.owed)
     }
 
+    /// Forgets the tokens of the loss records with which an epoch begins: they are told by their span, like all that was
+    /// found.
+    pub(super) fn tell_by_span(&mut self) {
+        self.lanes[Lane::Urgent.index()].take_spooled(&self.site);
+    }
+
     /// Records the losses that are owed, then mends, and returns them.
     pub(super) fn settle(&mut self) -> Result<Vec<Loss>, WriteFailure> {
         let owed = self.owed.clone();
         for loss in &owed {
             self.write_loss(loss)?;
         }
-        let urgent = &mut self.lanes[Lane::Urgent.index()];
-        urgent.sync(&self.site)?;
-        // What was recorded here is told by its span, like all that was found.
-        urgent.take_spooled(&self.site);
+        self.lanes[Lane::Urgent.index()].sync(&self.site)?;
         self.owed.clear();
         self.mend()?;
         Ok(owed)

@@ -37,8 +37,10 @@ pub(super) enum Effect {
     Accepted(Vec<Accepted>),
     /// The disk failed, and the program goes on in memory.
     Failed,
-    /// The disk works again, and shows these.
-    Mended(Vec<NumberedHead>),
+    /// The disk works again.
+    Mended,
+    /// The disk shows these by now.
+    Found(Vec<NumberedHead>),
 }
 
 /// What the recorder says of a batch when it has it.
@@ -264,7 +266,7 @@ impl Process {
                 }
             }
             RecorderEvent::Held(held) => self.delivery.handle_held(held),
-            RecorderEvent::Mended(spans) => {
+            RecorderEvent::Found(spans) => {
                 for span in spans {
                     let range = SeqRange { first: span.first, end: span.next };
                     self.delivery.sender().handle_recovered(
@@ -275,7 +277,7 @@ impl Process {
                     );
                 }
             }
-            RecorderEvent::Failed(_) | RecorderEvent::InputsDrained => {}
+            RecorderEvent::Failed(_) | RecorderEvent::Mended | RecorderEvent::InputsDrained => {}
         }
     }
 
@@ -308,8 +310,9 @@ fn report(events: &[RecorderEvent], effects: &mut Vec<Effect>) {
                 effects.push(Effect::Accepted(spooled.iter().map(accepted).collect()));
             }
             RecorderEvent::Failed(_) => effects.push(Effect::Failed),
-            RecorderEvent::Mended(spans) => {
-                effects.push(Effect::Mended(spans.iter().flat_map(heads_of).collect()));
+            RecorderEvent::Mended => effects.push(Effect::Mended),
+            RecorderEvent::Found(spans) => {
+                effects.push(Effect::Found(spans.iter().flat_map(heads_of).collect()));
             }
             _ => {}
         }

@@ -246,6 +246,7 @@ impl World {
     /// The recorder said that its disk failed: the power goes with it, or the program is started again later.
     pub(super) fn disk_failed(&mut self, machine: usize) {
         self.say(|_| format!("robot {machine}: the disk failed"));
+        self.checker.disk_refuses(&self.machines[machine].setup.robot);
         self.machines[machine].in_memory = true;
         if self.machines[machine].doomed {
             self.at(self.now, Event::Mend(Mend::Power(machine)));
@@ -273,9 +274,6 @@ impl World {
     fn mend_disk(&mut self, machine: usize) {
         self.machines[machine].disk.set_faults(Faults::default());
         self.machines[machine].doomed = false;
-        if std::mem::take(&mut self.machines[machine].failed) && self.machines[machine].process.is_some() {
-            self.kill_agent(machine);
-        }
     }
 
     /// Ends all faults, and starts whatever does not run.

@@ -35,6 +35,8 @@ pub(super) struct Checker {
     forgotten: BTreeMap<Place, Forgotten>,
     /// Held by a spool that was wiped.
     wiped: BTreeSet<Place>,
+    /// Robots whose disk refused something: what was drained meanwhile, their spools may not remember.
+    refused: BTreeSet<RobotId>,
     /// Samples that loss records of damage leave out of their sums.
     miscounted: u64,
     pub(super) wrong: Vec<String>,
@@ -110,7 +112,7 @@ impl Checker {
         self.accepted.insert(place, values);
     }
 
-    /// Checks a loss record as the spool made it. Where headers were damaged too, only the sum is known.
+    /// Checks a loss record as the spool made it.
     fn check_loss(&mut self, place: &Place, payload: &[u8]) {
         let head = NumberedHead { epoch: place.1, lane: place.2, seq: place.3 };
         let loss = match (Numbered { head, payload: Bytes::copy_from_slice(payload) }).loss() {
@@ -123,9 +125,11 @@ impl Checker {
         let held: Option<u64> = places.map(|place| Some(self.accepted.get(&place)?.len() as u64)).sum();
         let said: u64 = loss.lost.iter().map(|lost| u64::from(lost.samples)).sum();
         let Some(held) = held.filter(|held| *held != said) else { return };
-        if loss.reason == LossReason::Corrupt && said < held {
-            // The headers that count were damaged too.
-            self.miscounted += held - said;
+        let headers_damaged = loss.reason == LossReason::Corrupt && said < held;
+        // Of a segment that cannot be read only the sum is known, with what was released meanwhile.
+        let is_sum = loss.t_min.is_none() && loss.lost.iter().filter(|lost| lost.samples > 0).count() == 1;
+        if headers_damaged || is_sum && said > held {
+            self.miscounted += held.abs_diff(said);
         } else {
             self.wrong.push(format!(
                 "the loss record {place:?} counts {said} samples, and {held} are lost: {loss:?}"
@@ -162,6 +166,11 @@ impl Checker {
     /// Hears that this was found in a spool: if it was thought to be gone with one, it is not.
     pub(super) fn found(&mut self, place: &Place) {
         self.wiped.remove(place);
+    }
+
+    /// Hears that a robot's disk refuses something.
+    pub(super) fn disk_refuses(&mut self, robot: &RobotId) {
+        self.refused.insert(robot.clone());
     }
 
     /// Hears that a spool is gone with all that these places held.
@@ -219,7 +228,7 @@ impl Checker {
                 tally.unknown += samples;
             } else if let Some(forgotten) = self.forgotten.get(place) {
                 tally.before += samples;
-                if samples > 0 {
+                if samples > 0 && !self.refused.contains(&place.0) {
                     self.wrong.push(format!("{place:?} with {samples} samples is forgotten: {forgotten:?}"));
                 }
             } else if samples > 0 {
@@ -253,7 +262,9 @@ impl Checker {
                 tally.unknown += samples;
             } else if let Some(forgotten) = self.forgotten.get(&place) {
                 tally.before += samples;
-                self.wrong.push(format!("{place:?}, never read, is forgotten: {forgotten:?}"));
+                if !self.refused.contains(&place.0) {
+                    self.wrong.push(format!("{place:?}, never read, is forgotten: {forgotten:?}"));
+                }
             } else {
                 tally.unaccounted += samples;
                 self.wrong.push(format!(

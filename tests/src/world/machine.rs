@@ -37,8 +37,6 @@ pub(super) struct Machine {
     pub(super) blocked: Blocked,
     /// The power goes as soon as the disk refuses.
     pub(super) doomed: bool,
-    /// The disk did not show all that it holds; the next start may see more.
-    pub(super) failed: bool,
     /// The disk failed, and the recorder goes on in memory.
     pub(super) in_memory: bool,
     /// What was accepted in memory alone: it may end with the program.
@@ -79,7 +77,6 @@ impl Machine {
             connection: None,
             blocked: Blocked::default(),
             doomed: false,
-            failed: false,
             in_memory: false,
             memory: BTreeSet::new(),
             last_reader: None,
@@ -97,8 +94,6 @@ impl Machine {
         self.connection = None;
         self.last_reader = None;
         self.in_memory = false;
-        // What the disk did not let it read is read by the next start.
-        self.failed = !recovered.unreadable.is_empty();
         self.process = Some(process);
         for head in recovered.spans.iter().flat_map(heads_of) {
             self.accept(head, None, checker);
@@ -110,7 +105,6 @@ impl Machine {
     pub(super) fn stop(&mut self, checker: &mut Checker) {
         self.process = None;
         self.last_reader = None;
-        self.failed = false;
         let memory = std::mem::take(&mut self.memory);
         self.known.retain(|place| !memory.contains(place));
         checker.spool_wiped(memory);

@@ -112,6 +112,7 @@ impl World {
             }
             Err(why) => {
                 self.say(|_| format!("robot {machine} does not start: {why}"));
+                self.checker.disk_refuses(&self.machines[machine].setup.robot);
                 self.after(1_000_000_000, Event::Start(machine));
             }
         }
@@ -152,9 +153,11 @@ impl World {
                     }
                 }
                 Effect::Failed => self.disk_failed(machine),
-                Effect::Mended(heads) => {
+                Effect::Mended => {
                     self.say(|_| format!("robot {machine}: the disk works again"));
                     self.machines[machine].in_memory = false;
+                }
+                Effect::Found(heads) => {
                     for head in heads {
                         self.machines[machine].accept(head, None, &mut self.checker);
                     }

@@ -84,7 +84,7 @@ impl Story {
         for (event, _) in self.bench.events.drain(self.told..).collect::<Vec<_>>() {
             let heads: Vec<NumberedHead> = match &event {
                 RecorderEvent::Spooled(spooled) => spooled.iter().map(Spooled::head).collect(),
-                RecorderEvent::Mended(spans) => spans.iter().flat_map(heads_of).collect(),
+                RecorderEvent::Found(spans) => spans.iter().flat_map(heads_of).collect(),
                 _ => Vec::new(),
             };
             for head in heads {
@@ -146,7 +146,7 @@ fn whatever_the_disk_refuses_every_sample_arrives_once_and_the_disk_is_used_agai
                 story.bench.disk.set_faults(Faults::default());
                 story.bench.advance(Duration::from_secs(61));
                 let failed = story.bench.count(|event| matches!(event, RecorderEvent::Failed(_)));
-                let mended = story.bench.count(|event| matches!(event, RecorderEvent::Mended(_)));
+                let mended = story.bench.count(|event| matches!(event, RecorderEvent::Mended));
                 assert_eq!(failed, mended, "{what}");
                 story.record(10);
                 story.deliver();
@@ -241,9 +241,47 @@ fn a_disk_that_is_full_at_start_does_not_keep_the_agent_from_starting_and_what_i
         story.deliver();
         story.bench.disk.set_faults(Faults::default());
         story.bench.advance(Duration::from_secs(31));
-        assert_eq!(story.bench.count(|event| matches!(event, RecorderEvent::Mended(_))), 1);
+        assert_eq!(story.bench.count(|event| matches!(event, RecorderEvent::Mended)), 1);
         story.deliver();
         story.record(10);
         story.kill_and_restart("full at start");
     }
+}
+
+#[test]
+fn what_the_disk_did_not_let_be_read_at_the_start_is_delivered_once_it_does() {
+    let mut story = Story::new();
+    story.record(30);
+    story.bench.advance(millis(5000));
+    let Story { bench, checker, pushed, .. } = story;
+    let disk = bench.disk.clone();
+    drop(bench);
+    disk.kill();
+    disk.set_faults(Faults { no_reads_of: Some("live/".to_owned()), ..Faults::default() });
+    let config = SpoolConfig {
+        limit_bytes: LIMIT_BYTES,
+        segment_bytes: 64 * 1024,
+        robot: "fleet/robot".parse().unwrap(),
+    };
+    let (spool, recovered) = Spool::open(Arc::new(disk.clone()), config, 8).unwrap();
+    assert!(!recovered.unreadable.is_empty());
+    let bench = Bench::of(disk, spool);
+    let source = bench.intake.source("unix:x", Manner::Live);
+    let mut story = Story { bench, source, checker, told: 0, pushed };
+    recovered.spans.iter().flat_map(heads_of).for_each(|head| story.checker.take(&story.bench.reader, head));
+    story.record(3);
+    story.bench.advance(Duration::from_secs(61));
+    assert_eq!(
+        story.bench.count(|event| matches!(event, RecorderEvent::Found(found) if !found.is_empty())),
+        0
+    );
+    story.bench.disk.set_faults(Faults::default());
+    story.bench.advance(Duration::from_secs(31));
+    assert_eq!(
+        story.bench.count(|event| matches!(event, RecorderEvent::Found(found) if !found.is_empty())),
+        1
+    );
+    assert_eq!(story.bench.core.poll_timeout(), None, "nothing is left to look at");
+    story.deliver();
+    story.kill_and_restart("unreadable at the start");
 }
