@@ -11,6 +11,7 @@
 //! | `muster_ingest_duplicates_total` | counter | | batches that came again and were acknowledged without a commit |
 //! | `muster_ingest_refusals_total` | counter | `reason` | batches that were not taken |
 //! | `muster_lost_samples_total` | counter | `reason` | samples that committed loss records name |
+//! | `muster_json_given_up_samples_total` | counter | `reason` | samples of plain JSON, and lines of it that would have been refused, that no loss record names: they came without a promise, or from a broker for a robot that is not taken in |
 //! | `muster_commit_groups_total` | counter | | groups of records that were committed under one sync |
 //! | `muster_commit_records_total` | counter | | records in them |
 //! | `muster_commit_sync_seconds` | histogram | | time of one sync |
@@ -41,7 +42,7 @@ use prometheus_client::{
 
 use muster_protocol::{loss::LossReason, message::RefuseReason, time::MonoTime};
 
-use crate::{fleet::Standing, record::Transport};
+use crate::{fleet::Standing, link::port::Unhandled, record::Transport};
 
 mod rate;
 
@@ -60,6 +61,7 @@ pub struct Metrics {
     duplicates: Counter,
     refusals: Family<Reason, Counter>,
     lost: Family<Reason, Counter>,
+    json_given_up: Family<Reason, Counter>,
     commit_groups: Counter,
     commit_records: Counter,
     sync_seconds: Histogram,
@@ -137,6 +139,7 @@ impl Metrics {
             duplicates: Counter::default(),
             refusals: Family::default(),
             lost: Family::default(),
+            json_given_up: Family::default(),
             commit_groups: Counter::default(),
             commit_records: Counter::default(),
             sync_seconds: Histogram::new(SYNC_SECONDS),
@@ -157,6 +160,8 @@ impl Metrics {
         registry.register("ingest_duplicates", "Batches that came again", self.duplicates.clone());
         registry.register("ingest_refusals", "Batches not taken", self.refusals.clone());
         registry.register("lost_samples", "Samples named by loss records", self.lost.clone());
+        let given_up = self.json_given_up.clone();
+        registry.register("json_given_up_samples", "Samples of plain JSON in no record", given_up);
         registry.register("commit_groups", "Groups committed under one sync", self.commit_groups.clone());
         registry.register("commit_records", "Records committed", self.commit_records.clone());
         let sync_seconds = self.sync_seconds.clone();
@@ -217,6 +222,17 @@ impl Metrics {
     /// Counts the samples of a committed loss record.
     pub fn lost(&self, reason: LossReason, samples: u64) {
         self.lost.get_or_create(&Reason { reason: reason.as_str() }).inc_by(samples);
+    }
+
+    /// Counts samples of plain JSON that nobody will send again and no record names.
+    pub fn gave_up_json(&self, why: Unhandled, samples: u64) {
+        self.json_given_up.get_or_create(&Reason { reason: why.as_str() }).inc_by(samples);
+    }
+
+    /// Returns how many samples of plain JSON were given up since the gateway started, for whatever reason.
+    pub fn json_given_up(&self) -> u64 {
+        let of = |why: Unhandled| self.json_given_up.get(&Reason { reason: why.as_str() });
+        Unhandled::ALL.into_iter().filter_map(of).map(|counter| counter.get()).sum()
     }
 
     /// Counts a group of records that was committed, with the time that its sync took.
@@ -303,6 +319,7 @@ mod tests {
         let metrics = Metrics::new();
         metrics.refused(RefuseReason::Busy);
         metrics.lost(LossReason::SpoolFull, 3);
+        metrics.gave_up_json(Unhandled::Busy, 1);
         metrics.session_opened(Transport::Quic);
         metrics.request("/v1/fleet", 200);
         let text = metrics.encode(&Gauges::default());

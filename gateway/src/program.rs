@@ -285,6 +285,13 @@ impl crate::ingest::Log for LateLog {
         self.log().submit(entry)
     }
 
+    fn submit_all(
+        &self,
+        entries: Vec<crate::committer::Entry>,
+    ) -> Result<(), crate::committer::RejectReason> {
+        crate::ingest::Log::submit_all(self.log(), entries)
+    }
+
     fn schema(
         &self,
         robot: &muster_protocol::id::RobotId,

@@ -110,6 +110,30 @@ fn a_log_that_does_not_take_it_fails_the_ticket() {
 }
 
 #[test]
+fn what_nobody_sends_again_is_stored_or_counted_with_its_reason() {
+    let world = World::new();
+    let once = || world.ingest.json_once(&robot(), Bytes::from_static(MIXED.as_bytes()));
+    let mut stored = once();
+    assert_eq!(poll(&mut stored), None);
+    world.log.commit_all();
+    assert_eq!(poll(&mut stored), Some(Ok(())));
+    assert_eq!(world.metrics.json_given_up(), 0);
+
+    world.log.refuse(Some(RejectReason::QueueFull));
+    assert_eq!(poll(&mut once()), Some(Ok(())));
+    world.log.refuse(None);
+    let mut late = once();
+    for record in world.log.take_records() {
+        (record.done)(Err(CommitError::DiskFull));
+    }
+    assert_eq!(poll(&mut late), Some(Ok(())));
+    for reason in ["busy", "disk_full"] {
+        assert!(world.counts(&format!("muster_json_given_up_samples_total{{reason=\"{reason}\"}} 4")));
+    }
+    assert_eq!(world.metrics.json_given_up(), 8);
+}
+
+#[test]
 fn an_empty_payload_is_handled_at_once() {
     let world = World::new();
     assert_eq!(poll(&mut json(&world, "\n")), Some(Ok(())));

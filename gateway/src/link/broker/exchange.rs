@@ -32,7 +32,7 @@ use super::{
     agent::{Agent, Said, said, said_queue},
     connect,
     connection::{Connection, Event, Letter},
-    json::{say_bug, store},
+    json::{AGAIN_AFTER, say_bug, store},
     ledger::{Arrival, Ledger, Number, Taken},
     sessions::{Gone, Limits, Sessions, Verdict},
 };
@@ -217,14 +217,15 @@ impl Exchange {
 
     fn take_json(&mut self, robot: RobotId, payload: Bytes, arrival: Option<Arrival>) {
         let Some(arrival) = arrival else {
-            // QoS 0 is taken without promise.
-            drop(self.intake.json(&robot, payload));
+            // QoS 0 is taken without promise; what is given up is counted.
+            drop(self.intake.json_once(&robot, payload));
             return;
         };
         if let Taken::New(number) = self.ledger.take(arrival) {
             let intake = self.intake.clone();
             let stored = async move {
-                let stored = AssertUnwindSafe(store(&*intake, &robot, payload)).catch_unwind().await;
+                let stored =
+                    AssertUnwindSafe(store(&*intake, &robot, payload, AGAIN_AFTER)).catch_unwind().await;
                 (number, stored.unwrap_or_else(|_| say_bug(&robot)))
             };
             self.handling.push(Box::pin(stored));
