@@ -215,8 +215,8 @@ impl Gateway {
     /// Without its control socket a gateway still serves; only what asks for it there cannot be done.
     fn serve_control(&self, config: &Config, tasks: &mut JoinSet<()>) {
         match Control::bind(&config.data_dir) {
-            Ok(listener) => {
-                tasks.spawn(Control::new(self.log.committer(), self.reader.clone()).run(listener));
+            Ok(socket) => {
+                tasks.spawn(Control::new(self.log.committer(), self.reader.clone()).run(socket));
             }
             Err(error) => {
                 tracing::warn!(%error, "no control socket: a backup has to wait until the gateway ends");
