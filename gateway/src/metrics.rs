@@ -1,6 +1,7 @@
 //! What the gateway counts of itself, as OpenMetrics text.
 //!
-//! Labels are bounded: transports, reasons, path templates and status codes, never a robot's name. Counters are atomics
+//! Labels are bounded: transports, reasons, path templates, status codes and the broker of the configuration, never a
+//! robot's name. Counters are atomics
 //! and cheap enough for each batch; gauges are set when someone asks.
 //!
 //! | name | type | labels | meaning |
@@ -19,6 +20,7 @@
 //! | `muster_commit_queue_bound_bytes` | gauge | | most bytes that may wait |
 //! | `muster_sessions` | gauge | `transport` | sessions that are open |
 //! | `muster_sessions_opened_total` | counter | `transport` | sessions that were opened |
+//! | `muster_broker_connected` | gauge | `broker` | 1 while the broker of `mqtt.broker.url` has this gateway as a client; absent without one |
 //! | `muster_robots` | gauge | | robots that the log names |
 //! | `muster_robots_complete` | gauge | `standing` | robots by what is known of their completeness: whole, behind, not told |
 //! | `muster_log_first_offset` | gauge | | first offset that is held |
@@ -67,6 +69,7 @@ pub struct Metrics {
     sync_seconds: Histogram,
     sessions: Family<Via, Gauge>,
     sessions_opened: Family<Via, Counter>,
+    broker_connected: Family<At, Gauge>,
     requests: Family<Answer, Counter>,
     streams: Gauge,
     gauges: Gauges<NumberGauge>,
@@ -114,6 +117,11 @@ struct Via {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct At {
+    broker: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Stands {
     standing: &'static str,
 }
@@ -145,6 +153,7 @@ impl Metrics {
             sync_seconds: Histogram::new(SYNC_SECONDS),
             sessions: Family::default(),
             sessions_opened: Family::default(),
+            broker_connected: Family::default(),
             requests: Family::default(),
             streams: Gauge::default(),
             gauges: Gauges::default(),
@@ -168,6 +177,8 @@ impl Metrics {
         registry.register_with_unit("commit_sync", "Time of one sync", Unit::Seconds, sync_seconds);
         registry.register("sessions", "Sessions open", self.sessions.clone());
         registry.register("sessions_opened", "Sessions opened", self.sessions_opened.clone());
+        let broker = self.broker_connected.clone();
+        registry.register("broker_connected", "Whether the broker has this gateway", broker);
         registry.register("http_requests", "Requests answered", self.requests.clone());
         registry.register("http_streams", "Sample streams open", self.streams.clone());
         let gauges = &self.gauges;
@@ -254,6 +265,11 @@ impl Metrics {
         self.sessions.get_or_create(&Via { transport: transport.as_str() }).dec();
     }
 
+    /// Returns the gauge of the connection to a broker, 0 until it is set. From now on the metrics name this broker.
+    pub fn broker_connected(&self, broker: String) -> Gauge {
+        self.broker_connected.get_or_create(&At { broker }).clone()
+    }
+
     /// Counts an HTTP request by the template of its path.
     pub fn request(&self, path: &'static str, status: u16) {
         self.requests.get_or_create(&Answer { path, status }).inc();
@@ -321,6 +337,8 @@ mod tests {
         metrics.lost(LossReason::SpoolFull, 3);
         metrics.gave_up_json(Unhandled::Busy, 1);
         metrics.session_opened(Transport::Quic);
+        assert!(!metrics.encode(&Gauges::default()).contains("broker"), "there is none");
+        metrics.broker_connected("broker.example:1883".to_owned());
         metrics.request("/v1/fleet", 200);
         let text = metrics.encode(&Gauges::default());
         let of_kind = |line: &str| Some(line.strip_prefix("# TYPE ")?.split_once(' ')?.0.to_owned());

@@ -166,7 +166,9 @@ impl Gateway {
             links.spawn(quic.run(intake.clone(), connections_max, self.stop.subscribe()));
         }
         if let Some(settings) = broker_settings(config, self.reader.log_id()) {
-            links.spawn(Broker::new(settings, intake.clone(), self.clock).run(self.stop.subscribe()));
+            let connected = self.metrics.broker_connected(settings.address());
+            let broker = Broker::new(settings, intake.clone(), self.clock, connected);
+            links.spawn(broker.run(self.stop.subscribe()));
         }
         if let Some(socket) = listeners.mqtt {
             let stop = stopped(self.stop.subscribe());
