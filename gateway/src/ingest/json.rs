@@ -1,11 +1,14 @@
 //! Plain JSON from any MQTT client: rows that parse become batches under the gateway's own numbers, refused ones a
 //! loss record. The ticket resolves when all of it is durable.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use muster_protocol::{
     batch::{BatchBuilder, EncodedBatch},
-    id::{ChannelName, Lane, RobotId},
+    id::{ChannelName, Lane, RobotId, Seq},
     loss::{Loss, LossReason},
     message::{Clock as ClockReading, NumberedHead},
     ndjson::Payload,
@@ -37,6 +40,13 @@ struct Countdown {
     left: usize,
     result: Result<(), Unhandled>,
     settle: Option<Settle>,
+}
+
+/// What of a payload's records waits for its commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Queued {
+    Nothing,
+    Something,
 }
 
 /// Is called once, with how a payload ended.
@@ -78,8 +88,11 @@ fn parse(ingest: &Ingest, robot: &RobotId, payload: &[u8]) -> Payload {
 fn store(ingest: &Ingest, robot: &RobotId, parsed: &Payload, settle: Settle) {
     let Some(robot) = ingest.admit(robot) else { return settle(Err(Unhandled::FullOfRobots)) };
     let session = hear(ingest, &robot);
-    let records = number(ingest, &robot, &parsed.rows, parsed.refused);
-    commit(ingest, &robot, session, records, settle);
+    let (records, given) = number(ingest, &robot, &parsed.rows, parsed.refused);
+    if commit(ingest, &robot, session, records, settle) == Queued::Nothing {
+        // Each gap would cost the fold a little for good.
+        robot.lock().take_back_json(&given);
+    }
 }
 
 /// Takes a payload as a sign of life, and opens a session if none is open. Returns the session's number.
@@ -125,13 +138,20 @@ fn hear(ingest: &Ingest, robot: &Arc<Robot>) -> u64 {
     number
 }
 
-fn number(ingest: &Ingest, robot: &Robot, rows: &[Row], mut refused: u64) -> Vec<Numbered> {
+/// Makes records of rows, and returns them with the numbers that their batches were given.
+fn number(
+    ingest: &Ingest,
+    robot: &Robot,
+    rows: &[Row],
+    mut refused: u64,
+) -> (Vec<Numbered>, Range<[Seq; 3]>) {
     let shared = &ingest.0;
     let now = shared.clock.wall();
     let epoch = shared.config.instance.epoch();
     let clock = ClockReading { boot: epoch.random, mono: shared.clock.mono(), wall: now, synchronised: true };
     let mut records = Vec::new();
     let mut state = robot.lock();
+    let first = state.json_next();
     for lane in Lane::ALL {
         let of_lane = |row: &&Row| row.lane.unwrap_or(Lane::Live) == lane;
         let rows: Vec<&Row> = rows.iter().filter(of_lane).collect();
@@ -152,7 +172,7 @@ fn number(ingest: &Ingest, robot: &Robot, rows: &[Row], mut refused: u64) -> Vec
             Loss { epoch, lane, lost: Vec::new(), unnumbered: refused, t_min: times, t_max: times, reason };
         records.push(Numbered { body: Body::Loss { head: None, loss }, decoded: None });
     }
-    records
+    (records, first..state.json_next())
 }
 
 /// Encodes rows of one lane, and returns how many were refused because they have more channels, or longer names, than a
@@ -209,11 +229,13 @@ fn index(channels: &mut SchemaBuilder, row: &Row) -> Option<Vec<(u32, Value)>> {
 }
 
 /// Queues all of the records or none: a sender that keeps trying must not store a part of them with each try.
-fn commit(ingest: &Ingest, robot: &Robot, session: u64, records: Vec<Numbered>, settle: Settle) {
+fn commit(ingest: &Ingest, robot: &Robot, session: u64, records: Vec<Numbered>, settle: Settle) -> Queued {
     if records.is_empty() {
-        return settle(Ok(()));
+        settle(Ok(()));
+        return Queued::Nothing;
     }
-    let countdown = Countdown { left: records.len(), result: Ok(()), settle: Some(settle) };
+    let count_all = records.len();
+    let countdown = Countdown { left: count_all, result: Ok(()), settle: Some(settle) };
     let countdown = Arc::new(Mutex::new(countdown));
     let entry = |Numbered { body, decoded }: Numbered| {
         let received_at = ingest.0.clock.wall();
@@ -225,14 +247,17 @@ fn commit(ingest: &Ingest, robot: &Robot, session: u64, records: Vec<Numbered>, 
         Entry { envelope, schema, decoded, done }
     };
     let entries = records.into_iter().map(entry).collect();
-    if let Err(why) = ingest.0.log.submit_all(entries) {
-        let why = match why {
-            RejectReason::QueueFull => Unhandled::Busy,
-            RejectReason::DiskFull => Unhandled::DiskFull,
-            RejectReason::Closed => Unhandled::Stopping,
-        };
-        settle_now(&countdown, Err(why));
-    }
+    let Err(why) = ingest.0.log.submit_all(entries) else { return Queued::Something };
+    let why = match why {
+        RejectReason::QueueFull => Unhandled::Busy,
+        RejectReason::DiskFull => Unhandled::DiskFull,
+        RejectReason::Closed => Unhandled::Stopping,
+    };
+    settle_now(&countdown, Err(why));
+    // A log that takes records one by one may have taken some: those hold on to the countdown, or were counted.
+    let held = Arc::strong_count(&countdown) > 1;
+    let counted = countdown.lock().unwrap_or_else(PoisonError::into_inner).left < count_all;
+    if held || counted { Queued::Something } else { Queued::Nothing }
 }
 
 fn count(countdown: &Mutex<Countdown>, result: Result<(), Unhandled>) {

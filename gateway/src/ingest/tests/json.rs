@@ -155,3 +155,25 @@ fn plain_json_opens_one_session_and_leaves_an_agents_alone() {
     assert_eq!((world.log.take_events(), agent.heard()), (vec![], vec![]));
     assert_eq!(world.ingest.live(&robot()).unwrap().transport, crate::record::Transport::Quic);
 }
+
+/// Guards: each try of a message that a broker held left a gap in the numbers, and the fold keeps every gap.
+#[test]
+fn what_finds_no_room_takes_no_numbers() {
+    let world = World::new();
+    world.log.refuse(Some(RejectReason::QueueFull));
+    for _ in 0..3 {
+        assert_eq!(poll(&mut json(&world, MIXED)), Some(Err(Unhandled::Busy)));
+    }
+    world.log.refuse(None);
+    json(&world, MIXED);
+    let seqs: Vec<_> = world
+        .log
+        .take_records()
+        .into_iter()
+        .filter_map(|entry| match entry.envelope.body {
+            Body::Batch { head, .. } => Some(head.seq),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(seqs, [Seq(1), Seq(1)], "one of each lane");
+}
