@@ -201,6 +201,11 @@ impl CommitterHandle {
         self.queue.push(entry)
     }
 
+    /// Queues all of these records or none, without waiting. Those not taken are dropped, and no `done` was called.
+    pub fn submit_all(&self, entries: Vec<Entry>) -> Result<(), RejectReason> {
+        self.queue.push_all(entries)
+    }
+
     /// Ends the partition that is written, so that all that is committed can be copied. Blocks the thread until the
     /// committer gets to it; `None` if it has ended.
     pub fn seal(&self) -> Option<SealedUpTo> {

@@ -46,6 +46,13 @@ pub struct Control {
     reader: StoreReader,
 }
 
+/// The bound socket. Dropping it removes its file.
+#[derive(Debug)]
+pub struct ControlSocket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
 /// The files of a backup, kept as they are for as long as this lives.
 #[derive(Debug)]
 pub struct Offer {
@@ -93,20 +100,21 @@ impl Control {
     }
 
     /// Binds the socket of a data folder. The caller holds the folder's lock, so a socket found there is a left-over.
-    pub fn bind(data_dir: &Path) -> io::Result<UnixListener> {
-        let _ = fs::remove_file(data_dir.join(SOCKET_FILE));
+    pub fn bind(data_dir: &Path) -> io::Result<ControlSocket> {
+        let file = data_dir.join(SOCKET_FILE);
+        let _ = fs::remove_file(&file);
         let (path, _open) = short(data_dir)?;
-        let listener = UnixListener::bind(&path)?;
+        let socket = ControlSocket { listener: UnixListener::bind(&path)?, path: file };
         fs::set_permissions(&path, Permissions::from_mode(0o600))?;
-        Ok(listener)
+        Ok(socket)
     }
 
-    /// Serves until the task is ended.
-    pub async fn run(self, listener: UnixListener) {
+    /// Serves until the task is ended, which removes the socket's file.
+    pub async fn run(self, socket: ControlSocket) {
         let room = std::sync::Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
             let Ok(permit) = std::sync::Arc::clone(&room).acquire_owned().await else { return };
-            let Ok((stream, _)) = listener.accept().await else { continue };
+            let Ok((stream, _)) = socket.listener.accept().await else { continue };
             let control = self.clone();
             tokio::spawn(async move {
                 if let Err(error) = control.serve(stream).await {
@@ -158,6 +166,13 @@ impl Control {
         let files = files.iter().map(|path| path.display().to_string()).collect();
         let log = self.reader.log_id().to_string();
         Ok((hold, Answer::Files { log, end: sealed.end.0, files }))
+    }
+}
+
+impl Drop for ControlSocket {
+    fn drop(&mut self) {
+        // One that stays behind is replaced at the next start.
+        let _ = fs::remove_file(&self.path);
     }
 }
 
@@ -215,4 +230,28 @@ fn short(data_dir: &Path) -> io::Result<(PathBuf, Option<File>)> {
     let folder = File::open(data_dir)?;
     let path = Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(SOCKET_FILE);
     Ok((path, Some(folder)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards: the socket stayed behind after a clean end, and what walks a data folder met it there.
+    #[tokio::test]
+    async fn the_file_goes_with_the_socket_and_one_left_behind_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        // Too long for the address of a socket, so that it is bound by another path than it is removed by.
+        let long = folder.path().join("d".repeat(SOCKET_PATH_BYTES_MAX));
+        fs::create_dir(&long).unwrap();
+        for data_dir in [folder.path(), &long] {
+            let file = data_dir.join(SOCKET_FILE);
+            fs::write(&file, "of a gateway that was killed").unwrap();
+            let socket = Control::bind(data_dir).unwrap();
+            let (path, _open) = short(data_dir).unwrap();
+            UnixStream::connect(path).unwrap();
+            assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+            drop(socket);
+            assert!(!file.exists());
+        }
+    }
 }

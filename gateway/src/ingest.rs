@@ -43,7 +43,7 @@ use muster_protocol::{
 
 use crate::{
     clock::Clock,
-    committer::{Entry, Rejected},
+    committer::{Entry, RejectReason, Rejected},
     fleet::{LiveLink, LiveLinks},
     instance::Instance,
     link::port::{AgentSession, Intake, Outbox, Peer, Ticket},
@@ -59,6 +59,12 @@ use session::Session;
 pub trait Log: Send + Sync + 'static {
     /// Queues a record for commit. Gives it back if it is not taken.
     fn submit(&self, entry: Entry) -> Result<(), Rejected>;
+
+    /// Queues all of these, or none: then they are dropped, and no `done` is called. As provided it takes them one by
+    /// one, and those before the one that is refused are queued all the same: for logs that do not refuse by size.
+    fn submit_all(&self, entries: Vec<Entry>) -> Result<(), RejectReason> {
+        entries.into_iter().try_for_each(|entry| self.submit(entry).map_err(|rejected| rejected.why))
+    }
 
     /// Returns a schema of a robot that the log holds.
     fn schema(&self, robot: &RobotId, hash: SchemaHash) -> Option<Arc<Schema>>;
@@ -221,7 +227,8 @@ impl Ingest {
         if robot.is_none() && !self.0.said_full.swap(true, Ordering::Relaxed) {
             tracing::error!(
                 robot = %id,
-                "refused a robot, and will refuse every further one: this gateway already holds {ROBOTS_MAX}"
+                "refused a robot, and will refuse every further one: this gateway already holds {ROBOTS_MAX}; see \
+                 muster_json_given_up_samples_total for what of their plain JSON is lost"
             );
         }
         robot
@@ -251,6 +258,10 @@ impl Intake for Ingest {
 
     fn json(&self, robot: &RobotId, payload: Bytes) -> Ticket {
         json::take(self, robot, &payload)
+    }
+
+    fn json_once(&self, robot: &RobotId, payload: Bytes) -> Ticket {
+        json::take_once(self, robot, &payload)
     }
 }
 

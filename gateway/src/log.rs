@@ -9,7 +9,7 @@ use muster_protocol::{
 };
 
 use crate::{
-    committer::{CommitterHandle, Entry, Rejected},
+    committer::{CommitterHandle, Entry, RejectReason, Rejected},
     http, ingest,
     metrics::Gauges,
     store::StoreReader,
@@ -37,6 +37,10 @@ impl CommittedLog {
 impl ingest::Log for CommittedLog {
     fn submit(&self, entry: Entry) -> Result<(), Rejected> {
         self.committer.submit(entry)
+    }
+
+    fn submit_all(&self, entries: Vec<Entry>) -> Result<(), RejectReason> {
+        self.committer.submit_all(entries)
     }
 
     fn schema(&self, robot: &RobotId, hash: SchemaHash) -> Option<Arc<Schema>> {

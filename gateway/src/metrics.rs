@@ -1,6 +1,7 @@
 //! What the gateway counts of itself, as OpenMetrics text.
 //!
-//! Labels are bounded: transports, reasons, path templates and status codes, never a robot's name. Counters are atomics
+//! Labels are bounded: transports, reasons, path templates, status codes and the broker of the configuration, never a
+//! robot's name. Counters are atomics
 //! and cheap enough for each batch; gauges are set when someone asks.
 //!
 //! | name | type | labels | meaning |
@@ -11,6 +12,7 @@
 //! | `muster_ingest_duplicates_total` | counter | | batches that came again and were acknowledged without a commit |
 //! | `muster_ingest_refusals_total` | counter | `reason` | batches that were not taken |
 //! | `muster_lost_samples_total` | counter | `reason` | samples that committed loss records name |
+//! | `muster_json_given_up_samples_total` | counter | `reason` | samples of plain JSON, and lines of it that would have been refused, that no loss record names: they came without a promise, or from a broker for a robot that is not taken in |
 //! | `muster_commit_groups_total` | counter | | groups of records that were committed under one sync |
 //! | `muster_commit_records_total` | counter | | records in them |
 //! | `muster_commit_sync_seconds` | histogram | | time of one sync |
@@ -18,6 +20,7 @@
 //! | `muster_commit_queue_bound_bytes` | gauge | | most bytes that may wait |
 //! | `muster_sessions` | gauge | `transport` | sessions that are open |
 //! | `muster_sessions_opened_total` | counter | `transport` | sessions that were opened |
+//! | `muster_broker_connected` | gauge | `broker` | 1 while the broker of `mqtt.broker.url` has this gateway as a client; absent without one |
 //! | `muster_robots` | gauge | | robots that the log names |
 //! | `muster_robots_complete` | gauge | `standing` | robots by what is known of their completeness: whole, behind, not told |
 //! | `muster_log_first_offset` | gauge | | first offset that is held |
@@ -41,7 +44,7 @@ use prometheus_client::{
 
 use muster_protocol::{loss::LossReason, message::RefuseReason, time::MonoTime};
 
-use crate::{fleet::Standing, record::Transport};
+use crate::{fleet::Standing, link::port::Unhandled, record::Transport};
 
 mod rate;
 
@@ -60,11 +63,13 @@ pub struct Metrics {
     duplicates: Counter,
     refusals: Family<Reason, Counter>,
     lost: Family<Reason, Counter>,
+    json_given_up: Family<Reason, Counter>,
     commit_groups: Counter,
     commit_records: Counter,
     sync_seconds: Histogram,
     sessions: Family<Via, Gauge>,
     sessions_opened: Family<Via, Counter>,
+    broker_connected: Family<At, Gauge>,
     requests: Family<Answer, Counter>,
     streams: Gauge,
     gauges: Gauges<NumberGauge>,
@@ -112,6 +117,11 @@ struct Via {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct At {
+    broker: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Stands {
     standing: &'static str,
 }
@@ -137,11 +147,13 @@ impl Metrics {
             duplicates: Counter::default(),
             refusals: Family::default(),
             lost: Family::default(),
+            json_given_up: Family::default(),
             commit_groups: Counter::default(),
             commit_records: Counter::default(),
             sync_seconds: Histogram::new(SYNC_SECONDS),
             sessions: Family::default(),
             sessions_opened: Family::default(),
+            broker_connected: Family::default(),
             requests: Family::default(),
             streams: Gauge::default(),
             gauges: Gauges::default(),
@@ -157,12 +169,16 @@ impl Metrics {
         registry.register("ingest_duplicates", "Batches that came again", self.duplicates.clone());
         registry.register("ingest_refusals", "Batches not taken", self.refusals.clone());
         registry.register("lost_samples", "Samples named by loss records", self.lost.clone());
+        let given_up = self.json_given_up.clone();
+        registry.register("json_given_up_samples", "Samples of plain JSON in no record", given_up);
         registry.register("commit_groups", "Groups committed under one sync", self.commit_groups.clone());
         registry.register("commit_records", "Records committed", self.commit_records.clone());
         let sync_seconds = self.sync_seconds.clone();
         registry.register_with_unit("commit_sync", "Time of one sync", Unit::Seconds, sync_seconds);
         registry.register("sessions", "Sessions open", self.sessions.clone());
         registry.register("sessions_opened", "Sessions opened", self.sessions_opened.clone());
+        let broker = self.broker_connected.clone();
+        registry.register("broker_connected", "Whether the broker has this gateway", broker);
         registry.register("http_requests", "Requests answered", self.requests.clone());
         registry.register("http_streams", "Sample streams open", self.streams.clone());
         let gauges = &self.gauges;
@@ -219,6 +235,17 @@ impl Metrics {
         self.lost.get_or_create(&Reason { reason: reason.as_str() }).inc_by(samples);
     }
 
+    /// Counts samples of plain JSON that nobody will send again and no record names.
+    pub fn gave_up_json(&self, why: Unhandled, samples: u64) {
+        self.json_given_up.get_or_create(&Reason { reason: why.as_str() }).inc_by(samples);
+    }
+
+    /// Returns how many samples of plain JSON were given up since the gateway started, for whatever reason.
+    pub fn json_given_up(&self) -> u64 {
+        let of = |why: Unhandled| self.json_given_up.get(&Reason { reason: why.as_str() });
+        Unhandled::ALL.into_iter().filter_map(of).map(|counter| counter.get()).sum()
+    }
+
     /// Counts a group of records that was committed, with the time that its sync took.
     pub fn group_committed(&self, records: usize, sync: Duration) {
         self.commit_groups.inc();
@@ -236,6 +263,11 @@ impl Metrics {
     /// Counts a session that ended.
     pub fn session_closed(&self, transport: Transport) {
         self.sessions.get_or_create(&Via { transport: transport.as_str() }).dec();
+    }
+
+    /// Returns the gauge of the connection to a broker, 0 until it is set. From now on the metrics name this broker.
+    pub fn broker_connected(&self, broker: String) -> Gauge {
+        self.broker_connected.get_or_create(&At { broker }).clone()
     }
 
     /// Counts an HTTP request by the template of its path.
@@ -303,7 +335,10 @@ mod tests {
         let metrics = Metrics::new();
         metrics.refused(RefuseReason::Busy);
         metrics.lost(LossReason::SpoolFull, 3);
+        metrics.gave_up_json(Unhandled::Busy, 1);
         metrics.session_opened(Transport::Quic);
+        assert!(!metrics.encode(&Gauges::default()).contains("broker"), "there is none");
+        metrics.broker_connected("broker.example:1883".to_owned());
         metrics.request("/v1/fleet", 200);
         let text = metrics.encode(&Gauges::default());
         let of_kind = |line: &str| Some(line.strip_prefix("# TYPE ")?.split_once(' ')?.0.to_owned());

@@ -166,7 +166,9 @@ impl Gateway {
             links.spawn(quic.run(intake.clone(), connections_max, self.stop.subscribe()));
         }
         if let Some(settings) = broker_settings(config, self.reader.log_id()) {
-            links.spawn(Broker::new(settings, intake.clone(), self.clock).run(self.stop.subscribe()));
+            let connected = self.metrics.broker_connected(settings.address());
+            let broker = Broker::new(settings, intake.clone(), self.clock, connected);
+            links.spawn(broker.run(self.stop.subscribe()));
         }
         if let Some(socket) = listeners.mqtt {
             let stop = stopped(self.stop.subscribe());
@@ -215,8 +217,8 @@ impl Gateway {
     /// Without its control socket a gateway still serves; only what asks for it there cannot be done.
     fn serve_control(&self, config: &Config, tasks: &mut JoinSet<()>) {
         match Control::bind(&config.data_dir) {
-            Ok(listener) => {
-                tasks.spawn(Control::new(self.log.committer(), self.reader.clone()).run(listener));
+            Ok(socket) => {
+                tasks.spawn(Control::new(self.log.committer(), self.reader.clone()).run(socket));
             }
             Err(error) => {
                 tracing::warn!(%error, "no control socket: a backup has to wait until the gateway ends");
@@ -283,6 +285,13 @@ impl LateLog {
 impl crate::ingest::Log for LateLog {
     fn submit(&self, entry: crate::committer::Entry) -> Result<(), crate::committer::Rejected> {
         self.log().submit(entry)
+    }
+
+    fn submit_all(
+        &self,
+        entries: Vec<crate::committer::Entry>,
+    ) -> Result<(), crate::committer::RejectReason> {
+        crate::ingest::Log::submit_all(self.log(), entries)
     }
 
     fn schema(

@@ -88,6 +88,20 @@ fn a_running_gateway_is_copied_and_the_copy_is_whole_and_starts() {
 }
 
 #[test]
+fn the_control_socket_is_gone_after_a_clean_end_and_one_that_a_kill_left_is_replaced() {
+    let root = folder();
+    let (data, socket) = (root.path().join("data"), root.path().join("data/control.sock"));
+    drop(Running::start(&data));
+    assert!(socket.exists(), "a kill leaves it");
+    let mut gateway = Running::start(&data);
+    let (code, text) = said(&backup(&data, &root.path().join("copy")));
+    assert!(code == Some(0) && text.starts_with("copied the running gateway's log"), "{text}");
+    assert!(Command::new("kill").arg(gateway.0.id().to_string()).status().unwrap().success());
+    assert_eq!(gateway.0.wait().unwrap().code(), Some(0));
+    assert!(!socket.exists());
+}
+
+#[test]
 fn a_target_that_is_not_empty_and_a_folder_that_is_none_are_refused_in_a_sentence() {
     let root = folder();
     let data = root.path().join("data");

@@ -210,6 +210,12 @@ impl Gateway {
         self.try_ask(path).unwrap()
     }
 
+    /// Returns the value of a metric with its labels, as in `muster_sessions{transport="quic"}`.
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        let value = |line: String| line.strip_prefix(name)?.trim().parse().ok();
+        self.lines("/metrics").ok()?.lines().map_while(Result::ok).find_map(value)
+    }
+
     /// Returns a robot's state, once the gateway knows it.
     pub fn robot(&self, robot: &str) -> Option<Value> {
         self.try_ask(&format!("/v1/robots/{robot}")).ok()

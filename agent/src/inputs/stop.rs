@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::watch;
+
 /// Dropping it stops the thread.
 #[derive(Debug)]
 pub struct ThreadStopper {
@@ -18,12 +20,12 @@ pub struct ThreadStop {
     dropped: Receiver<Infallible>,
 }
 
-/// What ended a pause.
+/// What ended a pause of a thread or a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pause {
     /// It is over.
     Over,
-    /// The thread has to end.
+    /// The thread or task has to end.
     Stopped,
 }
 
@@ -31,6 +33,14 @@ pub enum Pause {
 pub fn thread_stop() -> (ThreadStopper, ThreadStop) {
     let (sender, dropped) = sync_channel(1);
     (ThreadStopper { _nothing_is_sent: sender }, ThreadStop { dropped })
+}
+
+/// Pauses a task for `span`, or until `stopped` changes or its sender is dropped.
+pub async fn pause(span: Duration, stopped: &mut watch::Receiver<()>) -> Pause {
+    tokio::select! {
+        () = tokio::time::sleep(span) => Pause::Over,
+        _ = stopped.changed() => Pause::Stopped,
+    }
 }
 
 impl ThreadStop {

@@ -12,6 +12,7 @@ use super::{
     End, InputError,
     feed::Feeder,
     lines::{Line, LineText},
+    stop::{Pause, pause},
 };
 
 /// Longer than any datagram can be.
@@ -20,13 +21,15 @@ const DATAGRAM_BYTES_MAX: usize = 64 * 1024;
 /// Bytes that the system is asked to keep for a burst; it may give less.
 const SOCKET_BUFFER_BYTES: usize = 1024 * 1024;
 
-/// How long to wait when the system refuses to receive.
+/// Long enough for an interface to come back, and for the log to stay readable until it does.
 const RECEIVE_RETRY: Duration = Duration::from_secs(1);
 
 /// A bound socket.
 #[derive(Debug)]
 pub struct UdpInput {
     socket: UdpSocket,
+    /// How long to wait when the system refuses to receive.
+    retry: Duration,
 }
 
 impl UdpInput {
@@ -41,7 +44,7 @@ impl UdpInput {
             UdpSocket::from_std(socket.into())
         };
         let socket = bind().map_err(|source| InputError::from_bind(input, source))?;
-        Ok(Self { socket })
+        Ok(Self { socket, retry: RECEIVE_RETRY })
     }
 
     /// Returns the address, with the port that the system chose where port 0 was asked for.
@@ -63,8 +66,10 @@ impl UdpInput {
                 // Nothing is ever sent from here, so this is the socket itself, as when its interface went away.
                 Err(error) => {
                     tracing::warn!("input {}: receive: {error}", feeder.source().input());
-                    tokio::time::sleep(RECEIVE_RETRY).await;
-                    continue;
+                    match pause(self.retry, &mut stopped).await {
+                        Pause::Over => continue,
+                        Pause::Stopped => return End::Stopped,
+                    }
                 }
             };
             for text in bytes.strip_suffix(b"\n").unwrap_or(bytes).split(|byte| *byte == b'\n') {
@@ -74,5 +79,37 @@ impl UdpInput {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_protocol::ndjson::ParserLimits;
+
+    use super::*;
+    use crate::{
+        batcher::Manner,
+        clock::Clock,
+        inputs::{Setting, feed::Syncs},
+        intake::{Intake, IntakeConfig},
+    };
+
+    /// Guards: a stop waited for the end of the pause after a failure to receive.
+    #[tokio::test]
+    async fn a_socket_that_cannot_receive_is_stopped_at_once() {
+        // What is sent to an address where nobody listens comes back as an error of the next receive.
+        let closed = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        socket.connect(closed).await.unwrap();
+        socket.send(b"anyone?").await.unwrap();
+        let (intake, _outlet) = Intake::new(&IntakeConfig::default());
+        let setting = Setting { intake, clock: Clock::new(), limits: ParserLimits::default() };
+        let feeder = Feeder::new(setting.intake.source("udp", Manner::Live), &setting, Syncs::NoWayBack);
+        let (stop, stopped) = watch::channel(());
+        let mut run = Box::pin(UdpInput { socket, retry: Duration::from_secs(3600) }.run(feeder, stopped));
+        tokio::time::timeout(Duration::from_millis(100), &mut run).await.unwrap_err();
+        drop(stop);
+        let ended = tokio::time::timeout(Duration::from_secs(30), run).await;
+        assert_eq!(ended.expect("it stops"), End::Stopped);
     }
 }

@@ -32,6 +32,7 @@ use super::{
     InputError, Setting,
     feed::{Feeder, Parsed, Syncs, shown},
     lines::{Line, LineCutter},
+    stop::{Pause, pause},
 };
 
 /// Programs connected at once. Beyond it a connection is told so and closed; each costs a task and a line's memory.
@@ -46,7 +47,7 @@ const CHUNK_BYTES: usize = 16 * 1024;
 /// How long the last answers may take when the agent stops.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// How long to wait when the system has no more file descriptors.
+/// A system that has no more file descriptors gets some back as programs leave.
 const ACCEPT_RETRY: Duration = Duration::from_secs(1);
 
 const TOO_MANY_CLIENTS: &str = "{\"error\":\"too many programs are connected to this socket\"}\n";
@@ -60,6 +61,8 @@ const NOT_SYNCED: &str =
 pub struct UnixInput {
     listener: UnixListener,
     file: SocketFile,
+    /// How long to wait when the system refuses to accept.
+    retry: Duration,
 }
 
 /// The socket's file, and which file it was, so that only that one is removed.
@@ -81,7 +84,7 @@ impl UnixInput {
         remove_stale(input, path)?;
         let listener = UnixListener::bind(path).map_err(|source| InputError::from_io(input, path, source))?;
         let file = SocketFile { path: path.to_owned(), inode: inode(path) };
-        Ok(Self { listener, file })
+        Ok(Self { listener, file, retry: ACCEPT_RETRY })
     }
 
     /// Serves programs until `stopped` changes or its sender is dropped.
@@ -99,8 +102,10 @@ impl UnixInput {
                 Err(error) => {
                     tracing::warn!("input {}: accept a connection: {error}", source.input());
                     // Nothing tells when the cause, too many open files say, is gone.
-                    tokio::time::sleep(ACCEPT_RETRY).await;
-                    continue;
+                    match pause(self.retry, &mut stopped).await {
+                        Pause::Over => continue,
+                        Pause::Stopped => break,
+                    }
                 }
             };
             let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
@@ -242,4 +247,39 @@ fn remove_stale(input: &str, path: &Path) -> Result<(), InputError> {
 
 fn inode(path: &Path) -> Option<(u64, u64)> {
     std::fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+
+    use muster_protocol::ndjson::ParserLimits;
+    use socket2::{Domain, Socket, Type};
+
+    use super::*;
+    use crate::{
+        batcher::Manner,
+        clock::Clock,
+        intake::{Intake, IntakeConfig},
+    };
+
+    /// Guards: a stop waited for the end of the pause after a failure to accept.
+    #[tokio::test]
+    async fn a_socket_that_cannot_accept_is_stopped_at_once() {
+        // One that was never told to listen.
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let listener = UnixListener::from_std(OwnedFd::from(socket).into()).unwrap();
+        listener.accept().await.unwrap_err();
+        let file = SocketFile { path: PathBuf::new(), inode: None };
+        let input = UnixInput { listener, file, retry: Duration::from_secs(3600) };
+        let (intake, _outlet) = Intake::new(&IntakeConfig::default());
+        let source = intake.source("unix", Manner::Live);
+        let setting = Setting { intake, clock: Clock::new(), limits: ParserLimits::default() };
+        let (stop, stopped) = watch::channel(());
+        let mut run = Box::pin(input.run(source, setting, stopped));
+        tokio::time::timeout(Duration::from_millis(100), &mut run).await.unwrap_err();
+        drop(stop);
+        tokio::time::timeout(Duration::from_secs(30), run).await.expect("it stops");
+    }
 }

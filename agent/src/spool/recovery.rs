@@ -177,8 +177,11 @@ impl Recovery {
         shared: &Shared,
         name: SegmentName,
         file: &Arc<dyn DiskFile>,
-        scan: Scan,
+        mut scan: Scan,
     ) -> Segment {
+        if let Some(before) = spooled_before(shared, name) {
+            scan.count_from(before);
+        }
         let lost = lost_in(&scan.index);
         self.losses.extend(losses_of(name.lane, name.epoch, &lost, LossReason::Corrupt));
         let mut segment = segment_of(shared, name, scan.end, &scan.index);
@@ -219,6 +222,13 @@ fn before_of(shared: &Shared, name: SegmentName, file: &dyn DiskFile) -> io::Res
     let catalog = shared.catalog();
     let earlier = catalog.of(name.lane, name.epoch).rfind(|segment| segment.name.first < name.first);
     Ok(earlier.map_or(0, Segment::spooled_until))
+}
+
+/// Returns how many samples the lane had before a segment, if the one that ended where it begins is still there.
+fn spooled_before(shared: &Shared, name: SegmentName) -> Option<u64> {
+    let catalog = shared.catalog();
+    let earlier = catalog.of(name.lane, name.epoch).rfind(|segment| segment.name.first < name.first)?;
+    (earlier.next == name.first).then(|| earlier.spooled_until())
 }
 
 /// Sums up a segment; what damage took of it counts as released, because a loss record has it or is about to.

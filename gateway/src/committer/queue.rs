@@ -69,21 +69,37 @@ impl Queue {
     pub(super) fn push(&self, entry: Entry) -> Result<(), Rejected> {
         let mut state = self.lock();
         let cost = entry.cost();
-        let why = if state.closed {
-            RejectReason::Closed
-        } else if state.refusing {
+        match self.make_room(&mut state, cost) {
+            Ok(()) => state.entries.push_back(entry),
+            Err(why) => return Err(Rejected { entry: Box::new(entry), why }),
+        }
+        Ok(())
+    }
+
+    /// Takes all of these or none. Whatever their size, they are taken into an empty queue.
+    pub(super) fn push_all(&self, entries: Vec<Entry>) -> Result<(), RejectReason> {
+        let mut state = self.lock();
+        self.make_room(&mut state, entries.iter().map(Entry::cost).sum())?;
+        state.entries.extend(entries);
+        Ok(())
+    }
+
+    /// Sets aside what records cost that are about to be queued, and wakes the committer, which waits for the lock.
+    fn make_room(&self, state: &mut State, cost: usize) -> Result<(), RejectReason> {
+        if state.closed {
+            return Err(RejectReason::Closed);
+        }
+        if state.refusing {
             state.look_for_room = true;
             self.changed.notify_one();
-            RejectReason::DiskFull
-        } else if state.bytes + cost > self.bytes_max && !state.entries.is_empty() {
-            RejectReason::QueueFull
-        } else {
-            state.bytes += cost;
-            state.entries.push_back(entry);
-            self.changed.notify_one();
-            return Ok(());
-        };
-        Err(Rejected { entry: Box::new(entry), why })
+            return Err(RejectReason::DiskFull);
+        }
+        if state.bytes + cost > self.bytes_max && !state.entries.is_empty() {
+            return Err(RejectReason::QueueFull);
+        }
+        state.bytes += cost;
+        self.changed.notify_one();
+        Ok(())
     }
 
     /// Waits for work, and takes a group of at least one record and about `group_bytes`.

@@ -143,6 +143,26 @@ fn a_full_queue_gives_records_back() {
     world.submit(0).unwrap();
 }
 
+/// Guards: plain JSON of several records, tried again and again, stored its first records with each try.
+#[test]
+fn records_that_belong_together_are_all_taken_or_none() {
+    let world = world(2000, 1 << 30);
+    let held = world.disk.held.lock().unwrap();
+    world.submit(0).unwrap();
+    while world.committer.handle().queued_bytes() > 0 {
+        std::thread::yield_now();
+    }
+    world.submit(1).unwrap();
+    world.submit(2).unwrap();
+    let pair = vec![world.entry(8), world.entry(9)];
+    assert_eq!(world.committer.handle().submit_all(pair), Err(RejectReason::QueueFull));
+    world.submit(3).unwrap();
+    drop(held);
+    assert_eq!([(); 4].map(|()| world.answer().0), [0, 1, 2, 3]);
+    world.committer.handle().submit_all(vec![world.entry(4), world.entry(5)]).unwrap();
+    assert_eq!([(); 2].map(|()| world.answer().0), [4, 5]);
+}
+
 #[test]
 fn a_failed_sync_answers_nobody_with_ok_and_ends_the_committer() {
     let world = world(1 << 20, 1 << 30);

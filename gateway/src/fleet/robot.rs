@@ -97,7 +97,10 @@ impl RobotState {
     fn apply_session(&mut self, offset: Offset, envelope: &Envelope, event: &SessionEvent) {
         let (session, received_at) = (envelope.session, envelope.received_at);
         match event {
-            SessionEvent::Up { transport, address, version, clock, .. } => {
+            SessionEvent::Up { transport, address, version, clock, instance } => {
+                if let Some(instance) = *instance {
+                    self.conflicts.saw_hello(offset, received_at, instance, address);
+                }
                 let (address, version) = (address.clone(), version.clone());
                 let at = received_at;
                 self.sessions.began(SessionUp { session, at, transport: *transport, address, version });
@@ -112,8 +115,8 @@ impl RobotState {
                 self.anchors.insert(offset, Anchor { session, received_at, clock: *clock });
                 self.holdings.saw_told(offset, &Origin { session, received_at, clock: *clock }, held);
             }
-            SessionEvent::Conflict { instance, address } => {
-                self.conflicts.saw(offset, received_at, *instance, address);
+            SessionEvent::Conflict { instance, .. } => {
+                self.conflicts.saw_take_over(offset, received_at, *instance);
             }
         }
     }

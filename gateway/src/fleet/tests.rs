@@ -111,9 +111,10 @@ fn batch_record(
     Record { offset: Offset(offset), envelope: envelope(robot(1), 1, received_at, body), batch: Some(batch) }
 }
 
-fn up(clock: Option<Clock>) -> Body {
+fn up(clock: Option<Clock>, process: u8) -> Body {
     let (address, version) = ("10.0.0.5:4312".to_owned(), "0.1.0".to_owned());
-    Body::Session(SessionEvent::Up { transport: Transport::Quic, address, version, clock, instance: None })
+    let instance = Some(InstanceId([process; 16]));
+    Body::Session(SessionEvent::Up { transport: Transport::Quic, address, version, clock, instance })
 }
 
 fn heard(at: i64) -> LiveLink {
@@ -173,7 +174,7 @@ fn any_body() -> impl Strategy<Value = (Body, Option<(DecodedBatch, Arc<Schema>)
         let (epoch, lane) = (head(start, 1).epoch, Lane::Live);
         (Body::Absence(Absence { epoch, lane, ranges: Vec::new(), samples: 7, reason }), None)
     });
-    let conflicts = any::<u8>().prop_map(|other| {
+    let conflicts = (0u8..7).prop_map(|other| {
         let (instance, address) = (InstanceId([other; 16]), format!("10.0.0.{other}:1"));
         (Body::Session(SessionEvent::Conflict { instance, address }), None)
     });
@@ -183,8 +184,8 @@ fn any_body() -> impl Strategy<Value = (Body, Option<(DecodedBatch, Arc<Schema>)
         1 => losses,
         2 => tolds,
         1 => absences,
-        1 => conflicts,
-        1 => prop::option::of(clocks).prop_map(|clock| (up(clock), None)),
+        2 => conflicts,
+        2 => (prop::option::of(clocks), 0u8..7).prop_map(|(clock, process)| (up(clock, process), None)),
         1 => downs.prop_map(|why| (Body::Session(SessionEvent::Down { why }), None)),
     ]
 }
@@ -319,7 +320,7 @@ fn a_robot_that_lives_in_1970_ages_by_acceptance() {
     let boot = |mono: i64| Clock { mono: MonoTime(u64::try_from(mono).unwrap()), ..clock(1, mono) };
     let begun = Record {
         offset: Offset(1),
-        envelope: envelope(robot(1), 1, NOW, up(Some(boot(500 * S)))),
+        envelope: envelope(robot(1), 1, NOW, up(Some(boot(500 * S)), 1)),
         batch: None,
     };
     let rows = (batch(&schema, &[0], &[(490 * S, 7)], boot(490 * S)), schema.clone());

@@ -36,7 +36,8 @@ pub(super) async fn fleet(State(shared): State<Shared>, uri: Uri) -> Result<Resp
         let now = api.clock.wall();
         let mut members = FleetCounts::of(&api.fleet, &*api.live, now).json(ints);
         let rate = api.metrics.samples_per_s(api.clock.mono());
-        members.insert("ingest".to_owned(), json!({"samples_per_s": rate}));
+        let given_up = ints.count(api.metrics.json_given_up());
+        members.insert("ingest".to_owned(), json!({"samples_per_s": rate, "json_given_up": given_up}));
         members.insert("sessions".to_owned(), api.live.count().into());
         let (first, next) = (ints.offset(api.log.first()), ints.offset(api.log.next()));
         let id = api.log.log_id().to_string();

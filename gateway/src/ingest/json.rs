@@ -1,13 +1,17 @@
 //! Plain JSON from any MQTT client: rows that parse become batches under the gateway's own numbers, refused ones a
 //! loss record. The ticket resolves when all of it is durable.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use muster_protocol::{
     batch::{BatchBuilder, EncodedBatch},
-    id::{ChannelName, Lane, RobotId},
+    id::{ChannelName, Lane, RobotId, Seq},
     loss::{Loss, LossReason},
     message::{Clock as ClockReading, NumberedHead},
+    ndjson::Payload,
     sample::{Row, StampedBy, Value},
     schema::{ChannelDef, Schema, SchemaBuilder},
     time::WallTime,
@@ -19,9 +23,9 @@ use super::{
     session::unhandled,
 };
 use crate::{
-    committer::{Decoded, Entry, RejectReason, Rejected},
+    committer::{Decoded, Entry, RejectReason},
     fleet::LiveLink,
-    link::port::{Ticket, TicketIssuer, Unhandled},
+    link::port::{Ticket, Unhandled},
     record::{Body, Envelope, SessionEvent, Transport},
 };
 
@@ -31,23 +35,64 @@ struct Numbered {
     decoded: Option<Arc<Decoded>>,
 }
 
-/// Resolves one ticket when the last of several records is committed.
+/// Tells how it ended when the last of several records is committed.
 struct Countdown {
     left: usize,
     result: Result<(), Unhandled>,
-    issuer: Option<TicketIssuer>,
+    settle: Option<Settle>,
 }
 
+/// What of a payload's records waits for its commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Queued {
+    Nothing,
+    Something,
+}
+
+/// Is called once, with how a payload ended.
+type Settle = Box<dyn FnOnce(Result<(), Unhandled>) + Send>;
+
+/// Takes a payload that its sender keeps until the ticket resolves.
 pub(super) fn take(ingest: &Ingest, robot: &RobotId, payload: &[u8]) -> Ticket {
-    let shared = &ingest.0;
-    let parsed = shared.parser.lock().unwrap_or_else(PoisonError::into_inner).parse_payload(payload);
+    let (issuer, ticket) = Ticket::new();
+    let parsed = parse(ingest, robot, payload);
+    store(ingest, robot, &parsed, Box::new(|result| issuer.resolve(result)));
+    ticket
+}
+
+/// Takes a payload that nobody keeps: what cannot be stored is counted, and that is all that will be known of it.
+pub(super) fn take_once(ingest: &Ingest, robot: &RobotId, payload: &[u8]) -> Ticket {
+    let (issuer, ticket) = Ticket::new();
+    let parsed = parse(ingest, robot, payload);
+    let values: usize = parsed.rows.iter().map(|row| row.fields.len()).sum();
+    let samples = parsed.refused + values as u64;
+    let metrics = Arc::clone(&ingest.0.metrics);
+    let settle = Box::new(move |result| {
+        if let Err(why) = result {
+            metrics.gave_up_json(why, samples);
+        }
+        issuer.resolve(Ok(()));
+    });
+    store(ingest, robot, &parsed, settle);
+    ticket
+}
+
+fn parse(ingest: &Ingest, robot: &RobotId, payload: &[u8]) -> Payload {
+    let parsed = ingest.0.parser.lock().unwrap_or_else(PoisonError::into_inner).parse_payload(payload);
     if let Some(error) = &parsed.first_error {
         tracing::warn!(%robot, refused = parsed.refused, "refused plain JSON: {error}");
     }
-    let Some(robot) = ingest.admit(robot) else { return Ticket::done(Err(Unhandled::Busy)) };
+    parsed
+}
+
+fn store(ingest: &Ingest, robot: &RobotId, parsed: &Payload, settle: Settle) {
+    let Some(robot) = ingest.admit(robot) else { return settle(Err(Unhandled::FullOfRobots)) };
     let session = hear(ingest, &robot);
-    let records = number(ingest, &robot, &parsed.rows, parsed.refused);
-    commit(ingest, &robot, session, records)
+    let (records, given) = number(ingest, &robot, &parsed.rows, parsed.refused);
+    if commit(ingest, &robot, session, records, settle) == Queued::Nothing {
+        // Each gap would cost the fold a little for good.
+        robot.lock().take_back_json(&given);
+    }
 }
 
 /// Takes a payload as a sign of life, and opens a session if none is open. Returns the session's number.
@@ -93,13 +138,20 @@ fn hear(ingest: &Ingest, robot: &Arc<Robot>) -> u64 {
     number
 }
 
-fn number(ingest: &Ingest, robot: &Robot, rows: &[Row], mut refused: u64) -> Vec<Numbered> {
+/// Makes records of rows, and returns them with the numbers that their batches were given.
+fn number(
+    ingest: &Ingest,
+    robot: &Robot,
+    rows: &[Row],
+    mut refused: u64,
+) -> (Vec<Numbered>, Range<[Seq; 3]>) {
     let shared = &ingest.0;
     let now = shared.clock.wall();
     let epoch = shared.config.instance.epoch();
     let clock = ClockReading { boot: epoch.random, mono: shared.clock.mono(), wall: now, synchronised: true };
     let mut records = Vec::new();
     let mut state = robot.lock();
+    let first = state.json_next();
     for lane in Lane::ALL {
         let of_lane = |row: &&Row| row.lane.unwrap_or(Lane::Live) == lane;
         let rows: Vec<&Row> = rows.iter().filter(of_lane).collect();
@@ -120,7 +172,7 @@ fn number(ingest: &Ingest, robot: &Robot, rows: &[Row], mut refused: u64) -> Vec
             Loss { epoch, lane, lost: Vec::new(), unnumbered: refused, t_min: times, t_max: times, reason };
         records.push(Numbered { body: Body::Loss { head: None, loss }, decoded: None });
     }
-    records
+    (records, first..state.json_next())
 }
 
 /// Encodes rows of one lane, and returns how many were refused because they have more channels, or longer names, than a
@@ -176,40 +228,53 @@ fn index(channels: &mut SchemaBuilder, row: &Row) -> Option<Vec<(u32, Value)>> {
     Some(indexes.into_iter().zip(values).collect())
 }
 
-fn commit(ingest: &Ingest, robot: &Robot, session: u64, records: Vec<Numbered>) -> Ticket {
+/// Queues all of the records or none: a sender that keeps trying must not store a part of them with each try.
+fn commit(ingest: &Ingest, robot: &Robot, session: u64, records: Vec<Numbered>, settle: Settle) -> Queued {
     if records.is_empty() {
-        return Ticket::done(Ok(()));
+        settle(Ok(()));
+        return Queued::Nothing;
     }
-    let (issuer, ticket) = Ticket::new();
-    let countdown = Countdown { left: records.len(), result: Ok(()), issuer: Some(issuer) };
+    let count_all = records.len();
+    let countdown = Countdown { left: count_all, result: Ok(()), settle: Some(settle) };
     let countdown = Arc::new(Mutex::new(countdown));
-    for Numbered { body, decoded } in records {
+    let entry = |Numbered { body, decoded }: Numbered| {
         let received_at = ingest.0.clock.wall();
         let envelope = Envelope { received_at, robot: robot.id.clone(), session, body };
         let schema =
             decoded.as_ref().map(|decoded| (decoded.schema.hash(), decoded.schema.encoded().clone()));
         let done = Arc::clone(&countdown);
         let done = Box::new(move |result: Result<_, _>| count(&done, result.map(drop).map_err(unhandled)));
-        if let Err(Rejected { why, .. }) = ingest.0.log.submit(Entry { envelope, schema, decoded, done }) {
-            let why = match why {
-                RejectReason::QueueFull => Unhandled::Busy,
-                RejectReason::DiskFull => Unhandled::DiskFull,
-                RejectReason::Closed => Unhandled::Stopping,
-            };
-            count(&countdown, Err(why));
-        }
-    }
-    ticket
+        Entry { envelope, schema, decoded, done }
+    };
+    let entries = records.into_iter().map(entry).collect();
+    let Err(why) = ingest.0.log.submit_all(entries) else { return Queued::Something };
+    let why = match why {
+        RejectReason::QueueFull => Unhandled::Busy,
+        RejectReason::DiskFull => Unhandled::DiskFull,
+        RejectReason::Closed => Unhandled::Stopping,
+    };
+    settle_now(&countdown, Err(why));
+    // A log that takes records one by one may have taken some: those hold on to the countdown, or were counted.
+    let held = Arc::strong_count(&countdown) > 1;
+    let counted = countdown.lock().unwrap_or_else(PoisonError::into_inner).left < count_all;
+    if held || counted { Queued::Something } else { Queued::Nothing }
 }
 
 fn count(countdown: &Mutex<Countdown>, result: Result<(), Unhandled>) {
-    let mut countdown = countdown.lock().unwrap_or_else(PoisonError::into_inner);
-    countdown.left -= 1;
-    countdown.result = countdown.result.and(result);
-    if countdown.left == 0 {
-        let result = countdown.result;
-        if let Some(issuer) = countdown.issuer.take() {
-            issuer.resolve(result);
-        }
+    let ended = {
+        let mut countdown = countdown.lock().unwrap_or_else(PoisonError::into_inner);
+        countdown.left -= 1;
+        countdown.result = countdown.result.and(result);
+        (countdown.left == 0).then_some(countdown.result)
+    };
+    if let Some(result) = ended {
+        settle_now(countdown, result);
+    }
+}
+
+fn settle_now(countdown: &Mutex<Countdown>, result: Result<(), Unhandled>) {
+    let settle = countdown.lock().unwrap_or_else(PoisonError::into_inner).settle.take();
+    if let Some(settle) = settle {
+        settle(result);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -164,5 +165,17 @@ impl RobotState {
         let seq = *next;
         *next = seq.next();
         seq
+    }
+
+    /// Returns the numbers that the next batches of plain JSON will get.
+    pub(super) fn json_next(&self) -> [Seq; 3] {
+        self.json_next
+    }
+
+    /// Takes back numbers that were given and not used, unless some were given since: then a gap stays.
+    pub(super) fn take_back_json(&mut self, given: &Range<[Seq; 3]>) {
+        if self.json_next == given.end {
+            self.json_next = given.start;
+        }
     }
 }

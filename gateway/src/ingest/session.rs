@@ -156,7 +156,8 @@ impl Session {
             let address = old.live.address.clone();
             tracing::warn!(
                 robot = %robot.id, other = %address,
-                "two processes with two spools speak for this robot; the newer one goes on, the older one has to wait"
+                "another process with another spool took over: this robot was wiped or replaced, or two speak for it and the \
+                 older one is back in minutes"
             );
             shared.commit_event(robot, number, Body::Session(SessionEvent::Conflict { instance, address }));
         }

@@ -24,6 +24,7 @@ mod sessions;
 use std::{net::SocketAddr, panic::AssertUnwindSafe, path::PathBuf, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::{net::lookup_host, sync::watch, task::spawn_blocking, time::sleep};
 
 use self::{
@@ -60,12 +61,21 @@ pub struct Broker {
     settings: BrokerSettings,
     intake: Arc<dyn Intake>,
     clock: Clock,
+    connected: Gauge,
+}
+
+impl BrokerSettings {
+    /// Returns the broker's name and port, for people.
+    pub fn address(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
 }
 
 impl Broker {
-    /// Will take what comes through this broker, and hand it to `intake`.
-    pub fn new(settings: BrokerSettings, intake: Arc<dyn Intake>, clock: Clock) -> Self {
-        Self { settings, intake, clock }
+    /// Will take what comes through this broker, and hand it to `intake`. `connected` will be 1 while it is a client
+    /// there, and 0 otherwise.
+    pub fn new(settings: BrokerSettings, intake: Arc<dyn Intake>, clock: Clock, connected: Gauge) -> Self {
+        Self { settings, intake, clock, connected }
     }
 
     /// Connects, again and again, until `stop` turns true. Then it confirms what is still being handled, within a few
@@ -74,8 +84,10 @@ impl Broker {
     pub async fn run(self, stop: watch::Receiver<bool>) {
         let limits = Limits { sessions_max: self.settings.sessions_max, silence: self.settings.silence };
         loop {
-            let exchange = Exchange::new(self.settings.clone(), limits, self.intake.clone(), self.clock);
-            if AssertUnwindSafe(exchange.run(stop.clone())).catch_unwind().await.is_ok() {
+            let exchange = Exchange::new(&self, limits);
+            let ended = AssertUnwindSafe(exchange.run(stop.clone())).catch_unwind().await;
+            self.connected.set(0);
+            if ended.is_ok() {
                 return;
             }
             tracing::error!(

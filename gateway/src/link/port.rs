@@ -35,6 +35,10 @@ pub trait Intake: Send + Sync + 'static {
     /// Takes a payload of plain JSON samples. The ticket resolves when the valid samples are durable and the refused
     /// ones durably counted; it fails if neither can be done now, and the sender has to send again.
     fn json(&self, robot: &RobotId, payload: Bytes) -> Ticket;
+
+    /// Takes a payload of plain JSON samples that nobody will send again. The ticket resolves when it is stored as with
+    /// [`Intake::json`], or else given up and counted; it does not fail.
+    fn json_once(&self, robot: &RobotId, payload: Bytes) -> Ticket;
 }
 
 /// The gateway's end of one agent's connection.
@@ -107,9 +111,12 @@ enum State {
 /// Why something was not handled. Nothing of it is promised, and the peer has to send it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unhandled {
-    /// A queue is full.
+    /// A queue is full. Soon it is not.
     #[error("the gateway is busy")]
     Busy,
+    /// The robot is new, and the gateway holds as many as it may. That does not change while it runs.
+    #[error("the gateway is full of robots")]
+    FullOfRobots,
     /// The disk has no room.
     #[error("the gateway's disk is full")]
     DiskFull,
@@ -165,6 +172,21 @@ enum End {
     Overrun,
     /// The link has gone.
     Gone,
+}
+
+impl Unhandled {
+    /// Every reason.
+    pub const ALL: [Self; 4] = [Self::Busy, Self::FullOfRobots, Self::DiskFull, Self::Stopping];
+
+    /// Returns the name as in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Busy => "busy",
+            Self::FullOfRobots => "full_of_robots",
+            Self::DiskFull => "disk_full",
+            Self::Stopping => "stopping",
+        }
+    }
 }
 
 impl Transport {

@@ -43,6 +43,10 @@ fn lines(url: &str, fleet: &Value) -> Vec<(&'static str, Cell)> {
         ("lost", lost(fleet)),
         ("log", Cell::new(log(fleet))),
     ];
+    if let Some(given_up) = number(fleet, "/ingest/json_given_up").filter(|samples| *samples > 0) {
+        let told = format!("{} of plain JSON, in no loss record", times::samples(given_up));
+        lines.push(("given up", Cell::toned(told, Tone::Bad)));
+    }
     if let Some(conflicts) = number(fleet, "/conflicts").filter(|conflicts| *conflicts > 0) {
         let told = format!("{conflicts} robots with two processes each: see muster robots");
         lines.push(("conflicts", Cell::toned(told, Tone::Bad)));
@@ -113,6 +117,13 @@ mod tests {
                 "offsets 1 to 899"
             ]
         );
+    }
+
+    #[test]
+    fn plain_json_that_no_record_names_has_a_line_when_there_is_any() {
+        let told = |samples: u64| render("http://gw", &json!({"ingest": {"json_given_up": samples}}), PIPE);
+        assert!(told(7).contains("given up   7 samples of plain JSON, in no loss record"), "{}", told(7));
+        assert!(!told(0).contains("given up"));
     }
 
     #[test]

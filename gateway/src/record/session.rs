@@ -39,8 +39,8 @@ pub enum SessionEvent {
         /// The robot's clocks.
         clock: Clock,
     },
-    /// This session took the place of one that lived and belongs to another process on another spool: two processes
-    /// speak for one robot.
+    /// This session took the place of one that lived, as far as the gateway knew, and belongs to another process on
+    /// another spool: the robot was wiped or replaced, or two processes speak for it. Then the older one comes back.
     Conflict {
         /// The process that has to wait.
         instance: InstanceId,

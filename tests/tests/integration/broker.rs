@@ -79,6 +79,18 @@ fn a_gateway_that_starts_anew_has_its_robots_again_before_they_miss_it() {
 }
 
 #[test]
+fn a_gateway_tells_whether_it_has_its_broker() {
+    let Some((scene, mut broker)) = stage() else { return };
+    let gateway = behind(&scene, &broker).start();
+    let metric = format!("muster_broker_connected{{broker=\"{}\"}}", &broker.url()["mqtt://".len()..]);
+    wait_until("it is connected", || gateway.metric(&metric) == Some(1.0));
+    broker.kill();
+    wait_until("it is not", || gateway.metric(&metric) == Some(0.0));
+    broker.start_again();
+    wait_until("it is connected again", || gateway.metric(&metric) == Some(1.0));
+}
+
+#[test]
 fn a_robot_that_is_cut_off_is_shown_as_gone_at_once() {
     let Some((scene, broker)) = stage() else { return };
     let gateway = behind(&scene, &broker).start();

@@ -1,6 +1,7 @@
 use std::{
     collections::VecDeque,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,6 +14,13 @@ use tokio::{
 };
 
 use super::{super::unix::CLIENTS_MAX, *};
+use crate::{
+    recorder::{self, Clocks, RecorderConfig},
+    spool::{
+        Spool, SpoolConfig,
+        fake_disk::{FakeDisk, Faults},
+    },
+};
 
 /// A running `unix:` input.
 struct Unix {
@@ -183,4 +191,41 @@ fn a_long_line_on_a_socket_costs_one_line_and_not_the_connection() {
         assert_eq!(answer, "{\"synced\":1,\"accepted\":1,\"refused\":1}\n");
         assert_eq!(unix.setting.intake.ledger().refusals()[0].reason, "line_too_long");
     });
+}
+
+#[test]
+fn while_the_disk_fails_a_sync_is_answered_with_an_error_and_the_program_stays_connected() {
+    let disk = FakeDisk::new();
+    let robot = "fleet/robot".parse().unwrap();
+    let config = SpoolConfig { limit_bytes: 1 << 20, segment_bytes: 64 * 1024, robot };
+    let (spool, _) = Spool::open(Arc::new(disk.clone()), config, 7).unwrap();
+    let (setting, outlet) = setting();
+    let clock = setting.clock;
+    let clocks = Clocks { mono: clock, read: Arc::new(move || clock.reading()) };
+    let config = RecorderConfig { sync_every: Duration::from_millis(1), ..RecorderConfig::default() };
+    let (recording, _events) =
+        recorder::start(spool, (setting.intake.clone(), outlet), config, clocks).unwrap();
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("muster.sock");
+        let mut inputs = Inputs::start(&[Input::Unix { path: path.clone() }], &setting).unwrap();
+        let (reader, mut writer) = UnixStream::connect(&path).await.unwrap().into_split();
+        let mut answers = BufReader::new(reader).lines();
+        for (fails, id, words) in [
+            (false, 1, "{\"synced\":1,\"accepted\":1,\"refused\":0}"),
+            (true, 2, "{\"sync\":2,\"error\":\"not on disk: "),
+            (true, 3, "{\"sync\":3,\"error\":\"not on disk: "),
+        ] {
+            disk.set_faults(Faults { no_syncs: fails, ..Faults::default() });
+            let rows = format!("{{\"ch\":\"a\",\"v\":1}}\n{{\"sync\":{id}}}\n");
+            writer.write_all(rows.as_bytes()).await.unwrap();
+            let answer = timeout(DEADLINE, answers.next_line()).await.unwrap().unwrap().unwrap();
+            assert!(answer.starts_with(words), "{answer}");
+            serde_json::from_str::<serde_json::Value>(&answer).unwrap();
+        }
+        assert_eq!(setting.intake.ledger().total(), 0, "nothing is refused: it is kept in memory");
+        inputs.stop();
+        timeout(DEADLINE, inputs.ended()).await.unwrap();
+    });
+    assert!(recording.finish(), "what was in memory alone is lost with the program, which says so");
 }

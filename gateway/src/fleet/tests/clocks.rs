@@ -27,7 +27,7 @@ impl Robot {
     /// Begins a session in which the robot shows these clocks.
     fn connects(&mut self, received_at: i64, clock: Clock) {
         self.session += 1;
-        self.push(received_at, up(Some(clock)), None);
+        self.push(received_at, up(Some(clock), 1), None);
     }
 
     /// Says in a heartbeat what its clocks show.

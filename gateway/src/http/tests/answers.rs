@@ -32,6 +32,7 @@ fn the_fleet_is_counted_by_link_freshness_and_health() {
     assert_eq!((&fleet["completeness"], &fleet["on_robots"]), (&completeness, &3120.into()));
     assert_eq!(fleet["log"], serde_json::json!({"id": "07".repeat(16), "first": 1, "next": 5}));
     assert!(fleet["ingest"]["samples_per_s"].is_f64());
+    assert_eq!(fleet["ingest"]["json_given_up"], 0);
     assert!((now().0 - fleet["now"].as_i64().unwrap()).abs() < 60 * S);
 }
 

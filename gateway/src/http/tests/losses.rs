@@ -105,8 +105,17 @@ fn damage_between_losses_is_told() {
 #[test]
 fn a_conflict_is_shown_with_its_reason() {
     let mut world = world();
-    let (instance, address) = (InstanceId([0xab; 16]), "10.0.0.9:7".to_owned());
+    let up = |process: u8, address: &str| {
+        let (instance, address) = (Some(InstanceId([process; 16])), address.to_owned());
+        let (transport, version) = (Transport::Quic, String::new());
+        Body::Session(SessionEvent::Up { transport, address, version, clock: None, instance })
+    };
+    world.record("f/r", up(1, "10.0.0.8:7"));
+    world.record("f/r", up(0xab, "10.0.0.9:7"));
+    let (instance, address) = (InstanceId([1; 16]), "10.0.0.8:7".to_owned());
     world.record("f/r", Body::Session(SessionEvent::Conflict { instance, address }));
+    // Who had to wait is back.
+    world.record("f/r", up(1, "10.0.0.8:7"));
     let server = world.serve();
     let robot = server.json("/v1/robots/f/r");
     let conflict = &robot["conflict"];

@@ -110,6 +110,30 @@ fn a_log_that_does_not_take_it_fails_the_ticket() {
 }
 
 #[test]
+fn what_nobody_sends_again_is_stored_or_counted_with_its_reason() {
+    let world = World::new();
+    let once = || world.ingest.json_once(&robot(), Bytes::from_static(MIXED.as_bytes()));
+    let mut stored = once();
+    assert_eq!(poll(&mut stored), None);
+    world.log.commit_all();
+    assert_eq!(poll(&mut stored), Some(Ok(())));
+    assert_eq!(world.metrics.json_given_up(), 0);
+
+    world.log.refuse(Some(RejectReason::QueueFull));
+    assert_eq!(poll(&mut once()), Some(Ok(())));
+    world.log.refuse(None);
+    let mut late = once();
+    for record in world.log.take_records() {
+        (record.done)(Err(CommitError::DiskFull));
+    }
+    assert_eq!(poll(&mut late), Some(Ok(())));
+    for reason in ["busy", "disk_full"] {
+        assert!(world.counts(&format!("muster_json_given_up_samples_total{{reason=\"{reason}\"}} 4")));
+    }
+    assert_eq!(world.metrics.json_given_up(), 8);
+}
+
+#[test]
 fn an_empty_payload_is_handled_at_once() {
     let world = World::new();
     assert_eq!(poll(&mut json(&world, "\n")), Some(Ok(())));
@@ -130,4 +154,26 @@ fn plain_json_opens_one_session_and_leaves_an_agents_alone() {
     json(&world, MIXED);
     assert_eq!((world.log.take_events(), agent.heard()), (vec![], vec![]));
     assert_eq!(world.ingest.live(&robot()).unwrap().transport, crate::record::Transport::Quic);
+}
+
+/// Guards: each try of a message that a broker held left a gap in the numbers, and the fold keeps every gap.
+#[test]
+fn what_finds_no_room_takes_no_numbers() {
+    let world = World::new();
+    world.log.refuse(Some(RejectReason::QueueFull));
+    for _ in 0..3 {
+        assert_eq!(poll(&mut json(&world, MIXED)), Some(Err(Unhandled::Busy)));
+    }
+    world.log.refuse(None);
+    json(&world, MIXED);
+    let seqs: Vec<_> = world
+        .log
+        .take_records()
+        .into_iter()
+        .filter_map(|entry| match entry.envelope.body {
+            Body::Batch { head, .. } => Some(head.seq),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(seqs, [Seq(1), Seq(1)], "one of each lane");
 }

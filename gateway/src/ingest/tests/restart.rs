@@ -107,8 +107,10 @@ fn one_robot_too_many_is_refused_and_those_of_the_log_are_not() {
     assert_eq!(poll(&mut agent.say(&hello(1))), Some(Ok(())));
     assert_eq!(agent.heard(), [bye(ByeReason::TooManySessions, 60_000)]);
     let line = Bytes::from_static(br#"{"ch": "battery.soc", "v": 0.5}"#);
-    assert_eq!(poll(&mut world.ingest.json(&robot(), line.clone())), Some(Err(Unhandled::Busy)));
+    assert_eq!(poll(&mut world.ingest.json(&robot(), line.clone())), Some(Err(Unhandled::FullOfRobots)));
     assert_eq!(world.log.queue.lock().unwrap().len(), 0);
+    assert_eq!(poll(&mut world.ingest.json_once(&robot(), line.clone())), Some(Ok(())));
+    assert!(world.counts("muster_json_given_up_samples_total{reason=\"full_of_robots\"} 1"));
 
     let held = format!("yard/n{ROBOTS_MAX}").parse().unwrap();
     let mut ticket = world.ingest.json(&held, line);

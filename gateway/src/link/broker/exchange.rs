@@ -15,6 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
     sync::{mpsc, watch},
     time::{Interval, MissedTickBehavior, Sleep, interval, sleep, timeout},
@@ -28,11 +29,11 @@ use muster_protocol::{
 };
 
 use super::{
-    BrokerSettings,
+    Broker, BrokerSettings,
     agent::{Agent, Said, said, said_queue},
     connect,
     connection::{Connection, Event, Letter},
-    json::{say_bug, store},
+    json::{AGAIN_AFTER, say_bug, store},
     ledger::{Arrival, Ledger, Number, Taken},
     sessions::{Gone, Limits, Sessions, Verdict},
 };
@@ -49,6 +50,7 @@ pub(super) struct Exchange {
     settings: BrokerSettings,
     intake: Arc<dyn Intake>,
     clock: Clock,
+    connected: Gauge,
     link: Link,
     /// Where the broker is, since the last connection.
     address: SocketAddr,
@@ -91,19 +93,16 @@ enum Happened {
 }
 
 impl Exchange {
-    pub(super) fn new(
-        settings: BrokerSettings,
-        limits: Limits,
-        intake: Arc<dyn Intake>,
-        clock: Clock,
-    ) -> Self {
+    pub(super) fn new(broker: &Broker, limits: Limits) -> Self {
+        let Broker { settings, intake, clock, connected } = broker;
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         Self {
             link: Link::Opening(Box::pin(connect(settings.clone()))),
-            settings,
-            intake,
-            clock,
+            settings: settings.clone(),
+            intake: intake.clone(),
+            clock: *clock,
+            connected: connected.clone(),
             address: SocketAddr::from(([0, 0, 0, 0], 0)),
             sessions: Sessions::new(limits),
             ledger: Ledger::default(),
@@ -161,7 +160,8 @@ impl Exchange {
 
     fn connected(&mut self, connection: Connection, address: SocketAddr) {
         let kept = connection.kept;
-        tracing::info!(broker = %self.url(), kept, "connected to the broker");
+        tracing::info!(broker = %self.settings.address(), kept, "connected to the broker");
+        self.connected.set(1);
         self.ledger.handle_connected(kept);
         self.address = address;
         self.link = Link::Up { connection, since: self.clock.mono() };
@@ -181,13 +181,10 @@ impl Exchange {
     /// other gateways come back at the same time.
     fn wait(&mut self, why: &str) {
         let wait = self.ceiling.mul_f64(draw());
-        tracing::warn!(broker = %self.url(), "{why}; next try in {wait:?}");
+        tracing::warn!(broker = %self.settings.address(), "{why}; next try in {wait:?}");
+        self.connected.set(0);
         self.ceiling = (self.ceiling * 2).min(BACKOFF_MAX);
         self.link = Link::Waiting(Box::pin(sleep(wait)));
-    }
-
-    fn url(&self) -> String {
-        format!("{}:{}", self.settings.host, self.settings.port)
     }
 
     /// Takes a message in, and sees to its confirmation.
@@ -217,14 +214,15 @@ impl Exchange {
 
     fn take_json(&mut self, robot: RobotId, payload: Bytes, arrival: Option<Arrival>) {
         let Some(arrival) = arrival else {
-            // QoS 0 is taken without promise.
-            drop(self.intake.json(&robot, payload));
+            // QoS 0 is taken without promise; what is given up is counted.
+            drop(self.intake.json_once(&robot, payload));
             return;
         };
         if let Taken::New(number) = self.ledger.take(arrival) {
             let intake = self.intake.clone();
             let stored = async move {
-                let stored = AssertUnwindSafe(store(&*intake, &robot, payload)).catch_unwind().await;
+                let stored =
+                    AssertUnwindSafe(store(&*intake, &robot, payload, AGAIN_AFTER)).catch_unwind().await;
                 (number, stored.unwrap_or_else(|_| say_bug(&robot)))
             };
             self.handling.push(Box::pin(stored));

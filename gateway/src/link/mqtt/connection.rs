@@ -130,7 +130,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         if let Some(mut agent) = self.agent.take() {
             agent.close(ending.closed());
         }
-        if let Ending::NotHandled(Unhandled::Busy | Unhandled::DiskFull) = ending {
+        if let Ending::NotHandled(Unhandled::Busy | Unhandled::FullOfRobots | Unhandled::DiskFull) = ending {
             // A client that comes back at once would send the same again at once.
             sleep(self.house.settings.brake).await;
         }
@@ -203,7 +203,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
                 Heard::Message(message, packet_id) => {
                     self.sit_down();
                     let bytes = message.bytes();
-                    let ticket = self.take(message);
+                    let ticket = self.take(message, packet_id);
                     let puback =
                         packet_id.map(|packet_id| Puback { packet_id, reason: PubackReasonCode::Success });
                     self.promises.push(Promise { ticket, puback, bytes });
@@ -223,13 +223,16 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         }
     }
 
-    fn take(&mut self, message: Message) -> Ticket {
+    fn take(&mut self, message: Message, packet_id: Option<u16>) -> Ticket {
         let counters = &self.house.counters;
         match (message, &mut self.agent) {
             (Message::Json(payload), _) => {
                 count(&counters.json);
                 let robot = self.conversation.robot().expect("a message is heard on a robot's topic only");
-                self.house.intake.json(robot, payload)
+                match packet_id {
+                    Some(_) => self.house.intake.json(robot, payload),
+                    None => self.house.intake.json_once(robot, payload),
+                }
             }
             (Message::Hello(frame), agent) => {
                 count(&counters.frames);
@@ -283,7 +286,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         match (puback, result) {
             (Some(Puback { packet_id, reason }), Ok(())) => self.conversation.confirm(packet_id, reason),
             (Some(_), Err(unhandled)) => return ControlFlow::Break(Ending::NotHandled(unhandled)),
-            // QoS 0 is taken without promise.
+            // QoS 0 is taken without promise; plain JSON that was given up is counted.
             (None, _) => {}
         }
         ControlFlow::Continue(())

@@ -147,7 +147,7 @@ impl Ending {
             Self::SlowReader => Code::UnspecifiedError,
             Self::Superseded => Code::SessionTakenOver,
             Self::BySession(bye) => bye_code(bye.reason),
-            Self::NotHandled(Unhandled::Busy) => Code::ServerBusy,
+            Self::NotHandled(Unhandled::Busy | Unhandled::FullOfRobots) => Code::ServerBusy,
             Self::NotHandled(Unhandled::DiskFull) => Code::QuotaExceeded,
             Self::NotHandled(Unhandled::Stopping) | Self::Shutdown => Code::ServerShuttingDown,
             Self::Mqtt(error) => Code::from(*error),

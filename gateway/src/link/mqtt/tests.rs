@@ -44,6 +44,7 @@ const DOWN: &str = "muster/1/f/r/down";
 #[derive(Debug)]
 enum Asked {
     Json(RobotId, Bytes, TicketIssuer),
+    JsonOnce(TicketIssuer),
     Opened(Peer, Outbox),
     Frame(Frame, TicketIssuer),
     Closed(Closed),
@@ -64,6 +65,12 @@ impl Intake for FakeIntake {
         assert_ne!(&payload[..], b"panic", "the test asks for it");
         let (issuer, ticket) = Ticket::new();
         self.0.try_send(Asked::Json(robot.clone(), payload, issuer)).unwrap();
+        ticket
+    }
+
+    fn json_once(&self, _: &RobotId, _: Bytes) -> Ticket {
+        let (issuer, ticket) = Ticket::new();
+        self.0.try_send(Asked::JsonOnce(issuer)).unwrap();
         ticket
     }
 }
@@ -117,6 +124,14 @@ impl Gateway {
                 assert_eq!(robot.as_str(), "f/r");
                 (payload, issuer)
             }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Waits for plain JSON that the client will not send again.
+    async fn json_once(&self) -> TicketIssuer {
+        match self.asked().await {
+            Asked::JsonOnce(issuer) => issuer,
             other => panic!("{other:?}"),
         }
     }
