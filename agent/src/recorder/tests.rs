@@ -218,7 +218,7 @@ fn a_failed_sync_answers_nothing_and_what_it_failed_to_sync_goes_on_in_memory() 
     bench.advance(millis(10_000));
     let heads = bench.spooled();
     assert_eq!(heads.len(), 2);
-    assert!(heads[1].epoch > failed && heads[1].epoch.start % 2 == 0, "{heads:?}");
+    assert!(heads[1].epoch > failed && heads[1].epoch.start.is_multiple_of(2), "{heads:?}");
     let held = bench.core.holding().held;
     let lane = |epoch| held.iter().find(|lane| (lane.epoch, lane.lane) == (epoch, Lane::Live)).unwrap();
     assert_eq!((lane(failed).samples, lane(failed).next), (1, Seq(2)));

@@ -35,7 +35,11 @@ pub(super) fn killed(disk: &FakeDisk) -> (Spool, Recovered) {
 }
 
 pub(super) fn batch(samples: u32, bytes: usize) -> Entry {
-    let schema = Schema::new(vec![ChannelDef::named(ChannelName::new("a.channel").unwrap())]).unwrap();
+    batch_of("a.channel", samples, bytes)
+}
+
+pub(super) fn batch_of(channel: &str, samples: u32, bytes: usize) -> Entry {
+    let schema = Schema::new(vec![ChannelDef::named(ChannelName::new(channel).unwrap())]).unwrap();
     let (t_min, t_max) = (WallTime(i64::from(samples)), WallTime(i64::from(samples) + 1));
     let payload = Bytes::from(vec![u8::try_from(samples % 256).unwrap(); bytes]);
     Entry::Batch { bytes: payload, samples, t_min, t_max, schema: Arc::new(schema) }
@@ -73,7 +77,7 @@ pub(super) fn read_all(spool: &Spool) -> (u64, Vec<NumberedHead>, Vec<Loss>) {
     (samples, corrupt, losses)
 }
 
-fn live_path(disk: &FakeDisk) -> String {
+pub(super) fn live_path(disk: &FakeDisk) -> String {
     disk.files().into_keys().find(|path| path.starts_with("live/")).unwrap()
 }
 

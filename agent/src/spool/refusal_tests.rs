@@ -2,12 +2,12 @@
 
 use muster_protocol::{
     id::{Lane, Seq},
-    loss::LossReason,
+    loss::{Loss, LossReason},
     message::{NumberedHead, SeqRange},
 };
 
 use super::{
-    crash_tests::{batch, fill, killed, open, read_all},
+    crash_tests::{batch, batch_of, fill, killed, live_path, open, read_all},
     fake_disk::{FakeDisk, Faults},
 };
 
@@ -73,4 +73,23 @@ fn a_segment_that_cannot_be_read_is_given_up_with_its_sum() {
     let told = read_all(&spool).2.into_iter().flat_map(|loss| loss.lost);
     let told: Vec<_> = told.map(|lost| (lost.seq, u64::from(lost.samples))).collect();
     assert_eq!(told, [(Seq(3), all), (Seq(4), 0)]);
+}
+
+/// Guards: a damaged batch was taken for torn although the schema of the next one, torn itself, says that it was synced.
+#[test]
+fn a_torn_schema_tells_what_was_synced_before_it() {
+    let disk = FakeDisk::new();
+    let (mut spool, _) = open(&disk);
+    let all = fill(&mut spool, 1);
+    let path = live_path(&disk);
+    let first = disk.files()[&path].clone();
+    spool.append(Lane::Live, &batch_of("another", 9, 40)).unwrap();
+    let record = first.windows(4).rposition(|bytes| bytes == b"MREC").unwrap();
+    let torn = disk.files()[&path][..first.len() + 100].to_vec();
+    drop(spool);
+    disk.kill();
+    disk.put(&path, &torn);
+    disk.flip_bit(&path, 8 * (record + 44));
+    let (_, recovered) = open(&disk);
+    assert_eq!(recovered.losses.iter().map(Loss::samples).sum::<u64>(), all);
 }

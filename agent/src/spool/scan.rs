@@ -102,23 +102,27 @@ impl Fold {
         if damaged && self.index.next() >= self.synced {
             return false;
         }
-        if header.kind != RecordKind::Schema && !self.take_seq(record) {
+        if !self.reach(header) {
             return false;
         }
-        if header.kind == RecordKind::Schema && header.seq == self.index.first {
-            self.running = self.running.or(Some(header.running));
-        }
-        if header.kind == RecordKind::Schema && record.whole {
-            let (at, body_bytes) = (position(record.at), header.body_bytes);
-            self.index.schemas.push(SchemaEntry { hash: header.schema, at, body_bytes });
+        if header.kind == RecordKind::Schema {
+            if !record.whole && self.index.next() >= self.synced {
+                return false;
+            }
+            if record.whole {
+                let (at, body_bytes) = (position(record.at), header.body_bytes);
+                self.index.schemas.push(SchemaEntry { hash: header.schema, at, body_bytes });
+            }
+        } else if header.seq == self.index.next() {
+            self.push(record);
         }
         self.end = record.end;
         true
     }
 
-    /// Takes a batch or loss record and counts the seqs that are missing before it as lost.
-    fn take_seq(&mut self, record: &Found) -> bool {
-        let header = &record.header;
+    /// Counts the seqs that are missing before a header as lost; a schema has the seq of the record behind it. Returns
+    /// false if no segment holds so many.
+    fn reach(&mut self, header: &RecordHeader) -> bool {
         let room = (SEGMENT_RECORDS_MAX - self.index.entries.len()) as u64;
         let next = self.index.next();
         if header.seq < next {
@@ -132,6 +136,13 @@ impl Fold {
         }
         let before = self.running.map_or(0, |running| header.running.saturating_sub(running));
         self.lose_until(header.seq, before);
+        self.running = Some(header.running);
+        true
+    }
+
+    /// Takes a batch or loss record.
+    fn push(&mut self, record: &Found) {
+        let header = &record.header;
         self.index.entries.push(IndexEntry {
             at: position(record.at),
             body_bytes: header.body_bytes,
@@ -145,7 +156,6 @@ impl Fold {
             t_max: header.t_max,
         });
         self.running = Some(header.running.saturating_add(u64::from(header.samples)));
-        true
     }
 
     /// Counts the seqs below `next` as lost. How `samples` spread over them is not known: the first one gets all.

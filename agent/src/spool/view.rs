@@ -57,7 +57,9 @@ impl Holding {
         let mut ranges_left = GONE_RANGES_MAX;
         let held = listed.into_iter().map(|(epoch, lane)| {
             let mut tally = Tally::default();
-            spools.iter().for_each(|spool| tally.take_spool(spool, epoch, lane));
+            for spool in &spools {
+                tally.take_spool(spool, epoch, lane);
+            }
             let mut lane = tally.held_lane(epoch, lane);
             lane.gone.truncate(ranges_left);
             ranges_left -= lane.gone.len();
