@@ -128,6 +128,7 @@ fn table(logs: &Logs, cases: &[Case], times: u32) -> anyhow::Result<String> {
         "most",
     ]);
     let log = logs.named(ARDRONE);
+    let recorded = log_seconds(log) * f64::from(times);
     for case in cases {
         for (via, run) in Transport::ALL.into_iter().zip(runs(case, log, times)?) {
             let (seconds, through) = (run.took.as_secs_f64(), run.through());
@@ -141,7 +142,7 @@ fn table(logs: &Logs, cases: &[Case], times: u32) -> anyhow::Result<String> {
                 run.backlog_samples.to_string(),
                 mib(run.backlog_bytes as f64),
                 run.caught_up_after(),
-                digits(log_seconds(log) * f64::from(times) * through / seconds),
+                digits(recorded * through / seconds),
                 digits(run.carried as f64 * 8.0 / 1000.0 / seconds),
             ];
             table.row(cells.into_iter().chain(of(&run.live)).chain(of(&run.urgent)));
@@ -151,7 +152,7 @@ fn table(logs: &Logs, cases: &[Case], times: u32) -> anyhow::Result<String> {
 }
 
 fn log_seconds(log: &Log) -> f64 {
-    flow::span(log).as_secs_f64()
+    flow::span(&flow::rows(log)).as_secs_f64()
 }
 
 /// Runs over each transport.
@@ -192,10 +193,10 @@ fn run_in_lab(case: &Case, via: Transport, log: &Log, times: u32) -> anyhow::Res
     let backlog_samples = log.samples * u64::from(times);
     gateway.start_again();
 
-    let socket = scene.path("live.sock");
+    let (socket, rows) = (scene.path("live.sock"), flow::rows(log));
     let (start, carried) = (clock::now(), lab.carried(0)[0]);
     let mut agent = plan.clone().input(format!("unix:{}", socket.display())).start();
-    let flow = Flow::start(&socket, log, case.live);
+    let flow = Flow::start(&socket, rows, case.live);
     let mut timing = Timing::new();
     while clock::since(start) < LONGEST && !segments(&scene).is_disjoint(&spooled) {
         timing.look(&gateway)?;
