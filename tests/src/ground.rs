@@ -24,6 +24,11 @@ pub enum Own {
     Network,
 }
 
+/// Returns whether this process has the right to ground of its own: root in a container may lack it.
+pub fn is_possible(own: Own) -> bool {
+    thread::spawn(move || split_off(own)).join().is_ok_and(|split| split.is_ok())
+}
+
 /// Runs work on a thread with ground of its own; programs that it starts stand on the same ground.
 ///
 /// Returns nothing where this process has no right to that and `MUSTER_SKIP_EXTERNAL=1` says to go on without; else

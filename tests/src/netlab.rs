@@ -20,7 +20,7 @@ use std::{
     os::fd::AsRawFd as _,
     path::Path,
     process::{self, Command},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
     thread,
 };
 
@@ -64,12 +64,12 @@ impl Lab {
         let runtime = runtime.expect("a runtime can be made");
         let dice = Dice::new(seed);
         call_the_gateway_localhost(folder);
-        ip("link set lo up");
+        raise_loopback();
         let wan = device(&runtime, "wan", GATEWAY);
         ip("route add 10.99.0.0/16 dev wan");
         let robot = apart(|| {
             unshare(CloneFlags::CLONE_NEWNET).expect("root may have networks");
-            ip("link set lo up");
+            raise_loopback();
             File::open("/proc/thread-self/ns/net").expect("there is /proc")
         });
         let make = |(n, [up, down]): (usize, &[Conditions; 2])| {
@@ -106,10 +106,23 @@ impl Lab {
         plan.arg("--ca").arg(gateway.ca().to_str().expect("temporary paths are text"))
     }
 
+    /// Makes a path unlimited from now on.
+    pub fn open(&self, path: usize) {
+        let ways = &self.paths[path];
+        for way in [&ways.up, &ways.down] {
+            way.lock().unwrap_or_else(PoisonError::into_inner).open();
+        }
+    }
+
     /// Returns the bytes that a path has carried so far, up and down, with the headers of IP.
     pub fn carried(&self, path: usize) -> [u64; 2] {
         self.paths[path].traffic.bytes()
     }
+}
+
+/// Makes loopback work in the calling thread's network, where it does not at first.
+pub fn raise_loopback() {
+    ip("link set lo up");
 }
 
 /// The robot's address on a path.

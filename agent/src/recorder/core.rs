@@ -336,9 +336,15 @@ impl Core {
         self.unsynced_bytes += closed.encoded.bytes.len();
         self.urgent_unsynced |= closed.lane == Lane::Urgent;
         self.idle_at = Some(now + IDLE_AFTER);
-        // At once if the last one is long ago: the same number of syncs, and no second wait after the linger.
-        let next = self.synced_at.unwrap_or(now) + self.sync_every;
-        self.sync_by(next.max(now));
+        // At once if the last one is long ago: the same number of syncs, and no second wait after the linger. Else a
+        // little later than that, because in a stream another batch closes just then, and would wait for the sync
+        // after it.
+        let wait = self.sync_every;
+        self.sync_by(match self.synced_at {
+            Some(last) if last + wait <= now => now,
+            Some(last) => last + wait + wait / 4,
+            None => now + wait,
+        });
     }
 
     fn retry_parked(&mut self, now: MonoTime) {

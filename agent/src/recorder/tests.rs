@@ -242,6 +242,24 @@ fn urgent_rows_are_synced_at_once_and_the_others_in_groups() {
 }
 
 #[test]
+fn in_a_stream_a_batch_that_closes_when_a_sync_is_due_does_not_wait_for_the_next() {
+    let mut bench = Bench::new();
+    let source = bench.intake.source("unix:x", Manner::Live);
+    let (mut closed, mut accepted, mut syncs) = (0, 0, Vec::new());
+    for _ in 0..1000 {
+        push(&source, None);
+        bench.advance(millis(10));
+        let (appends, spooled) = (bench.appends("live"), bench.spooled().len());
+        if spooled > accepted {
+            syncs.push(appends > closed);
+        }
+        (closed, accepted) = (appends, spooled);
+    }
+    assert!(syncs.iter().skip(4).all(|with_a_close| *with_a_close), "{syncs:?}");
+    assert!((17..=21).contains(&syncs.len()), "the number of syncs is what it was: {syncs:?}");
+}
+
+#[test]
 fn a_file_is_synced_by_bytes_and_drained_at_once_at_its_end() {
     let mut bench = Bench::new();
     let source = bench.intake.source("file:x", Manner::Wait);

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc::SyncSender},
+    time::Duration,
 };
 
 use super::{CommitError, Entry, SealedUpTo};
@@ -29,7 +30,7 @@ pub struct Rejected {
 pub enum RejectReason {
     /// The queue is full; some commits later it is not.
     QueueFull,
-    /// The log has no room, and this record made the committer look again.
+    /// The log had no room when the committer looked last; this record made it look again.
     DiskFull,
     /// The committer has ended or is ending.
     Closed,
@@ -102,7 +103,8 @@ impl Queue {
         Ok(())
     }
 
-    /// Waits for work, and takes a group of at least one record and about `group_bytes`.
+    /// Waits for work, and takes a group of at least one record and about `group_bytes`. While records are refused it
+    /// is work to look for room again and again.
     pub(super) fn wait(&self, group_bytes: usize) -> Work {
         let mut state = self.lock();
         loop {
@@ -121,7 +123,14 @@ impl Queue {
             if std::mem::take(&mut state.look_for_room) {
                 return Work::LookForRoom;
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            if state.refusing {
+                let waited = self.changed.wait_timeout(state, LOOK_FOR_ROOM_EVERY);
+                let (woken, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+                state = woken;
+                state.look_for_room |= waited.timed_out();
+            } else {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
         }
     }
 
@@ -190,3 +199,7 @@ impl State {
         group
     }
 }
+
+/// How often to look for room while there is none. Whoever was refused asks again only after much longer, and should
+/// then not be the one who finds the room and is refused once more.
+const LOOK_FOR_ROOM_EVERY: Duration = Duration::from_secs(1);

@@ -191,6 +191,16 @@ fn without_room_records_are_refused_and_taken_again_once_there_is_some() {
 }
 
 #[test]
+fn room_is_looked_for_before_the_next_record_comes() {
+    let queue = Queue::new(1 << 20);
+    queue.set_refusing(true);
+    assert!(matches!(queue.wait(1), Work::LookForRoom), "nobody has asked");
+    assert!(matches!(queue.wait(1), Work::LookForRoom), "and again");
+    queue.close();
+    assert!(matches!(queue.wait(1), Work::Ended));
+}
+
+#[test]
 fn shutting_down_commits_and_answers_what_waits() {
     let world = world(1 << 20, 1 << 30);
     for t in 0..50 {

@@ -66,33 +66,26 @@ fn paced(logs: &Logs, quick: bool) -> anyhow::Result<String> {
     let mut table = Table::new(&[
         "log, batches of 1 s",
         "via",
-        "samples",
-        "encoded MiB",
-        "agent wrote MiB",
+        "encoded B/sample",
+        "agent's disk B/sample",
         "per encoded byte",
-        "B/sample",
-        "gateway wrote MiB",
+        "agent's `write_bytes` B/sample",
+        "gateway's disk B/sample",
         "per encoded byte",
-        "B/sample",
+        "gateway's `write_bytes` B/sample",
     ]);
     let speed = if quick { 4 * SPEED } else { SPEED };
     for log in logs.all() {
         for via in Transport::ALL {
-            let written = written_at_pace(log, via, speed)?;
-            let [agent, gateway, encoded] =
-                [written.agent, written.gateway, written.encoded].map(|b| b as f64);
-            table.row([
-                log.name.to_owned(),
-                via.name().to_uppercase(),
-                log.samples.to_string(),
-                mib(encoded),
-                mib(agent),
-                digits(agent / encoded),
-                digits(agent / log.samples as f64),
-                mib(gateway),
-                digits(gateway / encoded),
-                digits(gateway / log.samples as f64),
-            ]);
+            let Written { agent, gateway, encoded } = written_at_pace(log, via, speed)?;
+            let each = |bytes: u64| digits(bytes as f64 / log.samples as f64);
+            let mut cells = vec![log.name.to_owned(), via.name().to_uppercase(), each(encoded)];
+            for Bytes { disk, process } in [agent, gateway] {
+                let per_byte = disk.map(|disk| digits(disk as f64 / encoded as f64));
+                let cell = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+                cells.extend([cell(disk.map(each)), cell(per_byte), each(process)]);
+            }
+            table.row(cells);
         }
     }
     Ok(table.finish())
@@ -100,16 +93,51 @@ fn paced(logs: &Logs, quick: bool) -> anyhow::Result<String> {
 
 /// Bytes that went to disk.
 struct Written {
-    agent: u64,
-    gateway: u64,
+    agent: Bytes,
+    gateway: Bytes,
     encoded: u64,
 }
 
+/// What one program wrote.
+struct Bytes {
+    /// What its file system wrote to the device, if there is one of its own to look at.
+    disk: Option<u64>,
+    /// What the kernel counts for the process: whole folios of the page cache, of which it may write less.
+    process: u64,
+}
+
+/// Bytes written to the disks of agent and gateway so far; none without disks of their own.
+type Devices<'a> = &'a dyn Fn() -> Option<[u64; 2]>;
+
+/// Runs with disks of their own, where there is a right to have such.
+#[cfg(target_os = "linux")]
 fn written_at_pace(log: &Log, via: Transport, speed: u32) -> anyhow::Result<Written> {
+    use crate::ground::{Disk, Own, alone, is_possible};
     let scene = Scene::new(Programs::this());
+    if !is_possible(Own::Mounts) {
+        return run_at_pace(&scene, (log, via, speed), &|| None);
+    }
+    let with_disks = || {
+        let disks = ["spool-bench-r1", "data"].map(|folder| Disk::ext4(&scene.path(folder), DISK_BYTES));
+        let written = || Some([disks[0].written(), disks[1].written()]);
+        run_at_pace(&scene, (log, via, speed), &written)
+    };
+    alone(Own::Mounts, with_disks).context("disks of their own need root")?
+}
+
+#[cfg(not(target_os = "linux"))]
+fn written_at_pace(log: &Log, via: Transport, speed: u32) -> anyhow::Result<Written> {
+    run_at_pace(&Scene::new(Programs::this()), (log, via, speed), &|| None)
+}
+
+fn run_at_pace(
+    scene: &Scene,
+    (log, via, speed): (&Log, Transport, u32),
+    devices: Devices<'_>,
+) -> anyhow::Result<Written> {
     let file = log.repeat(1, &scene.path(""))?;
     let gateway = scene.gateway();
-    let before = Usage::of(gateway.process_id())?.written;
+    let before = (Usage::of(gateway.process_id())?.written, devices());
     let second = format!("{}ms", 1000 / speed);
     let plan = scene.agent(replay::ROBOT).to(&gateway, via).once();
     let plan = plan.set("BATCH__LINGER", &second).set("SPOOL__SYNC_EVERY", &second);
@@ -127,8 +155,13 @@ fn written_at_pace(log: &Log, via: Transport, speed: u32) -> anyhow::Result<Writ
     let stored = metric(&gateway, "muster_ingest_samples_total")?;
     ensure!(stored == log.samples, "{} samples went in, but {stored} are stored", log.samples);
     clock::pause(replay::REST);
-    let gateway = Usage::of(gateway.process_id())?.written - before;
-    Ok(Written { agent: wrote, gateway, encoded })
+    let after = (Usage::of(gateway.process_id())?.written, devices());
+    let disks = after.1.zip(before.1).map(|(after, before)| [after[0] - before[0], after[1] - before[1]]);
+    Ok(Written {
+        agent: Bytes { disk: disks.map(|[agent, _]| agent), process: wrote },
+        gateway: Bytes { disk: disks.map(|[_, gateway]| gateway), process: after.0 - before.0 },
+        encoded,
+    })
 }
 
 fn metric(gateway: &Gateway, name: &str) -> anyhow::Result<u64> {
@@ -146,3 +179,7 @@ const RUNS: usize = 3;
 
 /// A second of the log in an eighth of one.
 const SPEED: u32 = 8;
+
+/// Room for the gateway's ballast and everything that is paced; most of it is never written.
+#[cfg(target_os = "linux")]
+const DISK_BYTES: u64 = 512 * 1024 * 1024;

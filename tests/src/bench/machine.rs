@@ -22,6 +22,7 @@ pub(super) fn describe() -> anyhow::Result<String> {
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
     let memory = number_after(&fs::read_to_string("/proc/meminfo").unwrap_or_default(), "MemTotal:");
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let control = fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control").unwrap_or_default();
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load: Vec<&str> = load.split(' ').take(3).collect();
     let cores = thread::available_parallelism().map_or(0, usize::from);
@@ -32,6 +33,7 @@ pub(super) fn describe() -> anyhow::Result<String> {
     row("cores", cores.to_string());
     row("memory", format!("{} GiB", digits(memory.unwrap_or(0) as f64 / 1_048_576.0)));
     row("kernel", format!("Linux {}", kernel.trim()));
+    row("TCP's congestion control", control.trim().to_owned());
     row("load before (1, 5, 15 min)", load.join(", "));
     row("disk, 1 MiB writes, one fdatasync at the end", format!("{} MB/s", digits(disk_mb_per_s()?)));
     row("disk, 4 KiB writes, fdatasync after each", format!("{} /s", si(syncs_per_s()?)));

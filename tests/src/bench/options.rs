@@ -43,6 +43,7 @@ pub(super) enum Part {
 /// How it is called.
 pub(super) const USAGE: &str = "usage: bench [all|codec|throughput|wire|latency|memory|disk|start|spool/start|connections/reconnect|catchup|live-first]... [--logs DIR] [--quick]\n\
      BENCH_SESSIONS=N sets how many sessions come back in connections/reconnect [default: 1000].\n\
+     BENCH_LINK=PART measures catchup over those links alone whose names contain this.\n\
      `all` is without the last two, which need root and emulate links in network namespaces.\n\
      DIR holds the robot logs as NDJSON, .gz too [default: ../shared/data/replay]";
 

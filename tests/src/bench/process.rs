@@ -15,7 +15,7 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 
-use super::{clock, paced, usage::Usage};
+use super::{clock, paced, reconnect, usage::Usage};
 
 /// Which program a child is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub(super) enum Program {
     Agent,
     /// A program that embeds the agent and records at a fixed pace.
     Paced,
+    /// A fleet's links, without spools.
+    Fleet,
 }
 
 /// A running child. Dropping it ends the process by its own id.
@@ -48,17 +50,24 @@ pub(super) fn run_hidden() -> Option<ExitCode> {
         Program::Gateway => muster_gateway::cli::main(args),
         Program::Agent => muster_agent::cli::main(args),
         Program::Paced => paced::main(args),
+        Program::Fleet => reconnect::main(args),
     })
 }
 
 impl Program {
-    const ALL: [Self; 3] = [Self::Gateway, Self::Agent, Self::Paced];
+    const ALL: [Self; 4] = [Self::Gateway, Self::Agent, Self::Paced, Self::Fleet];
 
     /// Starts the program with its standard error in `log`.
     pub(super) fn start(self, args: &[OsString], log: &Path) -> anyhow::Result<Process> {
         let stderr = File::create(log).with_context(|| format!("create {}", log.display()))?;
         let executable = std::env::current_exe().context("find this executable")?;
-        let mut child = Command::new(executable)
+        let mut command = Command::new(executable);
+        if self == Self::Fleet {
+            command.env(MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES);
+        } else {
+            command.env_remove(MMAP_THRESHOLD);
+        }
+        let mut child = command
             .arg(self.hidden_argument())
             .args(args)
             .env("RUST_LOG", "info")
@@ -76,6 +85,7 @@ impl Program {
             Self::Gateway => "muster-gateway",
             Self::Agent => "muster-agent",
             Self::Paced => "paced",
+            Self::Fleet => "fleet",
         }
     }
 
@@ -84,6 +94,7 @@ impl Program {
             Self::Gateway => "__gateway",
             Self::Agent => "__agent",
             Self::Paced => "__paced",
+            Self::Fleet => "__fleet",
         }
     }
 }
@@ -171,3 +182,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// How long a program may take to shut down in order.
 const END_WAIT: Duration = Duration::from_secs(60);
+
+/// Each QUIC socket has a receive buffer of some MiB of which little is ever touched. A glibc that has freed one takes
+/// the next from its heap and touches all of it: thousands in one process, as no robot has them, would fill the memory.
+const MMAP_THRESHOLD: &str = "MALLOC_MMAP_THRESHOLD_";
+const MMAP_THRESHOLD_BYTES: &str = "1048576";

@@ -1,8 +1,11 @@
 //! How a fleet comes back to a gateway that was killed: sessions of real agents' links, each with a socket of its own,
-//! all in this process and without spools, so that nothing but coming back is measured.
+//! all in one process and without spools, so that nothing but coming back is measured.
 
 use std::{
+    ffi::OsString,
+    io::{self, Read as _, Write as _},
     path::PathBuf,
+    process::ExitCode,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -30,6 +33,7 @@ use tokio::{
 use super::{
     clock,
     gateway::{Gateway, Via},
+    process::Program,
     stats::digits,
     table::Table,
 };
@@ -69,13 +73,38 @@ struct Robot {
     state: Arc<State>,
 }
 
-/// Kills a gateway with sessions, starts it again and counts.
+/// Measures in a process of its own, whose memory is set up for thousands of sockets.
 pub(super) fn measure(quick: bool) -> anyhow::Result<String> {
+    let folder = tempfile::tempdir().context("create a temporary folder")?;
+    let robots = if quick { SESSIONS_QUICK } else { sessions()? };
+    let log = folder.path().join("fleet.log");
+    let mut fleet = Program::Fleet.start(&[robots.to_string().into()], &log)?;
+    let mut output = fleet.take_output().context("take the fleet's output")?;
+    let mut table = String::new();
+    output.read_to_string(&mut table).context("read the fleet's table")?;
+    fleet.finish(PATIENCE)?;
+    Ok(table)
+}
+
+/// Is that process: runs with the number of sessions, and prints the table.
+pub(super) fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
+    let robots = args.nth(1).and_then(|robots| robots.to_str()?.parse().ok());
+    let table = robots.context("the number of sessions is missing").and_then(table);
+    match table.and_then(|table| Ok(io::stdout().write_all(table.as_bytes())?)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Kills a gateway with sessions, starts it again and counts.
+fn table(robots: usize) -> anyhow::Result<String> {
     let columns = ["gateway killed and started again", "sessions", "all back", "peak", "mean"];
     let mut table = Table::new(&columns);
-    let all = sessions()?;
     for via in Via::ALL {
-        let shown = run(via, if quick { SESSIONS_QUICK } else { all })?;
+        let shown = run(via, robots)?;
         let mean = shown.robots as f64 / shown.all_back.as_secs_f64().max(1.0);
         table.row([
             via.name().to_owned(),

@@ -38,9 +38,10 @@ impl Usage {
     }
 }
 
-/// Returns bytes received on the loopback interface so far, with the headers that the kernel counts.
+/// Returns bytes received so far on the loopback interface of the calling thread's network, with the headers that the
+/// kernel counts.
 pub(super) fn loopback_bytes() -> anyhow::Result<u64> {
-    let text = fs::read_to_string("/proc/net/dev").context("read /proc/net/dev")?;
+    let text = fs::read_to_string("/proc/thread-self/net/dev").context("read the counts of interfaces")?;
     let line = text.lines().find_map(|line| line.trim().strip_prefix("lo:"));
     let bytes = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
     bytes.context("find the loopback interface")

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     gateway::Transport,
+    patience::now,
     process::{self, Programs},
     scene::Scene,
 };
@@ -62,7 +63,9 @@ pub fn main() -> ExitCode {
     let mut good = true;
     for fault in faults.iter().filter(|fault| options.wants(fault.name)) {
         say(&format!("doing {}", fault.name));
+        let start = now();
         let (row, settled) = row(fault, options.times);
+        say(&format!("done after {:.1} s", start.elapsed().as_secs_f64()));
         good &= settled;
         table.push_str(&row);
     }

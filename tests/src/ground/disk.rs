@@ -33,7 +33,9 @@ impl Disk {
         let image = folder.with_extension("image");
         let file = File::create(&image).expect("a temporary file can be made");
         file.set_len(bytes).expect("a file can have holes");
-        run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image));
+        // All of it at once, else the kernel goes on to make it for a while.
+        let whole = ["-E", "lazy_itable_init=0,lazy_journal_init=0"];
+        run(Command::new("mkfs.ext4").args(["-q", "-F"]).args(whole).arg(&image));
         let disk = Self { folder: folder.to_owned(), image: Some(image) };
         disk.mount_image();
         disk
@@ -61,13 +63,27 @@ impl Disk {
 
     /// Makes an ext4 find an error, after which the kernel lets nothing be written to it, open files included.
     pub fn fail(&self) {
+        let trigger = format!("/sys/fs/ext4/{}/trigger_fs_error", self.device());
+        fs::write(trigger, "a test wants to see this").expect("ext4 takes errors on demand");
+    }
+
+    /// Returns the bytes that were written so far to the device of an ext4, its journal included, after all that the
+    /// kernel still holds is written.
+    pub fn written(&self) -> u64 {
+        run(Command::new("sync").arg("-f").arg(&self.folder));
+        let stat = format!("/sys/block/{}/stat", self.device());
+        let stat = fs::read_to_string(stat).expect("a device has counts");
+        let sectors = stat.split_whitespace().nth(6).and_then(|sectors| sectors.parse::<u64>().ok());
+        sectors.expect("the seventh is the sectors written") * SECTOR_BYTES
+    }
+
+    /// Returns the name of an ext4's device.
+    fn device(&self) -> String {
         let mounts = fs::read_to_string("/proc/thread-self/mounts").expect("there is /proc");
         let place = self.folder.to_str().expect("temporary paths are text");
         let line = mounts.lines().find(|line| line.split(' ').nth(1) == Some(place));
         let device = line.and_then(|line| line.split(' ').next()).expect("it is mounted");
-        let name = device.strip_prefix("/dev/").expect("a device is in /dev");
-        let trigger = format!("/sys/fs/ext4/{name}/trigger_fs_error");
-        fs::write(trigger, "a test wants to see this").expect("ext4 takes errors on demand");
+        device.strip_prefix("/dev/").expect("a device is in /dev").to_owned()
     }
 
     /// Repairs an ext4 that failed, after the programs on it have ended.
@@ -101,3 +117,6 @@ fn run(command: &mut Command) {
 
 /// The file that fills a disk.
 const FILLER: &str = "filler";
+
+/// The unit of a device's counts, whatever its own.
+const SECTOR_BYTES: u64 = 512;

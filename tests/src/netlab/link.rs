@@ -105,6 +105,11 @@ impl Link {
         }
     }
 
+    /// Limits nothing from now on. What is on its way still comes out first.
+    pub fn open(&mut self) {
+        self.conditions = Conditions::unlimited();
+    }
+
     /// Offers a packet. Returns when it comes out, not before any other; nothing if it is lost. `now` never goes back.
     pub fn offer(&mut self, now: Duration, bytes: usize) -> Option<Duration> {
         while self.waiting.front().is_some_and(|(leaves, _)| *leaves <= now) {
@@ -207,6 +212,14 @@ mod tests {
         let mut link = link(Conditions::unlimited().delayed(trace));
         assert_eq!([0, 10, 20, 60].map(|at| link.offer(ms(at), 9)), [50, 50, 50, 65].map(|at| Some(ms(at))));
         assert_eq!(link.offer(ms(101), 9), Some(ms(151)), "the trace starts over after its last");
+    }
+
+    #[test]
+    fn what_is_on_its_way_comes_out_first_when_nothing_is_limited_any_more() {
+        let mut link = link(Conditions::rated(1_000_000).delayed(Delay::Fixed(ms(50))));
+        assert_eq!(link.offer(ms(0), 1250), Some(ms(60)));
+        link.open();
+        assert_eq!([5, 100].map(|at| link.offer(ms(at), 1250)), [60, 100].map(|at| Some(ms(at))));
     }
 
     #[test]

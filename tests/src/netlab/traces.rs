@@ -1,11 +1,10 @@
-//! Recorded links: those of `../shared/data/links`, or of the folder `links` beside the one that `MUSTER_LOGS` names.
+//! Recorded links, as files in a folder.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{fs, path::Path, sync::Arc};
 
 use anyhow::Context as _;
 
 use super::link::{Conditions, Delay};
-use crate::logs;
 
 /// A recorded link, both ways.
 #[derive(Clone, Debug)]
@@ -18,38 +17,33 @@ pub struct Recorded {
     pub down: Conditions,
 }
 
-/// Reads all recorded links.
-pub fn all() -> anyhow::Result<Vec<Recorded>> {
+/// Reads all recorded links from their folder.
+pub fn all(folder: &Path) -> anyhow::Result<Vec<Recorded>> {
     let mut links = vec![Recorded {
         name: "ATT LTE, driving",
-        up: Conditions::traced(opportunities("ATT-LTE-driving-2016.up")?),
-        down: Conditions::traced(opportunities("ATT-LTE-driving-2016.down")?),
+        up: Conditions::traced(opportunities(&folder.join("ATT-LTE-driving-2016.up"))?),
+        down: Conditions::traced(opportunities(&folder.join("ATT-LTE-driving-2016.down"))?),
     }];
     for (name, file) in ROUND_TRIPS {
-        let way = Conditions::rated(RATE_OF_5G).delayed(Delay::Trace(half_round_trips(file)?));
+        let way = Conditions::rated(RATE_OF_5G).delayed(Delay::Trace(half_round_trips(&folder.join(file))?));
         links.push(Recorded { name, up: way.clone(), down: way });
     }
     Ok(links)
 }
 
-fn read(file: &str) -> anyhow::Result<String> {
-    let path = folder().join(file);
-    fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
-}
-
-fn folder() -> PathBuf {
-    logs::folder().join("../links")
+fn read(path: &Path) -> anyhow::Result<String> {
+    fs::read_to_string(path).with_context(|| format!("read {}", path.display()))
 }
 
 /// Each line is a millisecond.
-fn opportunities(file: &str) -> anyhow::Result<Arc<[u32]>> {
+fn opportunities(file: &Path) -> anyhow::Result<Arc<[u32]>> {
     let lines = read(file)?;
     let times = lines.lines().map(|line| line.trim().parse::<u32>().context("a line is a millisecond"));
     times.collect()
 }
 
 /// Each line has the millisecond of sending and the round trip in milliseconds; half of it is each way.
-fn half_round_trips(file: &str) -> anyhow::Result<Arc<[(u32, u32)]>> {
+fn half_round_trips(file: &Path) -> anyhow::Result<Arc<[(u32, u32)]>> {
     let lines = read(file)?;
     let pair = |line: &str| {
         let mut fields = line.split(',').map(|field| field.parse::<f64>().context("a number"));

@@ -37,19 +37,19 @@ pub(super) struct Sent {
 }
 
 /// A row of the log: when it comes after the first, and what it says.
-struct Row {
+#[derive(Debug)]
+pub(super) struct Row {
     after: Duration,
     line: Value,
     samples: u64,
 }
 
 impl Flow {
-    /// Starts to send to an agent's socket, so many times as fast as recorded.
-    pub(super) fn start(socket: &Path, log: &Log, speed: u32) -> Self {
+    /// Starts to send a log's rows to an agent's socket, so many times as fast as recorded.
+    pub(super) fn start(socket: &Path, rows: Vec<Row>, speed: u32) -> Self {
         let stream = wait_for("the agent takes connections", || UnixStream::connect(socket).ok());
-        let (rows, span) = (rows(log), span(log));
         let (stop, stopped) = sync_channel(1);
-        let thread = thread::spawn(move || send(stream, &rows, span / speed, (speed, stopped)));
+        let thread = thread::spawn(move || send(stream, &rows, span(&rows) / speed, (speed, stopped)));
         Self { stop, thread }
     }
 
@@ -61,11 +61,12 @@ impl Flow {
 }
 
 /// Returns how long a log takes.
-pub(super) fn span(log: &Log) -> Duration {
-    rows(log).last().map_or(Duration::ZERO, |row| row.after)
+pub(super) fn span(rows: &[Row]) -> Duration {
+    rows.last().map_or(Duration::ZERO, |row| row.after)
 }
 
-fn rows(log: &Log) -> Vec<Row> {
+/// Reads a log's rows, which takes longer than some backlogs need to get through.
+pub(super) fn rows(log: &Log) -> Vec<Row> {
     let rows: Vec<Value> = log.lines().filter_map(|line| serde_json::from_slice(line).ok()).collect();
     let t = |row: &Value| row["t"].as_i64().unwrap_or(0);
     let first = rows.first().map_or(0, t);
