@@ -13,6 +13,7 @@
 
 mod absence;
 mod acks;
+mod events;
 mod json;
 mod robot;
 mod session;
@@ -175,12 +176,19 @@ impl Ingest {
         self.0.acks.run().await;
     }
 
-    /// Ends sessions that were silent for too long. Call it about once a second.
+    /// Ends sessions that were silent for too long, and tries again what the log did not take of what became of sessions.
+    /// Call it about once a second.
     pub fn end_silent_sessions(&self) {
         let now = self.0.clock.mono();
         for robot in self.all() {
-            let silent =
-                robot.lock().end_session_if(|session| now.since(session.heard) > self.0.config.silence);
+            let (silent, owes) = {
+                let mut state = robot.lock();
+                let silent = state.end_session_if(|session| now.since(session.heard) > self.0.config.silence);
+                (silent, !state.owed.is_empty())
+            };
+            if owes {
+                self.0.commit_owed(&robot);
+            }
             if let Some(session) = silent {
                 tracing::info!(robot = %robot.id, "not heard for {:?}: its link is down", self.0.config.silence);
                 self.0.commit_session_down(&robot, session.number, DownReason::Silent);
@@ -280,19 +288,5 @@ impl LiveLinks for Ingest {
 impl Shared {
     fn next_session(&self) -> u64 {
         self.next_session.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// Queues a record that nobody waits for: a session event. A full queue drops it, and the log says so.
-    fn commit_event(&self, robot: &Robot, session: u64, body: Body) {
-        let envelope = Envelope { received_at: self.clock.wall(), robot: robot.id.clone(), session, body };
-        let entry = Entry { envelope, schema: None, decoded: None, done: Box::new(|_| ()) };
-        if let Err(rejected) = self.log.submit(entry) {
-            tracing::warn!(robot = %robot.id, why = ?rejected.why, "a session event is not in the log");
-        }
-    }
-
-    fn commit_session_down(&self, robot: &Robot, session: u64, why: DownReason) {
-        let body = Body::Session(SessionEvent::Down { why });
-        self.commit_event(robot, session, body);
     }
 }

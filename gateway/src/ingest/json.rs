@@ -134,7 +134,7 @@ fn hear(ingest: &Ingest, robot: &Arc<Robot>) -> u64 {
         clock: None,
         instance: None,
     };
-    shared.commit_event(robot, number, Body::Session(up));
+    shared.commit_event(robot, number, up);
     number
 }
 

@@ -14,7 +14,7 @@ use muster_protocol::{
     time::MonoTime,
 };
 
-use super::told::LastTold;
+use super::{events::Owed, told::LastTold};
 use crate::{
     fleet::LiveLink,
     link::port::{Outbox, TicketIssuer, Unhandled},
@@ -41,6 +41,8 @@ pub(super) struct RobotState {
     schemas: VecDeque<Arc<Schema>>,
     /// The channels that plain JSON has named.
     pub(super) json_channels: SchemaBuilder,
+    /// What became of its sessions and is not in the log yet.
+    pub(super) owed: Owed,
     json_next: [Seq; 3],
 }
 
@@ -79,6 +81,7 @@ impl Robot {
             ack_queued: false,
             schemas: VecDeque::new(),
             json_channels: SchemaBuilder::new(),
+            owed: Owed::default(),
             json_next: [Seq::FIRST; 3],
         };
         Self { id, state: Mutex::new(state) }

@@ -115,8 +115,8 @@ impl Session {
             state.session.replace(self.opened(number, hello, now))
         };
         let told = SessionEvent::told(&hello.held, &hello.drained, hello.clock);
-        shared.commit_event(&robot, number, Body::Session(self.up(hello)));
-        shared.commit_event(&robot, number, Body::Session(told));
+        shared.commit_event(&robot, number, self.up(hello));
+        shared.commit_event(&robot, number, told);
         if let Some(old) = old {
             self.supersede(&robot, &old, number, hello);
         }
@@ -144,7 +144,7 @@ impl Session {
 
     /// Ends the session that this one replaced. Another process of the same robot has to stay away for a while, so
     /// that two of them do not push each other out without end; a reconnect of the same process may come at once.
-    fn supersede(&self, robot: &Robot, old: &OpenSession, number: u64, newer: &Hello) {
+    fn supersede(&self, robot: &Arc<Robot>, old: &OpenSession, number: u64, newer: &Hello) {
         let shared = &self.ingest.0;
         let is_other = old.instance.is_some_and(|instance| instance != newer.instance);
         let retry_after_ms = if is_other { CONFLICT_RETRY_MS } else { 0 };
@@ -159,7 +159,7 @@ impl Session {
                 "another process with another spool took over: this robot was wiped or replaced, or two speak for it and the \
                  older one is back in minutes"
             );
-            shared.commit_event(robot, number, Body::Session(SessionEvent::Conflict { instance, address }));
+            shared.commit_event(robot, number, SessionEvent::Conflict { instance, address });
         }
     }
 
@@ -190,7 +190,7 @@ impl Session {
         drop(state);
         if is_news {
             let told = SessionEvent::told(&beat.held, &[], beat.clock);
-            self.ingest.0.commit_event(&open.robot, open.number, Body::Session(told));
+            self.ingest.0.commit_event(&open.robot, open.number, told);
         }
         commit_absences(&self.ingest, &open.robot);
         let reply = HeartbeatReply { echo: beat.clock.mono, now };

@@ -296,14 +296,20 @@ impl World {
 fn confirmed_bytes(segment: &[u8]) -> usize {
     let number =
         |at: usize| segment.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes);
-    let records: Vec<usize> =
-        (0..segment.len()).filter(|at| segment[*at..].starts_with(RECORD_MAGIC)).collect();
+    let is_whole = |at: usize| {
+        let header = segment.get(at..at + HEADER_BYTES).and_then(<[u8]>::split_last_chunk::<4>);
+        header.is_some_and(|(covered, crc)| crc32c::crc32c(covered).to_le_bytes() == *crc)
+    };
+    let begins = |at: &usize| segment[*at..].starts_with(RECORD_MAGIC) && is_whole(*at);
+    let records: Vec<usize> = (0..segment.len()).filter(begins).collect();
     let Some(synced) = records.last().and_then(|last| number(last + SYNCED_AT)) else { return 0 };
     let unconfirmed = |at: &&usize| number(**at + SEQ_AT).is_none_or(|seq| seq >= synced);
     records.iter().find(unconfirmed).copied().unwrap_or(0)
 }
 
-/// Marks a record in a segment; then its seq, and the seq below which all was synced when it was written.
+/// Marks a record in a segment; then its seq, and the seq below which all was synced when it was written, in a header
+/// that ends with its CRC.
 const RECORD_MAGIC: &[u8] = b"MREC";
+const HEADER_BYTES: usize = 96;
 const SEQ_AT: usize = 32;
 const SYNCED_AT: usize = 48;

@@ -175,3 +175,40 @@ fn the_gauge_follows_sessions_however_they_end() {
     assert!(open(0));
     assert!(world.counts("muster_sessions_opened_total{transport=\"quic\"} 5"));
 }
+
+/// Guards: a robot that said Hello while the gateway's disk was full stayed what it was before, as far as the log knew.
+#[test]
+fn what_became_of_a_session_is_recorded_once_the_log_takes_it() {
+    let world = World::new();
+    world.log.refuse(Some(RejectReason::DiskFull));
+    let mut agent = world.agent(1);
+    world.ingest.end_silent_sessions();
+    assert_eq!(world.log.take_events(), []);
+    world.log.refuse(None);
+    world.ingest.end_silent_sessions();
+    // The commit itself may fail, too.
+    let waiting: Vec<Entry> = std::mem::take(&mut *world.log.queue.lock().unwrap()).into();
+    assert_eq!(waiting.len(), 2);
+    waiting.into_iter().for_each(|entry| (entry.done)(Err(CommitError::Failed)));
+    agent.session.closed(Closed::Lost);
+    let events = world.log.take_events();
+    let [SessionEvent::Up { .. }, SessionEvent::Told { .. }, SessionEvent::Down { .. }] = &events[..] else {
+        panic!("{events:?}")
+    };
+    world.ingest.end_silent_sessions();
+    assert_eq!(world.log.take_events(), []);
+}
+
+#[test]
+fn a_log_that_takes_nothing_for_long_keeps_the_last_of_what_became_of_a_robot() {
+    let world = World::new();
+    world.log.refuse(Some(RejectReason::DiskFull));
+    for _ in 0..20 {
+        let mut agent = world.agent(1);
+        agent.session.closed(Closed::Lost);
+    }
+    world.log.refuse(None);
+    world.ingest.end_silent_sessions();
+    let events = world.log.take_events();
+    assert_eq!((events.len(), events.last()), (8, Some(&down(DownReason::Lost))));
+}
