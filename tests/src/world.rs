@@ -232,7 +232,8 @@ impl World {
             self.settle(bound);
             // A few heartbeats more: what is gone is judged when the robot says so, and all else is in. Meanwhile a disk
             // that stalled may have given more to deliver.
-            self.go_on_until(self.now + JUDGED_NS);
+            let turns = if self.machines.len() > self.plan.robots { TURNS_NS } else { 0 };
+            self.go_on_until(self.now + JUDGED_NS + turns);
             if self.is_settled() {
                 break;
             }
@@ -329,6 +330,9 @@ const PEACE_NS_MAX: u64 = 3_600_000_000_000;
 
 /// How long a settled world goes on: some heartbeats, and what the gateway says to them.
 const JUDGED_NS: u64 = 120_000_000_000;
+
+/// Two computers that are one robot take turns of three minutes: each comes to say once more what is gone.
+const TURNS_NS: u64 = 400_000_000_000;
 
 /// How often it is looked at.
 const SETTLE_NS: u64 = 5_000_000_000;

@@ -92,7 +92,7 @@ impl Holdings {
     /// Takes a batch.
     pub(super) fn saw_batch(&mut self, at: Offset, head: &NumberedHead, samples: u32, origin: &Origin) {
         if let Some(lane) = self.lane(at, head.epoch, head.lane, head.seq.next()) {
-            lane.account(head.seq, samples, Some(origin));
+            lane.account(at, head.seq, samples, Some(origin));
         }
     }
 
@@ -101,12 +101,12 @@ impl Holdings {
         if let Some(head) = head
             && let Some(lane) = self.lane(at, head.epoch, head.lane, head.seq.next())
         {
-            lane.account(head.seq, 0, None);
+            lane.account(at, head.seq, 0, None);
         }
         let Some(last) = loss.lost.last() else { return };
         if let Some(lane) = self.lane(at, loss.epoch, loss.lane, last.seq.next()) {
             for lost in &loss.lost {
-                lane.account(lost.seq, lost.samples, None);
+                lane.account(at, lost.seq, lost.samples, None);
             }
         }
     }

@@ -37,6 +37,8 @@ pub(super) struct LaneTale {
     spooled: u64,
     /// What the log accounts for from `next` on.
     beyond: Weights,
+    /// The last seq that came, and the first record of it.
+    came: Option<(Seq, Offset)>,
 }
 
 /// What a robot says of one lane.
@@ -71,13 +73,19 @@ impl Default for LaneTale {
             next: Seq::FIRST,
             spooled: 0,
             beyond: Weights::default(),
+            came: None,
         }
     }
 }
 
 impl LaneTale {
     /// Takes a seq that is in the log: a batch with its origin, or a loss.
-    pub(super) fn account(&mut self, seq: Seq, samples: u32, origin: Option<&Origin>) {
+    pub(super) fn account(&mut self, at: Offset, seq: Seq, samples: u32, origin: Option<&Origin>) {
+        self.came = match self.came {
+            Some((last, first)) if seq == last => Some((last, first.min(at))),
+            Some((last, first)) if seq < last => Some((last, first)),
+            _ => Some((seq, at)),
+        };
         if self.runs.insert(seq, origin) {
             self.add(seq, u64::from(samples));
         }
@@ -135,8 +143,11 @@ impl LaneTale {
         let here: RangeSet = self.runs.ranges().collect();
         let first_missing = here.next_absent(Seq::FIRST);
         let told = live.or(self.told.as_ref().map(|(_, told)| told));
-        // A robot that tells of less than it did has forgotten the rest: nothing more comes of it.
-        let shrunk = told.filter(|told| told.next < self.next);
+        // A robot that tells of less than it told, or sent, before that has forgotten the rest: nothing more comes of it.
+        let sent_before = |told: &&ToldLane| {
+            self.came.is_some_and(|(last, at)| told.next <= last && Some(at) < self.told_at())
+        };
+        let shrunk = told.filter(|told| told.next < self.next || sent_before(told));
         let end = shrunk.map_or(self.end().max(told.map_or(Seq::FIRST, |told| told.next)), |told| told.next);
         LaneView {
             is_behind: first_missing < end,

@@ -231,6 +231,18 @@ fn what_ended_with_the_robots_memory_is_unknown_and_holds_nothing_up() {
     assert_eq!((read.standing, read.unknown_up_to), (Standing::Whole, 0), "it was on its way");
 }
 
+/// Guards: what a wiped robot had sent with a gap held its clone's completeness up for ever.
+#[test]
+fn what_an_older_image_does_not_know_of_holds_nothing_up() {
+    let mut log = Log::default();
+    log.hello(&[live_lane(1, 3)]).live([1, 2, 6]);
+    assert_eq!(log.read().standing, Standing::Behind);
+    let read = log.hello(&[live_lane(3, 3)]).read();
+    assert_eq!((read.standing, on_robot(&read)), (Standing::Whole, Some(0)));
+    // Whoever goes on with the epoch is asked for all of it.
+    assert_eq!(log.live([8]).read().standing, Standing::Behind);
+}
+
 #[test]
 fn an_epoch_that_drained_is_not_unknown() {
     let mut log = Log::default();
