@@ -152,6 +152,8 @@ pub struct Spool {
     positions: Positions,
     /// Whether the disk did not take yet what is known of that.
     positions_unsaved: bool,
+    /// Segments that were found and not told yet, because the disk failed again.
+    untold: Vec<SegmentId>,
     /// Damage that was found and is not recorded yet.
     owed: Vec<Loss>,
     reader: SpoolReader,

@@ -28,7 +28,7 @@ use super::{
     marker::{self, MARKER_PATH, MarkerRead},
     scan::Scan,
     seal::encode_seal,
-    segment::{Loaded, Seal, Segment, read_index, read_seal, scan_file},
+    segment::{Loaded, Seal, Segment, SegmentId, read_index, read_seal, scan_file},
 };
 
 /// What a look at the folder found; nothing was changed.
@@ -54,6 +54,8 @@ pub(super) struct Recovery {
     pub(super) losses: Vec<Loss>,
     pub(super) torn_bytes: u64,
     pub(super) unreadable: Vec<String>,
+    /// The segments that were found.
+    pub(super) found: Vec<SegmentId>,
 }
 
 /// Looks at marker and segments and refuses what is not ours to open.
@@ -125,6 +127,7 @@ impl Recovery {
             Some(before) => before,
             None => before_of(shared, name, file.as_ref())?,
         };
+        self.found.push(segment.id);
         let mut catalog = shared.catalog();
         catalog.unreadable.remove(&name);
         catalog.insert(segment);

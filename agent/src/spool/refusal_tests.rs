@@ -93,3 +93,51 @@ fn a_torn_schema_tells_what_was_synced_before_it() {
     let (_, recovered) = open(&disk);
     assert_eq!(recovered.losses.iter().map(Loss::samples).sum::<u64>(), all);
 }
+
+/// Guards: what a resume had found when the disk failed once more was in the spool, and nobody was told of it.
+#[test]
+fn what_a_resume_finds_is_told_whenever_it_succeeds_and_once() {
+    for changes in 0..20 {
+        let disk = FakeDisk::new();
+        let (mut spool, _) = open(&disk);
+        fill(&mut spool, 3);
+        let epoch = spool.epoch();
+        drop(spool);
+        disk.kill();
+        disk.set_faults(Faults { no_reads_of: Some("live/".to_owned()), ..Faults::default() });
+        let (mut spool, recovered) = open(&disk);
+        assert!(!recovered.unreadable.is_empty());
+        disk.set_faults(Faults { no_syncs: true, ..Faults::default() });
+        spool.append(Lane::Urgent, &batch(1, 40)).unwrap();
+        spool.sync().unwrap_err();
+        let mut told = 0;
+        for changes_left in [Some(changes), None, None] {
+            disk.set_faults(Faults { changes_left, ..Faults::default() });
+            let found = spool.resume(spool.epoch()).map_or(Vec::new(), |recovered| recovered.spans);
+            told += found.iter().filter(|span| span.epoch == epoch).count();
+        }
+        assert_eq!(told, 1, "after {changes} changes");
+    }
+}
+
+/// Guards: of segments that could not be read, only the first seqs counted as held, and the gateway was told that the
+/// others were gone.
+#[test]
+fn segments_that_cannot_be_read_are_held_from_the_first_to_the_last() {
+    let disk = FakeDisk::new();
+    let (mut spool, _) = open(&disk);
+    for _ in 0..12 {
+        spool.append(Lane::Live, &batch(1, 20_000)).unwrap();
+    }
+    spool.sync().unwrap();
+    let epoch = spool.epoch();
+    drop(spool);
+    disk.kill();
+    disk.set_faults(Faults { no_reads_of: Some("live/".to_owned()), ..Faults::default() });
+    let (spool, recovered) = open(&disk);
+    assert!(recovered.unreadable.len() > 2);
+    let held = spool.held();
+    let lane = held.iter().find(|lane| lane.epoch == epoch && lane.lane == Lane::Live).unwrap();
+    assert_eq!((lane.first, lane.gone.len()), (Seq(1), 0));
+    assert!((Seq(5)..=Seq(13)).contains(&lane.next), "{lane:?}");
+}

@@ -22,8 +22,8 @@ use muster_protocol::{
 };
 
 use super::{
-    AppendError, Disk, Entry, LOCK_PATH, Medium, OpenError, Recovered, SegmentId, Span, Spool, SpoolConfig,
-    SpoolFault, SpoolReader, Spooled, drained,
+    AppendError, Disk, Entry, LOCK_PATH, Medium, OpenError, Recovered, Span, Spool, SpoolConfig, SpoolFault,
+    SpoolReader, Spooled, drained,
     marker::{self, Marker},
     memory_disk::MemoryDisk,
     recovery::{self, Recovery, Survey},
@@ -144,6 +144,7 @@ impl Spool {
             fault: None,
             positions,
             positions_unsaved: false,
+            untold: Vec::new(),
             owed: Vec::new(),
             reader,
             medium,
@@ -209,14 +210,16 @@ impl Spool {
     /// that was not seen before.
     pub fn resume(&mut self, above: Epoch) -> Result<Recovered, SpoolFault> {
         let survey = self.try_disk().map_err(|failure| self.fault_of(&failure))?;
-        let last_known = self.site.shared.next_id();
         let recovery = survey.look(&self.site.shared);
+        let recovery = self.take_found(recovery);
         let start = above.start.max(survey.start).max(self.site.epoch.start);
         self.site.epoch.random = self.next_random();
         self.begin(start).map_err(|failure| self.latch(failure))?;
         self.fault = None;
         self.save_positions();
-        let found = self.take_found(recovery, last_known)?;
+        let mut found = self.show_found(recovery)?;
+        let epoch = self.site.epoch;
+        found.spans.extend(self.spans().into_iter().filter(|span| span.epoch == epoch));
         self.tell_by_span();
         Ok(found)
     }
@@ -229,21 +232,28 @@ impl Spool {
     /// Looks again at segments that could not be read. Returns what is found in them; the tokens of the records of what
     /// damage took come with the next sync.
     pub fn look_again(&mut self) -> Result<Recovered, SpoolFault> {
-        let last_known = self.site.shared.next_id();
         let site = &self.site;
         let Ok(survey) = recovery::survey(site.shared.disk.as_ref(), &site.robot) else {
             return Ok(Recovered::default());
         };
         let recovery = survey.look(&site.shared);
-        self.take_found(recovery, last_known)
+        let recovery = self.take_found(recovery);
+        self.show_found(recovery)
     }
 
-    /// Records what damage took of what was found after `last_known`, and makes the rest durable.
-    fn take_found(&mut self, mut recovery: Recovery, last_known: SegmentId) -> Result<Recovered, SpoolFault> {
+    /// Takes what was found: it is owed to the caller, also if the disk fails again before all is done.
+    fn take_found(&mut self, mut recovery: Recovery) -> Recovery {
         self.owed.append(&mut recovery.losses);
+        self.untold.append(&mut recovery.found);
+        recovery
+    }
+
+    /// Records what damage took of what was found, makes the rest durable, and returns it.
+    fn show_found(&mut self, mut recovery: Recovery) -> Result<Recovered, SpoolFault> {
         recovery.losses = self.settle().map_err(|failure| self.latch(failure))?;
+        let untold = std::mem::take(&mut self.untold);
         let mut spans = self.spans();
-        spans.retain(|span| span.segment > last_known);
+        spans.retain(|span| untold.contains(&span.segment));
         Ok(self.recovered(recovery, spans))
     }
 
@@ -271,7 +281,7 @@ impl Spool {
     }
 
     pub(super) fn recovered(&self, recovery: Recovery, spans: Vec<Span>) -> Recovered {
-        let Recovery { losses, torn_bytes, unreadable } = recovery;
+        let Recovery { losses, torn_bytes, unreadable, .. } = recovery;
         Recovered { spans, samples: self.samples_held(), losses, torn_bytes, unreadable }
     }
 

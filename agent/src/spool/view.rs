@@ -202,13 +202,14 @@ impl Tally {
         (self.next, self.spooled) = (self.next.max(self.end), self.spooled.max(self.end_spooled));
     }
 
-    /// Takes the last segment if it cannot be read: how far it goes is not known, but that it is held.
+    /// Takes the last segments if they cannot be read. Each goes up to the next one; how far the last one goes is not
+    /// known, but that it is held.
     fn take_unreadable_from(&mut self, catalog: &Catalog, lane: Lane, epoch: Epoch) {
         let of_lane = catalog.unreadable.iter().filter(|name| name.lane == lane && name.epoch == epoch);
-        for name in of_lane.filter(|name| name.first >= self.end) {
-            self.held.insert(name.first);
-            self.next = self.next.max(name.first.next());
-        }
+        let last: Vec<Seq> = of_lane.map(|name| name.first).filter(|first| *first >= self.end).collect();
+        let (Some(first), Some(end)) = (last.first(), last.last()) else { return };
+        self.held.insert_range(SeqRange { first: *first, end: end.next() });
+        self.next = self.next.max(end.next());
     }
 
     fn held_lane(self, epoch: Epoch, lane: Lane) -> HeldLane {
