@@ -143,8 +143,11 @@ impl Spools {
         let found = from_disk.or_else(|| self.memory.as_ref()?.write_off(head, reason));
         let Some(write_off) = found else { return Ok(()) };
         let written_off = self.current().record(write_off)?;
-        let keeper = if is_on_disk { &mut self.disk } else { self.memory.as_mut().unwrap_or(&mut self.disk) };
-        let evicted = keeper.forget(written_off)?;
+        let evicted = match &mut self.memory {
+            _ if is_on_disk && self.disk.is_failed() => self.disk.set_aside(written_off),
+            Some(memory) if !is_on_disk => memory.forget(written_off)?,
+            _ => self.disk.forget(written_off)?,
+        };
         self.events.push(RecorderEvent::Evicted(vec![evicted]));
         self.retire_memory();
         Ok(())

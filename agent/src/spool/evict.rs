@@ -110,6 +110,14 @@ impl Spool {
         }
     }
 
+    /// Gives up for now what is given up while this spool's disk fails: its loss is recorded in memory alone, so what the
+    /// disk has of it stays, to be told again if that record does not arrive.
+    #[expect(clippy::needless_pass_by_value, reason = "what is written off is given up once")]
+    pub fn set_aside(&self, written_off: WrittenOff) -> Evicted {
+        let WrittenOff(WriteOff { gone, .. }) = written_off;
+        Evicted::mint(gone)
+    }
+
     /// Marks what the gateway has acknowledged, and removes each segment of which nothing else is left.
     ///
     /// Marks live in memory: after a restart the gateway's Welcome says again what it has.

@@ -43,15 +43,16 @@ impl Judgement {
     pub(super) fn begin(windows: &BTreeMap<(Epoch, Lane), LaneWindow>, told: Vec<Told>) -> Option<Self> {
         let mut urgent = BTreeMap::new();
         let mut lanes = Vec::new();
-        for Told { epoch, lane, next, gone, gone_samples } in told {
-            if lane == Lane::Urgent {
-                urgent.insert(epoch, (next, gone.clone()));
+        for told in told {
+            if told.lane == Lane::Urgent {
+                urgent.insert(told.epoch, (told.next, told.gone.clone()));
             }
-            let Some(window) = windows.get(&(epoch, lane)) else { continue };
-            if window.lacks(&gone).is_empty() {
+            let Some(window) = windows.get(&(told.epoch, told.lane)) else { continue };
+            if window.lacks(&told.gone).is_empty() {
                 continue;
             }
-            let Some(settled_samples) = window.settled_samples(&gone) else { continue };
+            let Some(settled_samples) = window.settled_samples(&told) else { continue };
+            let Told { epoch, lane, gone, gone_samples, .. } = told;
             lanes.push(JudgedLane { epoch, lane, gone, gone_samples, settled_samples });
         }
         (!lanes.is_empty()).then_some(Self { urgent, lanes })

@@ -147,11 +147,13 @@ impl LaneWindow {
     }
 
     /// Returns the samples of what is committed and gone; `None` while the samples of something that the agent still
-    /// holds are not known apart.
-    pub(super) fn settled_samples(&self, gone: &RangeSet) -> Option<u64> {
-        let still_held = self.committed.without(gone).count();
+    /// holds are not known apart. If it holds nothing any more, what is committed besides came from a clone of it, and
+    /// may count as well: nothing will tell it apart.
+    pub(super) fn settled_samples(&self, told: &Told) -> Option<u64> {
+        let still_held = self.committed.without(&told.gone).count();
         let known_apart = still_held == self.unreleased.len() as u64;
-        known_apart.then(|| self.samples.saturating_sub(self.unreleased.values().sum()))
+        let holds_nothing = told.gone.covers(Seq::FIRST, told.next);
+        (known_apart || holds_nothing).then(|| self.samples.saturating_sub(self.unreleased.values().sum()))
     }
 
     pub(super) fn holds(&self, seq: Seq) -> Option<Verdict> {
