@@ -264,7 +264,7 @@ impl World {
             let clocks = if self.clocks_ran_true { Clocks::True } else { Clocks::Wrong };
             let wrong = newest::check(&records, &schema, &gateway.fleet, clocks);
             self.checker.wrong.extend(wrong);
-            self.checker.wrong.extend(whole::check(&gateway.fleet));
+            self.checker.wrong.extend(whole::check(&gateway.fleet, &self.checker.refused));
         }
         let queue_full = self.queue_full + self.gateway.as_ref().map_or(0, |gateway| gateway.log.rejected());
         self.injected.count_many(Fault::CommitQueueFull, queue_full);

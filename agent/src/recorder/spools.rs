@@ -28,6 +28,9 @@ use super::RecorderEvent;
 /// How often room is made for one batch. Making room changes what a batch needs, so once may not be enough.
 const MAKE_ROOM_TRIES: u32 = 4;
 
+/// Most records that are given up anew once the disk works; the others are after the next start.
+const SET_ASIDE_MAX: usize = 1024;
+
 /// See the module.
 pub(super) struct Spools {
     disk: Spool,
@@ -35,6 +38,8 @@ pub(super) struct Spools {
     memory_bytes: u64,
     /// What was appended to the current spool and not synced, to be written elsewhere if the sync fails.
     unsynced: Vec<Written>,
+    /// Given up while the disk failed: recorded in memory alone, and to be recorded on the disk once it works.
+    set_aside: Vec<(NumberedHead, LossReason)>,
     events: Vec<RecorderEvent>,
 }
 
@@ -48,7 +53,8 @@ struct Written {
 impl Spools {
     /// Takes the spool on the disk; if it has failed already, [`Spools::fail_over`] is due.
     pub(super) fn new(disk: Spool, memory_bytes: u64) -> Self {
-        Self { disk, memory: None, memory_bytes, unsynced: Vec::new(), events: Vec::new() }
+        let (unsynced, set_aside, events) = (Vec::new(), Vec::new(), Vec::new());
+        Self { disk, memory: None, memory_bytes, unsynced, set_aside, events }
     }
 
     /// Returns what happened since the last call.
@@ -144,7 +150,12 @@ impl Spools {
         let Some(write_off) = found else { return Ok(()) };
         let written_off = self.current().record(write_off)?;
         let evicted = match &mut self.memory {
-            _ if is_on_disk && self.disk.is_failed() => self.disk.set_aside(written_off),
+            _ if is_on_disk && self.disk.is_failed() => {
+                if self.set_aside.len() < SET_ASIDE_MAX {
+                    self.set_aside.push((head, reason));
+                }
+                self.disk.set_aside(written_off)
+            }
             Some(memory) if !is_on_disk => memory.forget(written_off)?,
             _ => self.disk.forget(written_off)?,
         };
@@ -194,6 +205,13 @@ impl Spools {
         self.sync()?;
         let above = self.epoch();
         let recovered = self.disk.resume(above)?;
+        for (head, reason) in std::mem::take(&mut self.set_aside) {
+            if let Err(fault) = self.give_up(head, reason) {
+                // The next write finds out as well.
+                tracing::warn!("the disk failed again: {fault}");
+                self.set_aside.push((head, reason));
+            }
+        }
         self.retire_memory();
         Ok(found(recovered))
     }

@@ -36,7 +36,7 @@ pub(super) struct Checker {
     /// Held by a spool that was wiped.
     wiped: BTreeSet<Place>,
     /// Robots whose disk refused something: what was drained meanwhile, their spools may not remember.
-    refused: BTreeSet<RobotId>,
+    pub(super) refused: BTreeSet<RobotId>,
     /// Samples that loss records of damage leave out of their sums.
     miscounted: u64,
     pub(super) wrong: Vec<String>,

@@ -95,6 +95,9 @@ impl Machine {
         self.last_reader = None;
         self.in_memory = false;
         self.process = Some(process);
+        if !recovered.unreadable.is_empty() {
+            checker.disk_refuses(&self.setup.robot);
+        }
         for head in recovered.spans.iter().flat_map(heads_of) {
             self.accept(head, None, checker);
         }

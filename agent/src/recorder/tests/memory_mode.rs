@@ -285,3 +285,46 @@ fn what_the_disk_did_not_let_be_read_at_the_start_is_delivered_once_it_does() {
     story.deliver();
     story.kill_and_restart("unreadable at the start");
 }
+
+/// Guards: a record that was given up while the disk failed went from the disk, and its loss was in memory alone.
+#[test]
+fn what_is_given_up_while_the_disk_fails_stays_on_it_until_the_disk_has_its_loss() {
+    for works_again in [false, true] {
+        let mut story = Story::new();
+        story.record(9);
+        story.bench.advance(millis(5000));
+        let head = *story.bench.spooled().iter().find(|head| head.lane == Lane::Live).unwrap();
+        story.bench.disk.set_faults(Faults { no_syncs: true, ..Faults::default() });
+        story.record(3);
+        story.bench.core.handle_command(RecorderCommand::GiveUp(head, LossReason::Corrupt), story.bench.now);
+        story.bench.advance(millis(1000));
+        if works_again {
+            story.bench.disk.set_faults(Faults::default());
+            story.bench.advance(Duration::from_secs(31));
+        }
+        let disk = story.bench.disk.clone();
+        drop(story);
+        disk.set_faults(Faults::default());
+        disk.power_cut(1);
+        let config = SpoolConfig {
+            limit_bytes: LIMIT_BYTES,
+            segment_bytes: 64 * 1024,
+            robot: "fleet/robot".parse().unwrap(),
+        };
+        let (spool, _) = Spool::open(Arc::new(disk), config, 99).unwrap();
+        let held = spool.reader().read(head).unwrap();
+        let tells = |span: &Span| {
+            heads_of(span).into_iter().any(|one| {
+                let stored =
+                    spool.reader().read(one).unwrap().filter(|stored| stored.kind == StoredKind::Loss);
+                let loss = stored.map(|stored| postcard::from_bytes::<Loss>(&stored.payload).unwrap());
+                loss.is_some_and(|loss| {
+                    loss.lost.iter().any(|lost| (loss.lane, lost.seq) == (head.lane, head.seq))
+                })
+            })
+        };
+        let is_told = spool.spans().iter().any(tells);
+        assert!(held.is_some(), "marks are in memory, and what was recorded besides is to come");
+        assert_eq!(is_told, works_again);
+    }
+}
