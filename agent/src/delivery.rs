@@ -17,7 +17,7 @@ use muster_protocol::{
     id::{InstanceId, Lane, RobotId, SchemaHash},
     message::{
         Bye, ByeReason, Clock, Heartbeat, HeldLane, Hello, Message, MessageError, Numbered, NumberedHead,
-        SchemaBody,
+        SchemaBody, SeqRange,
     },
     session::sender::{GaveUp, Priority, Released, Sender},
     time::{MonoTime, WallTime},
@@ -26,7 +26,7 @@ use muster_protocol::{
 use crate::{
     backoff::Backoff,
     link::Stream,
-    spool::Holding,
+    spool::{Holding, Span},
     uplink::{self, Uplink, ledger::Record},
 };
 
@@ -182,6 +182,14 @@ impl Delivery {
     /// Gives access to the sender for what the spool reports: spooled, evicted.
     pub fn sender(&mut self) -> &mut Sender {
         &mut self.sender
+    }
+
+    /// Takes what was found in the spool and is to be sent.
+    pub fn handle_found(&mut self, spans: &[Span]) {
+        for span in spans {
+            let range = SeqRange { first: span.first, end: span.next };
+            self.sender.handle_recovered(span.lane, span.epoch, span.segment.number(), range);
+        }
     }
 
     /// Takes what the spool holds now.

@@ -14,11 +14,7 @@ use tokio::{
 };
 use tracing::{debug, error, info, warn};
 
-use muster_protocol::{
-    loss::LossReason,
-    message::{NumberedHead, SeqRange},
-    time::MonoTime,
-};
+use muster_protocol::{loss::LossReason, message::NumberedHead, time::MonoTime};
 
 use crate::{
     clock::Clock,
@@ -136,7 +132,7 @@ impl Driver {
     /// Puts a driver together; `holding` and `spans` are what the spool holds at start.
     pub fn new(mut parts: DriverParts, holding: Holding, spans: &[Span]) -> Self {
         parts.delivery.handle_held(holding);
-        recover(&mut parts.delivery, spans);
+        parts.delivery.handle_found(spans);
         let DriverParts { delivery, clock, urls, identity, recording, events, reader, figures, once, .. } =
             parts;
         Self {
@@ -281,7 +277,7 @@ impl Driver {
                 self.failed = false;
                 self.facts.fault = None;
             }
-            RecorderEvent::Found(spans) => recover(&mut self.delivery, &spans),
+            RecorderEvent::Found(spans) => self.delivery.handle_found(&spans),
             RecorderEvent::InputsDrained => self.inputs_ended = true,
         }
     }
@@ -393,13 +389,6 @@ impl Driver {
 }
 
 /// Lets the sender know what the spool held before.
-fn recover(delivery: &mut Delivery, spans: &[Span]) {
-    for span in spans {
-        let range = SeqRange { first: span.first, end: span.next };
-        delivery.sender().handle_recovered(span.lane, span.epoch, span.segment.number(), range);
-    }
-}
-
 /// Reads one record for sending; `None` if the spool no longer has it. A batch whose schema is gone is corrupt. Blocks.
 pub fn load(reader: &SpoolReader, head: NumberedHead) -> Result<Option<Loaded>, ReadError> {
     let Some(stored) = reader.read(head)? else { return Ok(None) };

@@ -20,7 +20,7 @@ use muster_protocol::{
     frame::Frame,
     id::{InstanceId, RobotId, Seq},
     loss::LossReason,
-    message::{Clock, NumberedHead, SeqRange},
+    message::{Clock, NumberedHead},
     session::sender::{Sender, SenderConfig},
     time::MonoTime,
 };
@@ -106,10 +106,7 @@ impl Process {
         );
         let mut delivery = delivery(&setup.robot, random);
         delivery.handle_held(held);
-        for span in &recovered.spans {
-            let range = SeqRange { first: span.first, end: span.next };
-            delivery.sender().handle_recovered(span.lane, span.epoch, span.segment.number(), range);
-        }
+        delivery.handle_found(&recovered.spans);
         let (live, wait) = (intake.source("live", Manner::Live), intake.source("wait", Manner::Wait));
         let process = Self {
             steps,
@@ -266,17 +263,7 @@ impl Process {
                 }
             }
             RecorderEvent::Held(held) => self.delivery.handle_held(held),
-            RecorderEvent::Found(spans) => {
-                for span in spans {
-                    let range = SeqRange { first: span.first, end: span.next };
-                    self.delivery.sender().handle_recovered(
-                        span.lane,
-                        span.epoch,
-                        span.segment.number(),
-                        range,
-                    );
-                }
-            }
+            RecorderEvent::Found(spans) => self.delivery.handle_found(&spans),
             RecorderEvent::Failed(_) | RecorderEvent::Mended | RecorderEvent::InputsDrained => {}
         }
     }

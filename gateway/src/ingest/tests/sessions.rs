@@ -181,7 +181,7 @@ fn the_gauge_follows_sessions_however_they_end() {
 fn what_became_of_a_session_is_recorded_once_the_log_takes_it() {
     let world = World::new();
     world.log.refuse(Some(RejectReason::DiskFull));
-    let mut agent = world.agent(1);
+    let agent = world.agent(1);
     world.ingest.end_silent_sessions();
     assert_eq!(world.log.take_events(), []);
     world.log.refuse(None);
@@ -189,7 +189,9 @@ fn what_became_of_a_session_is_recorded_once_the_log_takes_it() {
     // The commit itself may fail, too.
     let waiting: Vec<Entry> = std::mem::take(&mut *world.log.queue.lock().unwrap()).into();
     assert_eq!(waiting.len(), 2);
-    waiting.into_iter().for_each(|entry| (entry.done)(Err(CommitError::Failed)));
+    for entry in waiting {
+        (entry.done)(Err(CommitError::Failed));
+    }
     agent.session.closed(Closed::Lost);
     let events = world.log.take_events();
     let [SessionEvent::Up { .. }, SessionEvent::Told { .. }, SessionEvent::Down { .. }] = &events[..] else {
@@ -204,7 +206,7 @@ fn a_log_that_takes_nothing_for_long_keeps_the_last_of_what_became_of_a_robot() 
     let world = World::new();
     world.log.refuse(Some(RejectReason::DiskFull));
     for _ in 0..20 {
-        let mut agent = world.agent(1);
+        let agent = world.agent(1);
         agent.session.closed(Closed::Lost);
     }
     world.log.refuse(None);
