@@ -28,6 +28,10 @@ mod refusals;
 
 const LIMIT_BYTES: u64 = 1024 * 1024;
 
+fn config(limit_bytes: u64) -> SpoolConfig {
+    SpoolConfig { limit_bytes, segment_bytes: 64 * 1024, robot: "fleet/robot".parse().unwrap() }
+}
+
 /// A recorder without its thread, in virtual time.
 struct Bench {
     disk: FakeDisk,
@@ -79,9 +83,7 @@ impl Bench {
 
     fn with_limit(limit_bytes: u64) -> Self {
         let disk = FakeDisk::new();
-        let config =
-            SpoolConfig { limit_bytes, segment_bytes: 64 * 1024, robot: "fleet/robot".parse().unwrap() };
-        let (spool, _) = Spool::open(Arc::new(disk.clone()), config, 7).unwrap();
+        let (spool, _) = Spool::open(Arc::new(disk.clone()), config(limit_bytes), 7).unwrap();
         Self::of(disk, spool)
     }
 

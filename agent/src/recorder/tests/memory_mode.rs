@@ -103,12 +103,7 @@ impl Story {
         let disk = self.bench.disk.clone();
         disk.set_faults(Faults::default());
         disk.kill();
-        let config = SpoolConfig {
-            limit_bytes: LIMIT_BYTES,
-            segment_bytes: 64 * 1024,
-            robot: "fleet/robot".parse().unwrap(),
-        };
-        let (spool, recovered) = Spool::open(Arc::new(disk), config, 99).unwrap();
+        let (spool, recovered) = Spool::open(Arc::new(disk), config(LIMIT_BYTES), 99).unwrap();
         assert_eq!(recovered.losses, [], "{what}");
         let reader = spool.reader();
         recovered.spans.iter().flat_map(heads_of).for_each(|head| self.checker.take(&reader, head));
@@ -217,16 +212,12 @@ fn a_disk_that_is_full_at_start_does_not_keep_the_agent_from_starting_and_what_i
         drop(bench);
         disk.kill();
         disk.set_faults(Faults { refused: Some((Deed::Change, kind)), ..Faults::default() });
-        let config = SpoolConfig {
-            limit_bytes: LIMIT_BYTES,
-            segment_bytes: 64 * 1024,
-            robot: "fleet/robot".parse().unwrap(),
-        };
-        let Err(why) = Spool::open(Arc::new(disk.clone()), config.clone(), 8) else {
+        let Err(why) = Spool::open(Arc::new(disk.clone()), config(LIMIT_BYTES), 8) else {
             panic!("it takes writes")
         };
         assert!(why.is_disk_failure(), "{why}");
-        let (spool, recovered) = Spool::open_failed(Arc::new(disk.clone()), config, 8, why).unwrap();
+        let (spool, recovered) =
+            Spool::open_failed(Arc::new(disk.clone()), config(LIMIT_BYTES), 8, why).unwrap();
         let mut bench = Bench::of(disk, spool);
         let source = bench.intake.source("unix:x", Manner::Live);
         let mut story = Story { bench: Bench::new(), source, checker, told: 0, pushed };
@@ -258,12 +249,7 @@ fn what_the_disk_did_not_let_be_read_at_the_start_is_delivered_once_it_does() {
     drop(bench);
     disk.kill();
     disk.set_faults(Faults { no_reads_of: Some("live/".to_owned()), ..Faults::default() });
-    let config = SpoolConfig {
-        limit_bytes: LIMIT_BYTES,
-        segment_bytes: 64 * 1024,
-        robot: "fleet/robot".parse().unwrap(),
-    };
-    let (spool, recovered) = Spool::open(Arc::new(disk.clone()), config, 8).unwrap();
+    let (spool, recovered) = Spool::open(Arc::new(disk.clone()), config(LIMIT_BYTES), 8).unwrap();
     assert!(!recovered.unreadable.is_empty());
     let bench = Bench::of(disk, spool);
     let source = bench.intake.source("unix:x", Manner::Live);
@@ -306,12 +292,7 @@ fn what_is_given_up_while_the_disk_fails_stays_on_it_until_the_disk_has_its_loss
         drop(story);
         disk.set_faults(Faults::default());
         disk.power_cut(1);
-        let config = SpoolConfig {
-            limit_bytes: LIMIT_BYTES,
-            segment_bytes: 64 * 1024,
-            robot: "fleet/robot".parse().unwrap(),
-        };
-        let (spool, _) = Spool::open(Arc::new(disk), config, 99).unwrap();
+        let (spool, _) = Spool::open(Arc::new(disk), config(LIMIT_BYTES), 99).unwrap();
         let held = spool.reader().read(head).unwrap();
         let tells = |span: &Span| {
             heads_of(span).into_iter().any(|one| {

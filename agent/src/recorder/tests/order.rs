@@ -101,12 +101,7 @@ fn whenever_the_power_fails_the_disk_has_each_batch_that_was_handed_out() {
         }
         let disk = robot.bench.disk.clone();
         disk.power_cut(cut_after);
-        let config = SpoolConfig {
-            limit_bytes: LIMIT_BYTES,
-            segment_bytes: 64 * 1024,
-            robot: "fleet/robot".parse().unwrap(),
-        };
-        let (spool, _) = Spool::open(Arc::new(disk), config, 8).unwrap();
+        let (spool, _) = Spool::open(Arc::new(disk), config(LIMIT_BYTES), 8).unwrap();
         for (batch, _) in &robot.sent {
             let stored = spool.reader().read(batch.head).unwrap();
             let stored = stored.unwrap_or_else(|| panic!("{:?} was sent and is gone", batch.head));

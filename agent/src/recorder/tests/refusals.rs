@@ -75,12 +75,7 @@ fn what_was_refused_last_is_told_before_the_inputs_count_as_drained_and_when_the
     let last = bench.core.finish(&reading, &bench.outlet);
     assert!(last.events.iter().any(|event| matches!(event, RecorderEvent::Spooled(_))) && !last.lost);
     disk.power_cut(1);
-    let config = SpoolConfig {
-        limit_bytes: LIMIT_BYTES,
-        segment_bytes: 64 * 1024,
-        robot: "fleet/robot".parse().unwrap(),
-    };
-    let (spool, recovered) = Spool::open(Arc::new(disk), config, 99).unwrap();
+    let (spool, recovered) = Spool::open(Arc::new(disk), config(LIMIT_BYTES), 99).unwrap();
     let [span] = &recovered.spans[..] else { panic!("{:?}", recovered.spans) };
     let head = NumberedHead { epoch: span.epoch, lane: span.lane, seq: span.first };
     let loss: Loss = postcard::from_bytes(&spool.reader().read(head).unwrap().unwrap().payload).unwrap();

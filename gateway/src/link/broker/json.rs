@@ -21,6 +21,7 @@ pub(super) async fn store(
 ) -> Result<(), Unhandled> {
     loop {
         match intake.json(robot, payload.clone()).await {
+            // Nothing tells when there is room. A gateway that stops answers otherwise, which ends this.
             Err(Unhandled::Busy | Unhandled::DiskFull) => sleep(again_after).await,
             Err(Unhandled::FullOfRobots) => return intake.json_once(robot, payload).await,
             other => return other,
