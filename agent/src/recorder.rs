@@ -25,6 +25,7 @@ pub mod steps;
 
 mod core;
 mod events;
+pub(crate) mod group_sync;
 mod spools;
 
 use std::{fmt, io, sync::Arc, thread::JoinHandle, time::Duration};

@@ -63,7 +63,7 @@ const KEYS: &[Key] = &[
         Kind::Span,
         "How long samples may wait for a sync to disk; urgent ones never do.",
     )
-    .or("500ms")
+    .or("250ms")
     .within("1ms", "1m"),
     Key::new::<Span>(
         "batch.linger",

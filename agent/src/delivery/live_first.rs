@@ -10,6 +10,7 @@ use muster_protocol::{
 };
 
 use super::*;
+use crate::recorder::group_sync::GroupSync;
 
 const EPOCH: Epoch = Epoch { start: 2, random: 9 };
 const OLD: Epoch = Epoch { start: 1, random: 9 };
@@ -17,8 +18,7 @@ const CLOCK: Clock = Clock { boot: 1, mono: MonoTime(0), wall: WallTime(0), sync
 
 /// As the agent is without configuration.
 const LINGER: Duration = Duration::from_millis(250);
-/// Batches of two lingers share a sync.
-const SYNC_EVERY: Duration = Duration::from_millis(500);
+const SYNC_EVERY: Duration = Duration::from_millis(250);
 const SYNC: Duration = Duration::from_millis(10);
 /// A group commit of the gateway.
 const COMMIT: Duration = Duration::from_millis(15);
@@ -29,8 +29,12 @@ const BATCH_BYTES: usize = 32 * 1024;
 const RUN: Duration = Duration::from_secs(120);
 
 enum Event {
-    /// Two lingers are over, and their batches are synced.
-    Live,
+    /// A linger is over: its batches close.
+    Closed,
+    /// A group sync begins, if it is still the one that is due.
+    Sync,
+    /// What closed in the lingers that began at these times is synced.
+    Synced(Vec<MonoTime>),
     Urgent,
     Arrived(NumberedHead),
     Committed(Vec<NumberedHead>),
@@ -45,6 +49,9 @@ struct World {
     one_way: Duration,
     link_free_at: MonoTime,
     carried_bytes: usize,
+    /// When the lingers began whose batches wait for a sync.
+    unsynced: Vec<MonoTime>,
+    group_sync: GroupSync,
     /// What waits for the commit that runs, if one does.
     waiting: Vec<NumberedHead>,
     commits: bool,
@@ -93,13 +100,15 @@ impl World {
             one_way: round_trip / 2,
             link_free_at: start,
             carried_bytes: 0,
+            unsynced: Vec::new(),
+            group_sync: GroupSync::new(SYNC_EVERY),
             waiting: Vec::new(),
             commits: false,
             made: BTreeMap::new(),
             spans: BTreeMap::new(),
             next: BTreeMap::new(),
         };
-        world.at(start + SYNC_EVERY + SYNC, Event::Live);
+        world.at(start + LINGER, Event::Closed);
         world.at(start + URGENT_EVERY, Event::Urgent);
         world
     }
@@ -135,13 +144,23 @@ impl World {
 
     fn happens(&mut self, event: Event, now: MonoTime) {
         match event {
-            Event::Live => {
-                for made in [now - SYNC_EVERY - SYNC, now - LINGER - SYNC] {
-                    for _ in 0..self.parts() {
-                        self.spool(Lane::Live, made);
-                    }
+            Event::Closed => {
+                self.unsynced.push(now - LINGER);
+                self.group_sync.handle_closed(now);
+                let due = self.group_sync.due().expect("a batch waits for a sync");
+                self.at(due.max(now), Event::Sync);
+                self.at(now + LINGER, Event::Closed);
+            }
+            Event::Sync if self.group_sync.due().is_some_and(|due| due <= now) => {
+                self.group_sync.start(now);
+                let covered = std::mem::take(&mut self.unsynced);
+                self.at(now + SYNC, Event::Synced(covered));
+            }
+            Event::Sync => {}
+            Event::Synced(lingers) => {
+                for made in lingers {
+                    (0..self.parts()).for_each(|_| self.spool(Lane::Live, made));
                 }
-                self.at(now + SYNC_EVERY, Event::Live);
             }
             Event::Urgent => {
                 self.spool(Lane::Urgent, now - SYNC);

@@ -16,7 +16,9 @@ use crate::{
     uplink::channels::ChannelCosts,
 };
 
-use super::{RecorderCommand, RecorderConfig, RecorderEvent, UNSYNCED_BYTES_MAX, spools::Spools};
+use super::{
+    RecorderCommand, RecorderConfig, RecorderEvent, UNSYNCED_BYTES_MAX, group_sync::GroupSync, spools::Spools,
+};
 
 /// How long nothing has to be recorded or released before the spool gives the disk back what is released.
 const IDLE_AFTER: Duration = Duration::from_secs(5);
@@ -37,7 +39,6 @@ type ReadClocks<'a> = &'a dyn Fn() -> ClockReading;
 pub(super) struct Core {
     spools: Spools,
     batcher: Batcher<Origin>,
-    sync_every: Duration,
     costs: Arc<ChannelCosts>,
     /// Closed batches of waiting inputs for which the spool has no room, oldest first. Few: while there is one, no more
     /// rows of waiting inputs are taken.
@@ -46,10 +47,8 @@ pub(super) struct Core {
     requests: Vec<SyncRequest>,
     unsynced_bytes: usize,
     urgent_unsynced: bool,
-    /// When all lanes were synced last.
-    synced_at: Option<MonoTime>,
-    /// When the next group sync is due; none if nothing waits for it.
-    sync_at: Option<MonoTime>,
+    /// When all lanes are synced next.
+    group_sync: GroupSync,
     /// When the spool is idle; none if it was looked at since.
     idle_at: Option<MonoTime>,
     /// Whether every input has ended, and whether that was said.
@@ -78,14 +77,12 @@ impl Core {
         let mut core = Self {
             spools: Spools::new(spool, config.memory_bytes),
             batcher: Batcher::new(config.batcher),
-            sync_every: config.sync_every,
             costs: config.costs,
             parked: VecDeque::new(),
             requests: Vec::new(),
             unsynced_bytes: 0,
             urgent_unsynced: false,
-            synced_at: None,
-            sync_at: None,
+            group_sync: GroupSync::new(config.sync_every),
             idle_at: Some(MonoTime::default()),
             drained: Drained::No,
             probe_at: None,
@@ -132,7 +129,7 @@ impl Core {
             Item::Sync(mut request) => {
                 request.reached();
                 self.requests.push(request);
-                self.sync_by(now + self.sync_every);
+                self.group_sync.soon(now);
             }
         }
     }
@@ -152,7 +149,7 @@ impl Core {
                     self.spools.give_up(head, reason).unwrap_or_else(|fault| self.fail(fault, now));
                 }
                 // Its loss record is synced; its token comes with the next group.
-                self.sync_by(now);
+                self.group_sync.by(now);
             }
         }
         self.idle_at = Some(now + IDLE_AFTER);
@@ -164,21 +161,28 @@ impl Core {
     pub(super) fn handle_drained(&mut self, now: MonoTime) {
         if self.drained == Drained::No {
             self.drained = Drained::Due;
-            self.sync_by(now);
+            self.group_sync.by(now);
         }
     }
 
     /// Returns when [`Core::handle_timeout`] has something to do.
     pub(super) fn poll_timeout(&self) -> Option<MonoTime> {
-        [self.batcher.poll_timeout(), self.sync_at, self.idle_at, self.probe_at, self.look_at, self.tell_at]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.batcher.poll_timeout(),
+            self.group_sync.due(),
+            self.idle_at,
+            self.probe_at,
+            self.look_at,
+            self.tell_at,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Does what is due: spools closed batches, syncs, answers.
     pub(super) fn handle_timeout(&mut self, now: MonoTime, read: ReadClocks<'_>, outlet: &Outlet) {
-        let sync_due = self.sync_at.is_some_and(|at| at <= now);
+        let sync_due = self.group_sync.due().is_some_and(|at| at <= now);
         if sync_due && (!self.requests.is_empty() || self.drained == Drained::Due) {
             self.batcher.close_all();
         }
@@ -288,7 +292,7 @@ impl Core {
                 let forced = self.spools.force(lane, entry);
                 if self.collect_events() {
                     // What was evicted has its loss records synced; their tokens come with the next group.
-                    self.sync_by(now);
+                    self.group_sync.by(now);
                 }
                 forced
             }
@@ -328,7 +332,7 @@ impl Core {
                 tracing::error!("cannot record that {samples} samples were refused: {error}");
             }
         }
-        self.sync_by(now + self.sync_every);
+        self.group_sync.soon(now);
     }
 
     fn appended(&mut self, closed: &Closed<Origin>, now: MonoTime) {
@@ -336,15 +340,10 @@ impl Core {
         self.unsynced_bytes += closed.encoded.bytes.len();
         self.urgent_unsynced |= closed.lane == Lane::Urgent;
         self.idle_at = Some(now + IDLE_AFTER);
-        // At once if the last one is long ago: the same number of syncs, and no second wait after the linger. Else a
-        // little later than that, because in a stream another batch closes just then, and would wait for the sync
-        // after it.
-        let wait = self.sync_every;
-        self.sync_by(match self.synced_at {
-            Some(last) if last + wait <= now => now,
-            Some(last) => last + wait + wait / 4,
-            None => now + wait,
-        });
+        // The urgent lane is synced at once, by itself.
+        if closed.lane != Lane::Urgent {
+            self.group_sync.handle_closed(now);
+        }
     }
 
     fn retry_parked(&mut self, now: MonoTime) {
@@ -360,13 +359,9 @@ impl Core {
         }
     }
 
-    fn sync_by(&mut self, at: MonoTime) {
-        self.sync_at = Some(self.sync_at.map_or(at, |earlier| earlier.min(at)));
-    }
-
     /// Syncs all lanes; only then says what is accepted, and answers.
     fn sync(&mut self, now: MonoTime) {
-        let due = self.sync_at.take();
+        let due = self.group_sync.start(now);
         if let Err(fault) = self.spools.sync() {
             self.fail(fault, now);
             // What was not synced is in memory now.
@@ -375,7 +370,6 @@ impl Core {
         if self.collect_events() {
             self.note_held();
         }
-        self.synced_at = Some(now);
         self.unsynced_bytes = 0;
         self.urgent_unsynced = false;
         // Rows may still be in a batch that is open, or parked. Those that are parked set a time when they move on.
@@ -390,7 +384,7 @@ impl Core {
             self.events.push(RecorderEvent::InputsDrained);
         }
         if !self.requests.is_empty() || self.drained == Drained::Due {
-            self.sync_at = due.filter(|at| *at > now);
+            due.filter(|at| *at > now).into_iter().for_each(|at| self.group_sync.by(at));
         }
     }
 
@@ -415,7 +409,7 @@ impl Core {
         self.events.push(RecorderEvent::Failed(fault));
         self.spools.fail_over();
         self.collect_events();
-        self.sync_by(now + self.sync_every);
+        self.group_sync.soon(now);
         self.note_held();
     }
 
@@ -434,7 +428,7 @@ impl Core {
             Err(fault) => tracing::warn!("samples are still kept in memory only: {fault}"),
         }
         self.collect_events();
-        self.sync_by(now + self.sync_every);
+        self.group_sync.soon(now);
         self.note_held();
     }
 
@@ -444,7 +438,7 @@ impl Core {
             Ok(found) => self.events.push(RecorderEvent::Found(found)),
             Err(fault) => self.fail(fault, now),
         }
-        self.sync_by(now);
+        self.group_sync.by(now);
         self.note_unreadable(now);
         self.note_held();
     }
