@@ -104,16 +104,21 @@ pub fn stale_snapshots(scene: &Scene) -> Account {
     story.last_account()
 }
 
-/// Returns a story whose store has three partitions, all acknowledged.
+/// Returns a story whose store has three partitions or more and everything that was fed; the newest has twenty chunks
+/// or more.
 fn story_of_partitions(scene: &Scene) -> Story {
     let gateway = scene.gateway_plan().set("STORE__PARTITION_SIZE", "256KiB").start();
     let plan = scene.agent(ROBOT).to(&gateway, Transport::Quic);
     let mut story = Story::with(scene, gateway, plan);
-    while files(&scene.path("data/log")).len() < 3 {
+    loop {
+        let before = files(&scene.path("data/log"));
         story.feed(20);
+        let accepted = story.accepted_samples();
+        wait_until("everything that was accepted is stored", || story.stored() >= accepted);
+        if before.len() >= 3 && before == files(&scene.path("data/log")) {
+            return story;
+        }
     }
-    story.wait_for_traffic();
-    story
 }
 
 fn flip_all_over(file: &Path) {
