@@ -7,21 +7,22 @@ mod args;
 
 use std::{
     ffi::OsString,
-    fmt,
-    fs::File,
-    io::{self, Read as _, Write as _},
+    io,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
+use muster_program::{
+    console::{Console, EXIT_FAILED, EXIT_LOSS, EXIT_USAGE},
+    logging,
+    overlay::{OverlayError, overlay},
+};
 use muster_protocol::settings::{Settings, SettingsError};
 
 use crate::{
     config::{Config, ConfigError, PROGRAM},
     inspect::{self, Finding, Inspection},
-    logging,
-    program::{self, Outcome},
-    status,
+    program, status,
 };
 
 use args::{Command, LowArgs, Output};
@@ -30,16 +31,16 @@ use args::{Command, LowArgs, Output};
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let typed = match LowArgs::parse(args) {
         Ok(typed) => typed,
-        Err(answer) => return answer_for_usage(&answer),
+        Err(answer) => return CONSOLE.answer_for_usage(&answer),
     };
     if let Some(Command::Spool(command)) = &typed.command {
         return inspect_spool(&command.inspection());
     }
     match meaning(&typed) {
-        Ok(Meaning::Print(text)) => print(&text),
+        Ok(Meaning::Print(text)) => CONSOLE.print(&text),
         Ok(Meaning::Run(config)) => run(*config),
         Ok(Meaning::Status(spool, output)) => show_status(&spool, output),
-        Err(error) => fail(&error, EXIT_USAGE),
+        Err(error) => CONSOLE.fail(&error, EXIT_USAGE),
     }
 }
 
@@ -56,8 +57,8 @@ enum Meaning {
 /// Why what was typed means nothing.
 #[derive(Debug, thiserror::Error)]
 enum MeaningError {
-    #[error("cannot read the configuration file {path}: {source}")]
-    File { path: String, source: io::Error },
+    #[error(transparent)]
+    Overlay(#[from] OverlayError),
     #[error(transparent)]
     Config(#[from] ConfigError),
 }
@@ -69,15 +70,7 @@ fn meaning(typed: &LowArgs) -> Result<Meaning, MeaningError> {
         // Which robot it is, the agent says itself.
         settings.set("robot", "--robot", &["any/robot".to_owned()]).map_err(ConfigError::from)?;
     }
-    if let Some(path) = &typed.config {
-        let shown = path.display().to_string();
-        let text = read(path).map_err(|source| MeaningError::File { path: shown.clone(), source })?;
-        settings.read_file(&text, &shown).map_err(ConfigError::from)?;
-    }
-    settings.read_environment(std::env::vars_os()).map_err(ConfigError::from)?;
-    for (key, flag, texts) in typed.flags() {
-        settings.set(key, flag, &texts).map_err(ConfigError::from)?;
-    }
+    overlay(&mut settings, typed.config.as_deref(), typed.flags())?;
     if let Some(Command::Status { output }) = typed.command {
         let config = Config::from_settings(&settings)?;
         return Ok(Meaning::Status(config.spool.dir, output));
@@ -94,20 +87,16 @@ fn meaning(typed: &LowArgs) -> Result<Meaning, MeaningError> {
 
 fn run(config: Config) -> ExitCode {
     if let Err(error) = logging::start(config.log.format) {
-        return fail(&error, EXIT_USAGE);
+        return CONSOLE.fail(&error, EXIT_USAGE);
     }
-    match program::run(config) {
-        Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::DoneWithLoss) => ExitCode::from(EXIT_LOSS),
-        Err(error) => fail(&sentence(&error), EXIT_FAILED),
-    }
+    CONSOLE.end(program::run(config))
 }
 
 fn show_status(spool: &Path, output: Output) -> ExitCode {
     match status::ask(spool) {
-        Ok((line, _)) if output == Output::Json => print(&line),
-        Ok((_, report)) => print(&status::print(&report)),
-        Err(error) => fail(&error, EXIT_FAILED),
+        Ok((line, _)) if output == Output::Json => CONSOLE.print(&line),
+        Ok((_, report)) => CONSOLE.print(&status::print(&report)),
+        Err(error) => CONSOLE.fail(&error, EXIT_FAILED),
     }
 }
 
@@ -115,60 +104,8 @@ fn inspect_spool(inspection: &Inspection) -> ExitCode {
     match inspect::run(inspection, &mut io::stdout().lock()) {
         Ok(Finding::Whole) => ExitCode::SUCCESS,
         Ok(Finding::Damaged) => ExitCode::from(EXIT_LOSS),
-        Err(error) => fail(&error, EXIT_FAILED),
+        Err(error) => CONSOLE.fail(&error, EXIT_FAILED),
     }
 }
 
-/// Reads a file that somebody wrote by hand; a larger one is not what was meant.
-fn read(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?.take(CONFIG_BYTES_MAX + 1).read_to_string(&mut text)?;
-    match u64::try_from(text.len()) {
-        Ok(0..=CONFIG_BYTES_MAX) => Ok(text),
-        _ => Err(io::Error::other(format!("it is longer than {CONFIG_BYTES_MAX} bytes"))),
-    }
-}
-
-/// Shows help or the version on stdout, or on stderr what is wrong with the arguments.
-fn answer_for_usage(answer: &clap::Error) -> ExitCode {
-    if answer.use_stderr() {
-        let text = answer.render().to_string();
-        return fail(&text.trim_start_matches("error: ").trim_end(), EXIT_USAGE);
-    }
-    match answer.print() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::from(EXIT_FAILED),
-    }
-}
-
-fn print(text: &str) -> ExitCode {
-    match io::stdout().write_all(text.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&format_args!("cannot write to standard output: {error}"), EXIT_FAILED),
-    }
-}
-
-/// Joins an error and its causes. One that was already told in the words of the error above it is not told again.
-fn sentence(error: &anyhow::Error) -> String {
-    let mut told = error.to_string();
-    for cause in error.chain().skip(1).map(ToString::to_string) {
-        if !told.contains(&cause) {
-            told = format!("{told}: {cause}");
-        }
-    }
-    told
-}
-
-/// Says on stderr what went wrong.
-fn fail(sentence: &dyn fmt::Display, code: u8) -> ExitCode {
-    // Nobody is left to tell if stderr is closed; the exit code still says it.
-    let _ = writeln!(io::stderr(), "{}: {sentence}", PROGRAM.name);
-    ExitCode::from(code)
-}
-
-const EXIT_FAILED: u8 = 1;
-const EXIT_USAGE: u8 = 2;
-const EXIT_LOSS: u8 = 3;
-
-/// Largest configuration file. Thousands of channel rules fit; a log given by mistake does not.
-const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
+const CONSOLE: Console = Console { program: PROGRAM.name };

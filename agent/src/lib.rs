@@ -13,7 +13,6 @@ pub mod inputs;
 pub mod inspect;
 pub mod intake;
 pub mod link;
-pub mod logging;
 pub mod program;
 pub mod recorder;
 pub mod spool;

@@ -10,16 +10,16 @@
 mod progress;
 mod uplink;
 
-use std::{io, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio::{
     runtime,
-    signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
     task::JoinHandle,
 };
 
+use muster_program::signals::asked_to_stop;
 use muster_protocol::{
     id::InstanceId,
     session::sender::{Sender, SenderConfig},
@@ -39,14 +39,7 @@ use crate::{
     status::{About, Asked, StatusServer},
 };
 
-/// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Everything was delivered, or it was stopped in order.
-    Done,
-    /// Accepted samples were lost; loss records say which.
-    DoneWithLoss,
-}
+pub use muster_program::console::Outcome;
 
 /// A running agent. Within a tokio runtime, which it needs to the end.
 #[derive(Debug)]
@@ -248,17 +241,6 @@ fn random_words<const N: usize>() -> anyhow::Result<[u64; N]> {
             getrandom::u64().map_err(|error| anyhow::anyhow!("the system gives no random bytes: {error}"))?;
     }
     Ok(words)
-}
-
-/// Listens for the signals that ask to stop, from now on: one that comes before the answer is awaited counts too.
-fn asked_to_stop() -> io::Result<impl Future<Output = &'static str>> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-        }
-    })
 }
 
 /// Threads for reading the spool, resolving names and reading the CA.

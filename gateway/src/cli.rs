@@ -8,20 +8,21 @@ mod store;
 
 use std::{
     ffi::OsString,
-    fmt,
-    fs::File,
-    io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
+use muster_program::{
+    console::{Console, EXIT_FAILED, EXIT_USAGE, sentence},
+    logging,
+    overlay::{OverlayError, overlay},
+};
 use muster_protocol::settings::Settings;
 
 use crate::{
     backup,
     config::{Config, ConfigError, PROGRAM},
-    logging,
-    program::{self, Outcome},
+    program,
 };
 
 use args::{Command, LowArgs};
@@ -30,16 +31,16 @@ use args::{Command, LowArgs};
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let typed = match LowArgs::parse(args) {
         Ok(typed) => typed,
-        Err(answer) => return answer_for_usage(&answer),
+        Err(answer) => return CONSOLE.answer_for_usage(&answer),
     };
     if let Some(Command::Store { action }) = &typed.command {
         return store::run(action);
     }
     match meaning(&typed) {
-        Ok(Meaning::Print(text)) => print(&text),
+        Ok(Meaning::Print(text)) => CONSOLE.print(&text),
         Ok(Meaning::Run(config)) => run(*config),
         Ok(Meaning::Backup(config, to)) => take_backup(&config, &to),
-        Err(error) => fail(&error, EXIT_USAGE),
+        Err(error) => CONSOLE.fail(&error, EXIT_USAGE),
     }
 }
 
@@ -56,8 +57,8 @@ enum Meaning {
 /// Why what was typed means nothing.
 #[derive(Debug, thiserror::Error)]
 enum MeaningError {
-    #[error("cannot read the configuration file {path}: {source}")]
-    File { path: String, source: io::Error },
+    #[error(transparent)]
+    Overlay(#[from] OverlayError),
     #[error(transparent)]
     Config(#[from] ConfigError),
 }
@@ -65,15 +66,7 @@ enum MeaningError {
 /// Lays file, environment and flags over the defaults.
 fn meaning(typed: &LowArgs) -> Result<Meaning, MeaningError> {
     let mut settings = Settings::defaults(&PROGRAM);
-    if let Some(path) = &typed.config {
-        let shown = path.display().to_string();
-        let text = read(path).map_err(|source| MeaningError::File { path: shown.clone(), source })?;
-        settings.read_file(&text, &shown).map_err(ConfigError::from)?;
-    }
-    settings.read_environment(std::env::vars_os()).map_err(ConfigError::from)?;
-    for (key, flag, texts) in typed.flags() {
-        settings.set(key, flag, &texts).map_err(ConfigError::from)?;
-    }
+    overlay(&mut settings, typed.config.as_deref(), typed.flags())?;
     let config = Box::new(Config::from_settings(&settings)?);
     Ok(match &typed.command {
         _ if typed.print_config => Meaning::Print(settings.print()),
@@ -84,13 +77,9 @@ fn meaning(typed: &LowArgs) -> Result<Meaning, MeaningError> {
 
 fn run(config: Config) -> ExitCode {
     if let Err(error) = logging::start(config.log.format) {
-        return fail(&error, EXIT_USAGE);
+        return CONSOLE.fail(&error, EXIT_USAGE);
     }
-    match program::run(config) {
-        Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::DoneWithLoss) => ExitCode::from(EXIT_LOSS),
-        Err(error) => fail(&sentence(&error), EXIT_FAILED),
-    }
+    CONSOLE.end(program::run(config))
 }
 
 fn take_backup(config: &Config, to: &Path) -> ExitCode {
@@ -98,62 +87,11 @@ fn take_backup(config: &Config, to: &Path) -> ExitCode {
         Ok(copied) => {
             let of = if copied.running { "the running gateway's" } else { "the" };
             let (log, files, bytes) = (copied.log, copied.files, copied.bytes);
-            print(&format!("copied {of} log {log} to {}: {files} files, {bytes} bytes\n", to.display()))
+            CONSOLE
+                .print(&format!("copied {of} log {log} to {}: {files} files, {bytes} bytes\n", to.display()))
         }
-        Err(error) => fail(&sentence(&error.into()), EXIT_FAILED),
+        Err(error) => CONSOLE.fail(&sentence(&error.into()), EXIT_FAILED),
     }
 }
 
-/// Reads a file that somebody wrote by hand; a larger one is not what was meant.
-fn read(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?.take(CONFIG_BYTES_MAX + 1).read_to_string(&mut text)?;
-    match u64::try_from(text.len()) {
-        Ok(0..=CONFIG_BYTES_MAX) => Ok(text),
-        _ => Err(io::Error::other(format!("it is longer than {CONFIG_BYTES_MAX} bytes"))),
-    }
-}
-
-/// Shows help or the version on stdout, or on stderr what is wrong with the arguments.
-fn answer_for_usage(answer: &clap::Error) -> ExitCode {
-    if answer.use_stderr() {
-        let text = answer.render().to_string();
-        return fail(&text.trim_start_matches("error: ").trim_end(), EXIT_USAGE);
-    }
-    match answer.print() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::from(EXIT_FAILED),
-    }
-}
-
-fn print(text: &str) -> ExitCode {
-    match io::stdout().write_all(text.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&format_args!("cannot write to standard output: {error}"), EXIT_FAILED),
-    }
-}
-
-/// Joins an error and its causes. One that was already told in the words of the error above it is not told again.
-fn sentence(error: &anyhow::Error) -> String {
-    let mut told = error.to_string();
-    for cause in error.chain().skip(1).map(ToString::to_string) {
-        if !told.contains(&cause) {
-            told = format!("{told}: {cause}");
-        }
-    }
-    told
-}
-
-/// Says on stderr what went wrong.
-fn fail(sentence: &dyn fmt::Display, code: u8) -> ExitCode {
-    // Nobody is left to tell if stderr is closed; the exit code still says it.
-    let _ = writeln!(io::stderr(), "{}: {sentence}", PROGRAM.name);
-    ExitCode::from(code)
-}
-
-const EXIT_FAILED: u8 = 1;
-const EXIT_USAGE: u8 = 2;
-const EXIT_LOSS: u8 = 3;
-
-/// Largest configuration file. Every key with a page of comment fits; a log given by mistake does not.
-const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
+const CONSOLE: Console = Console { program: PROGRAM.name };

@@ -16,7 +16,6 @@ pub mod ingest;
 pub mod instance;
 pub mod link;
 pub mod log;
-pub mod logging;
 pub mod metrics;
 pub mod muster;
 pub mod program;

@@ -19,12 +19,12 @@ use anyhow::Context as _;
 use tokio::{
     net::TcpListener,
     runtime::Runtime,
-    signal::unix::{SignalKind, signal},
     sync::watch,
     task::JoinSet,
     time::{MissedTickBehavior, interval},
 };
 
+use muster_program::{console::Outcome, signals::asked_to_stop};
 use muster_protocol::{id::LogId, message::Window};
 
 use crate::{
@@ -49,15 +49,6 @@ use crate::{
     store::{Opened, Store, StoreConfig, StoreReader},
     tls::Keys,
 };
-
-/// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It was shut down in order.
-    Done,
-    /// Data was lost.
-    DoneWithLoss,
-}
 
 /// Runs a gateway until SIGTERM or SIGINT, or until its log cannot be written any more.
 #[expect(clippy::needless_pass_by_value, reason = "a run owns what it was told")]
@@ -384,17 +375,6 @@ fn announce(line: &str) -> anyhow::Result<()> {
         tracing::info!("stop with Ctrl-C");
     }
     Ok(())
-}
-
-/// Listens for the signals that ask to stop, from now on: one that comes before the answer is awaited counts too.
-fn asked_to_stop() -> io::Result<impl Future<Output = &'static str>> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-        }
-    })
 }
 
 async fn stopped(mut stop: watch::Receiver<bool>) {

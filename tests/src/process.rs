@@ -73,12 +73,20 @@ pub fn be_one() -> Option<ExitCode> {
     let mut args = std::env::args_os().skip(1);
     let which = args.next()?;
     let named = |name: &str| std::iter::once(OsString::from(name)).chain(args).collect::<Vec<_>>();
-    match which.to_str()? {
-        "gateway" => Some(muster_gateway::cli::main(named("muster-gateway"))),
-        "agent" => Some(muster_agent::cli::main(named("muster-agent"))),
-        "muster" => Some(muster_gateway::muster::cli::main(named("muster"))),
-        _ => None,
-    }
+    let (main, name): (fn(Vec<OsString>) -> ExitCode, _) = match which.to_str()? {
+        "gateway" => (muster_gateway::cli::main, "muster-gateway"),
+        "agent" => (muster_agent::cli::main, "muster-agent"),
+        "muster" => (muster_gateway::muster::cli::main, "muster"),
+        _ => return None,
+    };
+    die_with_parent();
+    Some(main(named(name)))
+}
+
+/// Has the kernel end this process when the thread that started it ends, which also a killed test or benchmark does.
+fn die_with_parent() {
+    #[cfg(target_os = "linux")]
+    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL).expect("Linux has a signal for this");
 }
 
 impl Which {

@@ -2,12 +2,12 @@
 
 use std::{fmt::Write as _, process::ExitCode};
 
+use muster_program::console::{EXIT_FAILED, EXIT_LOSS, sentence};
 use muster_protocol::time::WallTime;
 
 use super::{
-    EXIT_FAILED, EXIT_LOSS,
+    CONSOLE,
     args::{OutputForm, StoreAction, StoreTarget},
-    fail, print, sentence,
 };
 use crate::store::check::{Depth, PartitionReport, PartitionState, Report};
 
@@ -23,7 +23,7 @@ pub(super) fn run(action: &StoreAction) -> ExitCode {
     let _ = std::panic::take_hook();
     match report {
         Ok(report) => show(&report, depth, target),
-        Err(error) => fail(&sentence(&error.into()), EXIT_FAILED),
+        Err(error) => CONSOLE.fail(&sentence(&error.into()), EXIT_FAILED),
     }
 }
 
@@ -32,10 +32,10 @@ fn show(report: &Report, depth: Depth, target: &StoreTarget) -> ExitCode {
         OutputForm::Table => table(report, depth),
         OutputForm::Json => match serde_json::to_string(report) {
             Ok(json) => json + "\n",
-            Err(error) => return fail(&error, EXIT_FAILED),
+            Err(error) => return CONSOLE.fail(&error, EXIT_FAILED),
         },
     };
-    let printed = print(&text);
+    let printed = CONSOLE.print(&text);
     let lossy = depth == Depth::Check && !report.is_whole();
     if lossy && printed == ExitCode::SUCCESS { ExitCode::from(EXIT_LOSS) } else { printed }
 }

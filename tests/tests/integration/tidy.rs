@@ -20,6 +20,7 @@ const PURE: &[&str] = &[
     "agent/src/batcher/",
     "agent/src/delivery.rs",
     "agent/src/delivery/",
+    "agent/src/recorder/group_sync.rs",
     "agent/src/spool/format.rs",
     "agent/src/uplink.rs",
     "agent/src/uplink/",
@@ -54,9 +55,8 @@ const ONE_DOOR: &[(&str, &[&str])] = &[
     (
         "clap::",
         &[
-            "agent/src/cli.rs",
+            "protocol/program/src/console.rs",
             "agent/src/cli/",
-            "gateway/src/cli.rs",
             "gateway/src/cli/",
             "gateway/src/muster/cli.rs",
             "gateway/src/muster/notes.rs",
@@ -77,7 +77,7 @@ const FUNCTION_LINES_MAX: usize = 70;
 #[test]
 fn pure_modules_name_no_io_and_no_clock() {
     let mut found = Vec::new();
-    for source in sources(&["protocol/src", "agent/src", "gateway/src"]) {
+    for source in sources(&["protocol", "agent/src", "gateway/src"]) {
         if PURE.iter().any(|pure| source.name.starts_with(pure)) && !is_test(&source.name) {
             for (number, line) in source.code() {
                 let named = IMPURE.iter().find(|word| line.contains(**word));
@@ -91,7 +91,7 @@ fn pure_modules_name_no_io_and_no_clock() {
 #[test]
 fn each_engine_has_one_door() {
     let mut found = Vec::new();
-    for source in sources(&["protocol/src", "agent/src", "gateway/src"]) {
+    for source in sources(&["protocol", "agent/src", "gateway/src"]) {
         for (engine, doors) in ONE_DOOR {
             let allowed = doors.iter().any(|door| source.name.starts_with(door)) || is_test(&source.name);
             let named = source.code().find(|(_, line)| names(line, engine));
