@@ -65,8 +65,8 @@ pub fn main() -> ExitCode {
 #[cfg(target_os = "linux")]
 fn apart(options: &Options) -> anyhow::Result<()> {
     use crate::{
-        ground::{Own, alone, is_possible},
         netlab,
+        sandbox::{Own, alone, is_possible},
     };
     if !is_possible(Own::Network) || std::process::Command::new("ip").output().is_err() {
         say(

@@ -18,13 +18,13 @@ pub mod fault;
 pub mod feeder;
 pub mod fuzz;
 pub mod gateway;
-#[cfg(target_os = "linux")]
-pub mod ground;
 pub mod logs;
 #[cfg(target_os = "linux")]
 pub mod netlab;
 pub mod outside;
 pub mod patience;
 pub mod process;
+#[cfg(target_os = "linux")]
+pub mod sandbox;
 pub mod scene;
 pub mod world;

@@ -8,7 +8,7 @@
 //!
 //! A kernel without netem cannot delay or lose packets; a small forwarder between two TUN devices can. Each packet
 //! that comes out of one device is offered to a [`Link`], which says when it goes into the other, if ever. The thread
-//! that makes the lab stands in the gateway's network ([`ground::alone`](crate::ground::alone)); programs are put into
+//! that makes the lab stands in the gateway's network ([`sandbox::alone`](crate::sandbox::alone)); programs are put into
 //! the robot's by `nsenter`.
 
 mod forwarder;

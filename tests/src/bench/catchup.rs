@@ -27,10 +27,10 @@ use super::{
 use crate::{
     agent::AgentPlan,
     gateway::{Gateway, Transport},
-    ground::{Own, alone},
     netlab::{Conditions, GATEWAY, Lab, link::Delay, traces},
     patience::wait_within,
     process::Programs,
+    sandbox::{Own, alone},
     scene::Scene,
 };
 

@@ -112,7 +112,7 @@ type Devices<'a> = &'a dyn Fn() -> Option<[u64; 2]>;
 /// Runs with disks of their own, where there is a right to have such.
 #[cfg(target_os = "linux")]
 fn written_at_pace(log: &Log, via: Transport, speed: u32) -> anyhow::Result<Written> {
-    use crate::ground::{Disk, Own, alone, is_possible};
+    use crate::sandbox::{Disk, Own, alone, is_possible};
     let scene = Scene::new(Programs::this());
     if !is_possible(Own::Mounts) {
         return run_at_pace(&scene, (log, via, speed), &|| None);

@@ -1,8 +1,8 @@
-//! Disks that are full or fail, under the spool and under the store. The caller stands on [ground](crate::ground) of
+//! Disks that are full or fail, under the spool and under the store. The caller works in a [sandbox](crate::sandbox) of
 //! its own.
 
 use super::{Account, Story, story::ROBOT};
-use crate::{feeder::Answer, gateway::Transport, ground::Disk, patience::wait_until, scene::Scene};
+use crate::{feeder::Answer, gateway::Transport, patience::wait_until, sandbox::Disk, scene::Scene};
 
 /// What a disk does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

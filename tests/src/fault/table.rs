@@ -153,7 +153,7 @@ fn disks(_add: &mut impl FnMut(&'static str, Act)) {}
 
 #[cfg(target_os = "linux")]
 fn mounted(run: impl Fn(&Scene) -> Account + Sync + 'static) -> Act {
-    use crate::ground::{Own, alone};
+    use crate::sandbox::{Own, alone};
     once(move |scene| alone(Own::Mounts, || run(scene)).expect("disks of a test's own need root"))
 }
 

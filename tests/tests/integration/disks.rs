@@ -5,7 +5,7 @@ use muster_tests::{
         Account,
         disks::{self, Trouble},
     },
-    ground::{Own, alone},
+    sandbox::{Own, alone},
     scene::Scene,
 };
 

@@ -3,8 +3,8 @@
 use muster_tests::{
     fault::Story,
     gateway::{Gateway, Transport},
-    ground::{Own, alone},
     netlab::{Conditions, GATEWAY, Lab, link::Delay},
+    sandbox::{Own, alone},
 };
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! Ground of a test's own: mounts and networks that nothing else on the machine sees, and that the kernel removes when
+//! A sandbox for a test: mounts and networks that nothing else on the machine sees, and that the kernel removes when
 //! the test ends, however it ends. Needs root, on a Linux.
 
 mod disk;
@@ -24,12 +24,12 @@ pub enum Own {
     Network,
 }
 
-/// Returns whether this process has the right to ground of its own: root in a container may lack it.
+/// Returns whether this process has the right to a sandbox of its own: root in a container may lack it.
 pub fn is_possible(own: Own) -> bool {
     thread::spawn(move || split_off(own)).join().is_ok_and(|split| split.is_ok())
 }
 
-/// Runs work on a thread with ground of its own; programs that it starts stand on the same ground.
+/// Runs work on a thread with a sandbox of its own; programs that it starts are in it too.
 ///
 /// Returns nothing where this process has no right to that and `MUSTER_SKIP_EXTERNAL=1` says to go on without; else
 /// that fails the test. Either is said aloud.
