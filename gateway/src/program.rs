@@ -34,7 +34,6 @@ use crate::{
     control::Control,
     descriptors,
     fleet::Fleet,
-    fold::{self, Fold, Save, Saver},
     http::{self, Api},
     ingest::{Ingest, IngestConfig},
     instance::Instance,
@@ -46,6 +45,7 @@ use crate::{
     },
     log::CommittedLog,
     metrics::Metrics,
+    projection::{self, Projection, Save, Saver},
     store::{Opened, Store, StoreConfig, StoreReader},
     tls::Keys,
 };
@@ -98,7 +98,7 @@ impl Gateway {
         let ingest =
             Ingest::new(ingest_config(config, instance, &reader), clock, link.clone(), metrics.clone());
         let began = clock.mono();
-        let restored = fold::restore(checkpoints.latest().as_ref(), &reader, &ingest)
+        let restored = projection::restore(checkpoints.latest().as_ref(), &reader, &ingest)
             .context("restore the state from the log")?;
         tracing::info!(
             robots = restored.fleet.len(),
@@ -109,7 +109,8 @@ impl Gateway {
         let fleet = Arc::new(restored.fleet);
         let saver = Saver::start(checkpoints).context("start the thread of checkpoints")?;
         let save = Save { clock, every: config.store.checkpoint_every.duration() };
-        let fold = Fold::new(fleet.clone(), ingest.clone(), metrics.clone(), saver.sender(), save);
+        let projection =
+            Projection::new(fleet.clone(), ingest.clone(), metrics.clone(), saver.sender(), save);
         let committer = Committer::spawn(
             store,
             clock,
@@ -117,13 +118,13 @@ impl Gateway {
                 group_bytes: config.commit.group_size.in_memory(),
                 queue_bytes: config.commit.queue_size.in_memory(),
             },
-            Box::new(fold),
+            Box::new(projection),
             on_fatal(stop.clone(), failed.clone()),
         )
         .context("start the committer")?;
         let log = CommittedLog::new(committer.handle(), reader.clone());
         link.set(log.clone());
-        fold::end_lost_sessions(&fleet, &ingest);
+        projection::end_lost_sessions(&fleet, &ingest);
         Ok(Self { clock, fleet, ingest, metrics, log, reader, committer, saver, stop, failed })
     }
 
@@ -259,7 +260,7 @@ impl Listeners {
     }
 }
 
-/// Lets ingest be made before the committer that it submits to: the committer's fold needs ingest.
+/// Lets ingest be made before the committer that it submits to: the committer's projection needs ingest.
 #[derive(Default)]
 struct LateLog(std::sync::OnceLock<CommittedLog>);
 

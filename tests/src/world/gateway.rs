@@ -16,11 +16,11 @@ use muster_gateway::{
     clock::Clock,
     committer::{CommittedGroup, Follow},
     fleet::Fleet,
-    fold::{self, Fold, Save},
     ingest::{Ingest, IngestConfig},
     instance::Instance,
     link::port::{AgentSession, Closed, Intake, Outgoing, Outlet, Peer, Transport, outbox},
     metrics::Metrics,
+    projection::{self, Projection, Save},
     store::{Checkpoint, simulated::SimulatedLog},
 };
 use muster_protocol::{
@@ -57,7 +57,7 @@ pub(super) struct Running {
     pub(super) ingest: Ingest,
     pub(super) fleet: Arc<Fleet>,
     pub(super) log: WorldLog,
-    fold: Fold,
+    projection: Projection,
     saved: Receiver<Checkpoint>,
     sessions: BTreeMap<u64, Conversation>,
     acks: Pin<Box<dyn Future<Output = ()>>>,
@@ -111,17 +111,17 @@ impl Running {
         let metrics = Arc::new(Metrics::new());
         let ingest = Ingest::new(config, clock, Arc::new(log.clone()), Arc::clone(&metrics));
         let restored =
-            fold::restore(disk.checkpoints.last(), &log, &ingest).expect("a log in memory is read");
+            projection::restore(disk.checkpoints.last(), &log, &ingest).expect("a log in memory is read");
         let fleet = Arc::new(restored.fleet);
         let (to_saver, saved) = sync_channel(1);
         let save = Save { clock, every: setup.checkpoint_every };
-        let fold = Fold::new(Arc::clone(&fleet), ingest.clone(), metrics, to_saver, save);
-        fold::end_lost_sessions(&fleet, &ingest);
+        let projection = Projection::new(Arc::clone(&fleet), ingest.clone(), metrics, to_saver, save);
+        projection::end_lost_sessions(&fleet, &ingest);
         let acks = Box::pin({
             let ingest = ingest.clone();
             async move { ingest.run_acks().await }
         });
-        Self { ingest, fleet, log, fold, saved, sessions: BTreeMap::new(), acks }
+        Self { ingest, fleet, log, projection, saved, sessions: BTreeMap::new(), acks }
     }
 
     /// Gives a frame to the session of a connection; its first frame begins the session.
@@ -161,7 +161,7 @@ impl Running {
         seen();
         let records =
             group.iter().map(|(token, entry)| (*token, &entry.envelope, entry.decoded.as_deref())).collect();
-        self.fold.handle_committed(&CommittedGroup { records, bytes: 0, took });
+        self.projection.handle_committed(&CommittedGroup { records, bytes: 0, took });
         for (token, entry) in group {
             (entry.done)(Ok(token));
         }
@@ -182,7 +182,7 @@ impl Running {
 
     /// Returns the state as a checkpoint at the end of the log, as a stop in order writes it.
     fn last_checkpoint(&self, next: Offset) -> Option<Checkpoint> {
-        fold::last_checkpoint(&self.fleet, &self.ingest, next)
+        projection::last_checkpoint(&self.fleet, &self.ingest, next)
     }
 }
 

@@ -8,8 +8,8 @@ use std::{
 
 use muster_gateway::{
     committer::{CommitError, Entry, RejectReason, Rejected},
-    fold::History,
     ingest,
+    projection::History,
     record::{Body, Envelope},
     store::{Committed, Encoded, ReadError, simulated::SimulatedLog},
 };

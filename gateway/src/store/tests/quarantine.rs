@@ -25,9 +25,9 @@ use super::{damage::ruin, *};
 use crate::{
     clock,
     committer::{Entry, Rejected},
-    fold,
     ingest::{self, Ingest, IngestConfig},
     instance::Instance,
+    projection,
     store::{Checkpoint, Disk, Forgetting},
 };
 
@@ -320,7 +320,7 @@ fn windows_that_are_folded_anew_hold_what_a_damaged_partition_held() {
         forgot: opened.reader.forgetting().absence_reason(),
     };
     let ingest = Ingest::new(config, clock::Clock::new(), Arc::new(NoLog), Arc::default());
-    let restored = fold::restore(None, &opened.reader, &ingest).unwrap();
+    let restored = projection::restore(None, &opened.reader, &ingest).unwrap();
     for (robot, lane, seq) in before.keys() {
         assert!(
             ingest.has(robot, NumberedHead { epoch: EPOCH, lane: *lane, seq: *seq }),

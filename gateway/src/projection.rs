@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// Folds committed groups. Lives on the committer's thread.
-pub struct Fold {
+pub struct Projection {
     fleet: Arc<Fleet>,
     ingest: Ingest,
     metrics: Arc<Metrics>,
@@ -171,7 +171,7 @@ fn is_repeated(ingest: &Ingest, envelope: &Envelope) -> bool {
     number.is_some_and(|number| ingest.has(&envelope.robot, number))
 }
 
-impl Fold {
+impl Projection {
     /// Starts folding into a state that [`restore`] brought back; due checkpoints go to `saver`.
     pub fn new(
         fleet: Arc<Fleet>,
@@ -185,7 +185,7 @@ impl Fold {
     }
 }
 
-impl Follow for Fold {
+impl Follow for Projection {
     fn handle_committed(&mut self, group: &CommittedGroup<'_>) {
         let now = self.clock.mono();
         let records = group.records.iter().filter(|(_, envelope, _)| !is_repeated(&self.ingest, envelope));
