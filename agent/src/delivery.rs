@@ -351,8 +351,7 @@ impl Delivery {
             Phase::Live { heard, .. } if heard + SILENCE <= now => self.disconnect(now),
             Phase::Live { since, heard, beat_at } if beat_at <= now => {
                 self.phase = Phase::Live { since, heard, beat_at: now + self.heartbeat_every };
-                let held = self.holding.held.clone();
-                self.say(&Message::Heartbeat(Heartbeat { held, clock }));
+                self.say_held(clock);
             }
             _ => {}
         }
@@ -392,11 +391,17 @@ impl Delivery {
         Some(Action::Load(heads))
     }
 
-    /// Says goodbye: the agent stops.
-    pub fn handle_stop(&mut self) {
+    /// Says what is held and goodbye: the agent stops.
+    pub fn handle_stop(&mut self, clock: Clock) {
         if self.is_live() {
+            self.say_held(clock);
             self.say(&Message::Bye(Bye { reason: ByeReason::Shutdown, retry_after_ms: 0 }));
         }
+    }
+
+    fn say_held(&mut self, clock: Clock) {
+        let held = self.holding.held.clone();
+        self.say(&Message::Heartbeat(Heartbeat { held, clock }));
     }
 
     /// Returns whether everything that was spooled is acknowledged.

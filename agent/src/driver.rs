@@ -372,7 +372,7 @@ impl Driver {
 
     /// Says goodbye and closes the link.
     async fn leave(&mut self) {
-        self.delivery.handle_stop();
+        self.delivery.handle_stop(self.clock.reading());
         self.count_uplink();
         while let Some(action) = self.delivery.poll_action(self.clock.mono()) {
             if !matches!(action, Action::Load(_)) {

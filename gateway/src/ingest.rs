@@ -53,7 +53,7 @@ use crate::{
 };
 
 use acks::Acks;
-use robot::Robot;
+use robot::{OpenSession, Robot};
 use session::Session;
 
 /// Where records go, and where schemas are found again. The committer and the store behind it; a fake in tests.
@@ -181,17 +181,12 @@ impl Ingest {
     pub fn end_silent_sessions(&self) {
         let now = self.0.clock.mono();
         for robot in self.all() {
-            let (silent, owes) = {
-                let mut state = robot.lock();
-                let silent = state.end_session_if(|session| now.since(session.heard) > self.0.config.silence);
-                (silent, !state.owed.is_empty())
-            };
-            if owes {
-                self.0.commit_owed(&robot);
-            }
-            if let Some(session) = silent {
+            let is_silent = |session: &OpenSession| now.since(session.heard) > self.0.config.silence;
+            if self.0.end_session_if(&robot, DownReason::Silent, is_silent).is_some() {
                 tracing::info!(robot = %robot.id, "not heard for {:?}: its link is down", self.0.config.silence);
-                self.0.commit_session_down(&robot, session.number, DownReason::Silent);
+            }
+            if !robot.lock().owed.is_empty() {
+                self.0.commit_owed(&robot);
             }
         }
     }
@@ -199,16 +194,13 @@ impl Ingest {
     /// Ends all sessions in order, as the last records before the committer stops.
     pub fn end_all_sessions(&self) {
         for robot in self.all() {
-            let open = robot.lock().end_session_if(|_| true);
-            if let Some(session) = open {
-                self.0.commit_session_down(&robot, session.number, DownReason::GatewayShutdown);
-            }
+            self.0.end_session_if(&robot, DownReason::GatewayShutdown, |_| true);
         }
     }
 
     /// Says of a session that was open when the gateway last ended without saying so that it is over.
     pub fn commit_lost_session(&self, robot: &RobotId, session: u64) {
-        self.0.commit_session_down(&self.robot(robot), session, DownReason::GatewayLost);
+        self.0.commit_event(&self.robot(robot), session, SessionEvent::Down { why: DownReason::GatewayLost });
     }
 
     /// Returns this run's instance id.

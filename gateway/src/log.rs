@@ -5,7 +5,6 @@ use std::sync::Arc;
 use muster_protocol::{
     id::{LogId, Offset, RobotId, SchemaHash},
     schema::Schema,
-    time::WallTime,
 };
 
 use crate::{
@@ -68,8 +67,6 @@ impl http::Log for CommittedLog {
         after: Option<Offset>,
     ) -> http::Records<'a> {
         let (since, until) = times;
-        // No sample has the last time of all: a span without an end ends there.
-        let until = until.unwrap_or(WallTime(i64::MAX));
         Box::new(self.reader.robot_records(robot, since, until, after))
     }
 

@@ -113,6 +113,21 @@ fn an_epoch_that_begins_in_a_session_is_told_at_once() {
 }
 
 #[test]
+fn an_agent_that_stops_says_what_it_leaves_behind() {
+    let mut delivery = delivery(1);
+    connect(&mut delivery, at(0));
+    delivery.handle_stop(CLOCK);
+    let said: Vec<_> = drain(&mut delivery, at(1))
+        .iter()
+        .map(|action| match action {
+            Action::Send(Stream::Control, frame) => Message::from_frame(frame).unwrap(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert!(matches!(&said[..], [Message::Heartbeat(_), Message::Bye(_)]), "{said:?}");
+}
+
+#[test]
 fn several_gateways_are_tried_in_turn_and_the_first_again_after_a_session() {
     let mut delivery = delivery(2);
     let mut tried = Vec::new();

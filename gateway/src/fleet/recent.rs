@@ -1,4 +1,4 @@
-//! How often a channel speaks: the median gap between its last distinct times.
+//! How often a channel speaks: the median gap between its last distinct times, as far as that is a pace at all.
 
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -13,6 +13,10 @@ pub(super) struct RecentTimes {
 
 /// Gaps between this many times make the median of the last 32.
 const TIMES_MAX: usize = 33;
+
+/// A longer gap is no pace but a pause, or a clock that was set: a value that waits for the next one for days would look
+/// live all the while. A channel that speaks more rarely declares its interval.
+const GAP_NS_MAX: u64 = 3_600_000_000_000;
 
 /// What a checkpoint holds: the newest time and the gaps behind it, which are short numbers.
 #[derive(Serialize, Deserialize)]
@@ -69,16 +73,19 @@ impl RecentTimes {
         *self = Self::from_sorted(merged);
     }
 
-    /// Returns the median gap in nanoseconds (the upper one of two), or `None` with fewer than two distinct times.
+    /// Returns the median gap in nanoseconds (the upper one of two) of those that are no longer than an hour, or `None`
+    /// without such a gap.
     pub(super) fn interval(&self) -> Option<u64> {
         self.median_gap
     }
 
     fn from_sorted(times: Vec<i64>) -> Self {
         let mut gaps = [0; TIMES_MAX - 1];
-        let count = times.len().saturating_sub(1);
-        for (gap, pair) in gaps.iter_mut().zip(times.windows(2)) {
-            *gap = pair[0].abs_diff(pair[1]);
+        let mut count = 0;
+        let all = times.windows(2).map(|pair| pair[0].abs_diff(pair[1]));
+        for (place, gap) in gaps.iter_mut().zip(all.filter(|gap| *gap <= GAP_NS_MAX)) {
+            *place = gap;
+            count += 1;
         }
         let median_gap = (count > 0).then(|| *gaps[..count].select_nth_unstable(count / 2).1);
         Self { times, median_gap }
@@ -120,6 +127,19 @@ mod tests {
         let times = (0..40).map(|i| i * 100).chain([1_000_000]);
         let times: Vec<i64> = times.collect();
         assert_eq!(RecentTimes::of(times.into_iter()).interval(), Some(100));
+    }
+
+    /// Guards: a sample with the time 0 and one of today made an interval of 56 years, and the value fresh for ever.
+    #[test]
+    fn a_gap_of_more_than_an_hour_is_no_pace() {
+        let hour = i64::try_from(GAP_NS_MAX).unwrap();
+        let today = 1_800_000_000_000_000_000;
+        let interval = |times: &[i64]| RecentTimes::of(times.iter().copied()).interval();
+        assert_eq!(interval(&[0, today]), None);
+        assert_eq!(interval(&[i64::MIN, -1, i64::MAX]), None);
+        assert_eq!(interval(&[0, today, today + 100]), Some(100));
+        assert_eq!(interval(&[0, hour]), Some(GAP_NS_MAX));
+        assert_eq!(interval(&[0, hour + 1]), None);
     }
 
     proptest! {

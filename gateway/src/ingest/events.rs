@@ -1,9 +1,17 @@
 //! What happens to sessions, into the log. What the log does not take waits and is tried again, in order: else a disk that
 //! was full for a minute would leave robots as they were before it, for as long as nothing else happens to them.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, PoisonError},
+};
 
-use super::{Shared, robot::Robot};
+use muster_protocol::time::WallTime;
+
+use super::{
+    Shared,
+    robot::{OpenSession, Robot, RobotState},
+};
 use crate::{
     committer::{CommitError, Entry, Rejected},
     record::{Body, DownReason, Envelope, SessionEvent},
@@ -34,7 +42,11 @@ impl Owed {
 
 impl Robot {
     fn owe(&self, event: Envelope) {
-        if let Some(dropped) = self.lock().owed.add(event) {
+        self.owe_under(&mut self.lock(), event);
+    }
+
+    fn owe_under(&self, state: &mut RobotState, event: Envelope) {
+        if let Some(dropped) = state.owed.add(event) {
             tracing::warn!(robot = %self.id, event = ?dropped.body, "the log did not take a session event for too long");
         }
     }
@@ -43,17 +55,48 @@ impl Robot {
 impl Shared {
     /// Queues a session event. The robot must not be locked.
     pub(super) fn commit_event(&self, robot: &Arc<Robot>, session: u64, event: SessionEvent) {
-        let (received_at, body) = (self.clock.wall(), Body::Session(event));
-        robot.owe(Envelope { received_at, robot: robot.id.clone(), session, body });
+        self.owe(robot, &mut robot.lock(), session, (self.clock.wall(), event));
         self.commit_owed(robot);
     }
 
-    pub(super) fn commit_session_down(&self, robot: &Arc<Robot>, session: u64, why: DownReason) {
-        self.commit_event(robot, session, SessionEvent::Down { why });
+    /// Puts an event behind those that wait for the log. What is decided under the robot's lock and put there under the
+    /// same lock is logged in the order of the decisions; [`Shared::commit_owed`] has to follow.
+    pub(super) fn owe(
+        &self,
+        robot: &Arc<Robot>,
+        state: &mut RobotState,
+        session: u64,
+        (received_at, event): (WallTime, SessionEvent),
+    ) {
+        let body = Body::Session(event);
+        robot.owe_under(state, Envelope { received_at, robot: robot.id.clone(), session, body });
     }
 
-    /// Queues what the log has not taken yet, until it refuses again.
+    /// Ends a robot's session if it is to end, and queues what is to be known of that: what the robot said last, and why
+    /// the session is over. The robot must not be locked.
+    pub(super) fn end_session_if(
+        &self,
+        robot: &Arc<Robot>,
+        why: DownReason,
+        ends: impl FnOnce(&OpenSession) -> bool,
+    ) -> Option<OpenSession> {
+        let ended = {
+            let mut state = robot.lock();
+            let ended = state.end_session_if(ends)?;
+            let down = (self.clock.wall(), SessionEvent::Down { why });
+            for event in ended.last_words().into_iter().chain([down]) {
+                self.owe(robot, &mut state, ended.number, event);
+            }
+            ended
+        };
+        self.commit_owed(robot);
+        Some(ended)
+    }
+
+    /// Queues what the log has not taken yet, until it refuses again. The robot must not be locked.
     pub(super) fn commit_owed(&self, robot: &Arc<Robot>) {
+        // Nothing in it can panic halfway.
+        let _in_order = robot.paying.lock().unwrap_or_else(PoisonError::into_inner);
         let events = std::mem::take(&mut robot.lock().owed.events);
         let mut events = events.into_iter();
         for event in events.by_ref() {

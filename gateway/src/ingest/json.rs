@@ -124,6 +124,7 @@ fn hear(ingest: &Ingest, robot: &Arc<Robot>) -> u64 {
         heard: mono,
         live,
         told: None,
+        sent: None,
         _gauge: gauge,
     });
     drop(state);

@@ -26,6 +26,8 @@ use crate::{
 pub(super) struct Robot {
     pub(super) id: RobotId,
     state: Mutex<RobotState>,
+    /// Held while owed events go to the log, so that they get there in their order. Never taken under the state's lock.
+    pub(super) paying: Mutex<()>,
 }
 
 /// What one lock guards. It is held for decisions only, never while anything waits.
@@ -59,6 +61,8 @@ pub(super) struct OpenSession {
     pub(super) live: LiveLink,
     /// What the log holds of what it told; `None` for plain JSON.
     pub(super) told: Option<LastTold>,
+    /// The newest epoch of which something came in this session.
+    pub(super) sent: Option<Epoch>,
     pub(super) _gauge: SessionGauge,
 }
 
@@ -84,7 +88,7 @@ impl Robot {
             owed: Owed::default(),
             json_next: [Seq::FIRST; 3],
         };
-        Self { id, state: Mutex::new(state) }
+        Self { id, state: Mutex::new(state), paying: Mutex::new(()) }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, RobotState> {

@@ -62,7 +62,7 @@ impl Session {
     }
 
     fn handle_message(&self, open: &Open, message: Message) -> Result<Ticket, Bye> {
-        self.hear(open)?;
+        self.hear(open, &message)?;
         match message {
             Message::Heartbeat(beat) => self.handle_heartbeat(open, &beat),
             Message::Schema(schema) => return handle_schema(open, &schema.payload),
@@ -75,11 +75,14 @@ impl Session {
     }
 
     /// Takes a frame as a sign of life, if the session still speaks for its robot.
-    fn hear(&self, open: &Open) -> Result<(), Bye> {
+    fn hear(&self, open: &Open, message: &Message) -> Result<(), Bye> {
         let clock = self.ingest.0.clock;
         let mut state = open.robot.lock();
         if let Some(session) = state.session(open.number) {
             session.hear(clock.mono(), clock.wall());
+            if let Message::Batch(sent) | Message::Loss(sent) = message {
+                session.saw(&sent.head);
+            }
             return Ok(());
         }
         // Without a newer session nothing took this one's place: it was silent for too long, or said Bye itself.
@@ -112,11 +115,13 @@ impl Session {
             };
             // Under the lock: once the session is in its place, acks go to its outbox, and none may come before the Welcome.
             let _ = self.outbox.send(Message::Welcome(welcome).to_frame());
+            let told = SessionEvent::told(&hello.held, &hello.drained, hello.clock);
+            for event in [self.up(hello), told] {
+                shared.owe(&robot, &mut state, number, (now, event));
+            }
             state.session.replace(self.opened(number, hello, now))
         };
-        let told = SessionEvent::told(&hello.held, &hello.drained, hello.clock);
-        shared.commit_event(&robot, number, self.up(hello));
-        shared.commit_event(&robot, number, told);
+        shared.commit_owed(&robot);
         if let Some(old) = old {
             self.supersede(&robot, &old, number, hello);
         }
@@ -139,7 +144,7 @@ impl Session {
         let gauge = SessionGauge::open(&self.ingest.0.metrics, live.transport);
         let (instance, outbox) = (Some(hello.instance), Some(self.outbox.clone()));
         let told = Some(LastTold::new(&hello.held, hello.clock.wall.nanos_since(now), heard));
-        OpenSession { number, instance, outbox, heard, live, told, _gauge: gauge }
+        OpenSession { number, instance, outbox, heard, live, told, sent: None, _gauge: gauge }
     }
 
     /// Ends the session that this one replaced. Another process of the same robot has to stay away for a while, so
@@ -151,7 +156,7 @@ impl Session {
         if let Some(outbox) = &old.outbox {
             outbox.close(Bye { reason: ByeReason::Superseded, retry_after_ms });
         }
-        shared.commit_session_down(robot, old.number, DownReason::Superseded);
+        shared.commit_event(robot, old.number, SessionEvent::Down { why: DownReason::Superseded });
         if let Some(instance) = conflicting(old, newer) {
             let address = old.live.address.clone();
             tracing::warn!(
@@ -307,10 +312,9 @@ impl Session {
     }
 
     fn end(&self, open: &Open, why: DownReason) {
-        let ended = open.robot.lock().end_session_if(|session| session.number == open.number);
-        if ended.is_some() {
+        let is_this = |session: &OpenSession| session.number == open.number;
+        if self.ingest.0.end_session_if(&open.robot, why, is_this).is_some() {
             tracing::info!(robot = %open.robot.id, %why, "session down");
-            self.ingest.0.commit_session_down(&open.robot, open.number, why);
         }
     }
 }

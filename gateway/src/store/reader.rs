@@ -111,13 +111,13 @@ impl StoreReader {
         Scan::new(Arc::clone(&self.shared), from.max(Offset::FIRST))
     }
 
-    /// Iterates over a robot's records that may hold samples of `from <= t < until`, in order of offset, after an
+    /// Iterates over a robot's records that may hold samples of `from <= t < until` (without `until`, of all from `from` on), in order of offset, after an
     /// offset or from the start of what is held. Losses and session events count at their own time.
     pub fn robot_records(
         &self,
         robot: &RobotId,
         from: WallTime,
-        until: WallTime,
+        until: Option<WallTime>,
         after: Option<Offset>,
     ) -> RobotRecords {
         RobotRecords::new(Arc::clone(&self.shared), robot.clone(), Span { from, until }, after)

@@ -54,11 +54,11 @@ pub(super) struct IndexEntry {
     pub(super) offset: Offset,
 }
 
-/// The times `from <= t < until`.
+/// The times `from <= t < until`, or all from `from` on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) from: WallTime,
-    pub(super) until: WallTime,
+    pub(super) until: Option<WallTime>,
 }
 
 /// Records of one robot that may hold samples of a span.
@@ -122,6 +122,11 @@ impl Tally {
 
 impl Span {
     pub(super) fn overlaps(self, entry: &IndexEntry) -> bool {
-        entry.t_min < self.until && entry.t_max >= self.from
+        self.ends_after(entry.t_min) && entry.t_max >= self.from
+    }
+
+    /// Returns whether a time is not beyond the end.
+    pub(super) fn ends_after(self, t: WallTime) -> bool {
+        self.until.is_none_or(|until| t < until)
     }
 }

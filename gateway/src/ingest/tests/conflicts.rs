@@ -66,6 +66,24 @@ fn another_process_with_another_spool_is_a_conflict_and_is_recorded() {
     assert_eq!((old.heard(), new.heard()), (vec![bye(ByeReason::Superseded, 180_000)], vec![]));
 }
 
+/// Guards: until its first heartbeat a new spool was taken for one that had written nothing.
+#[test]
+fn a_process_whose_batches_came_before_its_first_heartbeat_has_written_something() {
+    for (sent, conflict) in [(false, false), (true, true)] {
+        let world = World::new();
+        let Message::Hello(mut fresh) = hello_of(1, EPOCH) else { unreachable!() };
+        (fresh.held[0].first, fresh.held[0].next) = (Seq(1), Seq(1));
+        let (mut old, _) = connect(&world, &Message::Hello(fresh));
+        if sent {
+            old.say(&batch(1));
+        }
+        let _new = connect(&world, &hello_of(2, OTHER));
+        let events = world.log.take_events();
+        let found = events.iter().any(|event| matches!(event, SessionEvent::Conflict { .. }));
+        assert_eq!(found, conflict, "{events:?}");
+    }
+}
+
 #[test]
 fn a_process_that_was_started_anew_on_the_same_spool_is_no_conflict() {
     let drained = DrainedLane { epoch: EPOCH, lane: Lane::Live, next: Seq(9), spooled: 8 };

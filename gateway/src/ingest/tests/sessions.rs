@@ -151,6 +151,47 @@ fn an_agents_bye_ends_its_session_in_order() {
     assert_eq!(world.log.take_events(), [down(DownReason::Closed)]);
 }
 
+/// A heartbeat after which the agent holds so many seqs of the live lane.
+fn heartbeat(next: u64) -> (Message, SessionEvent) {
+    let Message::Hello(hello) = hello(1) else { unreachable!() };
+    let held = vec![HeldLane { next: Seq(next), ..hello.held[0].clone() }];
+    let told = SessionEvent::told(&held, &[], hello.clock);
+    (Message::Heartbeat(Heartbeat { held, clock: hello.clock }), told)
+}
+
+/// Guards: a robot that went down within a minute of its Hello was shown as it had been then, whole and without a backlog.
+#[test]
+fn what_an_agent_said_last_is_recorded_before_its_session_ends() {
+    let ends: [fn(&World, Agent); 3] = [
+        |_, agent| agent.session.closed(Closed::Lost),
+        |_, mut agent| drop(agent.say(&bye(ByeReason::Shutdown, 0))),
+        |world, _| world.ingest.end_all_sessions(),
+    ];
+    for end in ends {
+        let world = World::new();
+        let mut agent = world.ready_agent();
+        let (beat, told) = heartbeat(10);
+        agent.say(&beat);
+        // It was held when the heartbeat was said, so that heartbeat still says all.
+        agent.say(&batch(9));
+        world.log.take_events();
+        end(&world, agent);
+        let events = world.log.take_events();
+        assert!(matches!(&events[..], [last, SessionEvent::Down { .. }] if *last == told), "{events:?}");
+    }
+}
+
+#[test]
+fn what_was_spooled_after_the_last_heartbeat_makes_it_outdated() {
+    let world = World::new();
+    let mut agent = world.ready_agent();
+    agent.say(&heartbeat(10).0);
+    agent.say(&batch(10));
+    world.log.take_events();
+    agent.session.closed(Closed::Lost);
+    assert_eq!(world.log.take_events(), [down(DownReason::Lost)]);
+}
+
 #[test]
 fn the_gauge_follows_sessions_however_they_end() {
     let world = World::with_silence(Duration::ZERO);

@@ -64,7 +64,7 @@ fn a_robots_history_says_what_is_damaged_and_goes_on() {
     ruin(&partitions(root.path())[1]);
     let opened = open(root.path());
     let of = |number| {
-        let records = opened.reader.robot_records(&robot(number), WallTime(0), WallTime(i64::MAX), None);
+        let records = opened.reader.robot_records(&robot(number), WallTime(0), None, None);
         let (held, damaged): (Vec<_>, Vec<_>) = records.partition(Result::is_ok);
         (held.len() as u64, damaged.len())
     };
@@ -150,7 +150,7 @@ fn index_and_manifest_are_rebuilt_or_done_without() {
         .unwrap();
     let opened = open(root.path());
     assert_holds_all(&opened.reader, Offset(1));
-    let all = |number| opened.reader.robot_records(&robot(number), WallTime(0), WallTime(i64::MAX), None);
+    let all = |number| opened.reader.robot_records(&robot(number), WallTime(0), None, None);
     let counted: usize = (0..3).map(|number| all(number).map(Result::unwrap).count()).sum();
     assert_eq!(counted as u64, opened.reader.next().0 - 1);
     let opened = reopen(opened, root.path());

@@ -85,7 +85,7 @@ impl World {
         let after = Offset(after.max(reader.first().0 - 1));
         let (from, until) = (WallTime(times.start), WallTime(times.end));
         let found: Vec<_> =
-            reader.robot_records(&robot(of), from, until, Some(after)).map(Result::unwrap).collect();
+            reader.robot_records(&robot(of), from, Some(until), Some(after)).map(Result::unwrap).collect();
         let of = robot(of);
         let wanted = |(offset, record): &(Offset, Envelope)| {
             record.robot == of && times.contains(&record.received_at.0) && *offset > after

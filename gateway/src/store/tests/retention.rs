@@ -84,7 +84,7 @@ fn iterators_end_with_trimmed_when_what_they_read_is_dropped() {
     let mut opened = open_limited(root.path(), 0, 1 << 30);
     fill(&mut opened, 6);
     let mut scan = opened.reader.scan(Offset(1));
-    let mut of_robot = opened.reader.robot_records(&robot(1), WallTime(0), WallTime(i64::MAX), None);
+    let mut of_robot = opened.reader.robot_records(&robot(1), WallTime(0), None, None);
     assert_eq!(scan.next().unwrap().unwrap().0, Offset(1));
     assert_eq!(of_robot.next().unwrap().unwrap().0, Offset(1));
     checkpoint_twice(&mut opened);
@@ -101,6 +101,6 @@ fn iterators_end_with_trimmed_when_what_they_read_is_dropped() {
         );
     }
     assert!(scan.next().is_none() && of_robot.next().is_none());
-    let mut stale = opened.reader.robot_records(&robot(1), WallTime(0), WallTime(9), Some(Offset(3)));
+    let mut stale = opened.reader.robot_records(&robot(1), WallTime(0), Some(WallTime(9)), Some(Offset(3)));
     assert!(matches!(stale.next(), Some(Err(ReadError::Trimmed { .. }))));
 }

@@ -97,7 +97,7 @@ fn a_robot_that_sends_nothing_of_a_time_is_not_read() {
         append_batch(&mut opened.store, seq, &schema, true).unwrap();
     }
     let found = |from, until| {
-        let records = opened.reader.robot_records(&robot(1), WallTime(from), WallTime(until), None);
+        let records = opened.reader.robot_records(&robot(1), WallTime(from), Some(WallTime(until)), None);
         records.map(|item| item.unwrap().0.0).collect::<Vec<_>>()
     };
     assert_eq!(found(0, 10), [0_u64; 0]);
