@@ -170,7 +170,7 @@ impl Process {
     /// Ends the program in order: says goodbye, records what is left and closes the spool.
     pub(super) fn finish(mut self, now: MonoTime, clock: Clock, effects: &mut Vec<Effect>) {
         self.drive(now, clock, effects);
-        self.delivery.handle_stop();
+        self.delivery.handle_stop(clock);
         while let Some(action) = self.delivery.poll_action(now) {
             if !matches!(action, Action::Load(_)) {
                 self.act(action, effects);

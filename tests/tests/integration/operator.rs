@@ -89,7 +89,7 @@ fn an_unknown_robot_is_named_and_the_exit_code_says_failed() {
 
 /// Writes samples as CSV, as RFC 4180 has it.
 fn as_csv(lines: &str) -> String {
-    let mut csv = "t,ch,type,v,o,i\n".to_owned();
+    let mut csv = "t,ch,type,v,o,i,raw_t\n".to_owned();
     for line in lines.lines() {
         let sample: Value = line.parse().unwrap();
         // The value as it stands in the line, since a number has more than one spelling.
@@ -106,7 +106,7 @@ fn as_csv(lines: &str) -> String {
             other => panic!("{other} is no scalar"),
         };
         let channel = sample["ch"].as_str().unwrap();
-        writeln!(csv, "{},{channel},{kind},{value},{},{}", sample["t"], sample["o"], sample["i"]).unwrap();
+        writeln!(csv, "{},{channel},{kind},{value},{},{},", sample["t"], sample["o"], sample["i"]).unwrap();
     }
     csv
 }

@@ -17,7 +17,7 @@ use crate::muster::{failure::Failure, table::csv_error};
 pub enum Format {
     /// The lines of the API as they come.
     Ndjson,
-    /// `t,ch,type,v,o,i`
+    /// `t,ch,type,v,o,i,raw_t`, the last only where a time was repaired.
     Csv,
 }
 
@@ -65,6 +65,7 @@ enum Out<W: Write> {
 #[derive(Deserialize)]
 struct Sample<'a> {
     t: i64,
+    raw_t: Option<i64>,
     #[serde(borrow)]
     ch: Cow<'a, str>,
     #[serde(default)]
@@ -84,7 +85,7 @@ impl<W: Write> Sink<W> {
             Format::Ndjson => Out::Ndjson(BufWriter::with_capacity(BUFFER_BYTES, out)),
             Format::Csv => {
                 let mut writer = csv::WriterBuilder::new().buffer_capacity(BUFFER_BYTES).from_writer(out);
-                writer.write_record(["t", "ch", "type", "v", "o", "i"]).map_err(csv_error)?;
+                writer.write_record(["t", "ch", "type", "v", "o", "i", "raw_t"]).map_err(csv_error)?;
                 Out::Csv(Box::new(writer))
             }
         };
@@ -117,7 +118,8 @@ impl<W: Write> Sink<W> {
             Out::Csv(out) => {
                 let (kind, value) = sample.kind_and_text()?;
                 let [t, o, i] = [sample.t.to_string(), sample.o.to_string(), sample.i.to_string()];
-                let record = [t.as_str(), &sample.ch, kind, &value, &o, &i];
+                let raw_t = sample.raw_t.map(|raw_t| raw_t.to_string()).unwrap_or_default();
+                let record = [t.as_str(), &sample.ch, kind, &value, &o, &i, &raw_t];
                 out.write_record(record).map_err(csv_error)?;
             }
         }
@@ -190,9 +192,18 @@ mod tests {
 
     #[test]
     fn csv_tells_the_type_and_quotes_what_needs_it() {
-        let expected = "t,ch,type,v,o,i\n7,battery.soc,float,0.81,3,0\n7,n,int,9007199254740993,3,1\n\
-             -8,\"a,\"\"b\",text,\"x\ny\",4,0\n9,ok,bool,true,4,1\n9,range,float,-Infinity,4,2\n9,raw,bytes,AAE=,4,3\n";
+        let expected = "t,ch,type,v,o,i,raw_t\n7,battery.soc,float,0.81,3,0,\n7,n,int,9007199254740993,3,1,\n\
+             -8,\"a,\"\"b\",text,\"x\ny\",4,0,\n9,ok,bool,true,4,1,\n9,range,float,-Infinity,4,2,\n\
+             9,raw,bytes,AAE=,4,3,\n";
         assert_eq!(export(Format::Csv), expected);
+    }
+
+    #[test]
+    fn csv_shows_the_time_that_was_repaired() {
+        let mut sink = Sink::new(Vec::new(), Format::Csv).unwrap();
+        sink.push(br#"{"t":1800000000000000000,"raw_t":7,"ch":"x","v":1,"o":1,"i":0}"#).unwrap();
+        let text = String::from_utf8(sink.finish().unwrap().1).unwrap();
+        assert!(text.ends_with("\n1800000000000000000,x,int,1,1,0,7\n"), "{text}");
     }
 
     #[test]
