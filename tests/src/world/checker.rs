@@ -126,9 +126,11 @@ impl Checker {
         let said: u64 = loss.lost.iter().map(|lost| u64::from(lost.samples)).sum();
         let Some(held) = held.filter(|held| *held != said) else { return };
         let headers_damaged = loss.reason == LossReason::Corrupt && said < held;
-        // Of a segment that cannot be read only the sum is known, with what was released meanwhile.
+        // Of a segment that cannot be read only the sum is known, with what was released meanwhile. It stands on its
+        // first seq, also where a record joins it with what is known of others.
         let is_sum = loss.t_min.is_none() && loss.lost.iter().filter(|lost| lost.samples > 0).count() == 1;
-        if headers_damaged || is_sum && said > held {
+        let has_sum = is_sum || loss.lost.windows(2).any(|pair| pair[0].samples > 0 && pair[1].samples == 0);
+        if headers_damaged || has_sum && said > held {
             self.miscounted += held.abs_diff(said);
         } else {
             self.wrong.push(format!(
