@@ -53,6 +53,30 @@ fn help_shows_every_flag_and_input_of_the_contract() {
 }
 
 #[test]
+fn what_exit_code_3_means_is_said_in_the_help() {
+    let text = printed(&agent(&["--help"], &[])).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains("3 done, but accepted samples were lost."), "{text}");
+}
+
+/// Runs an agent that nobody listens to, to its end. Returns its exit code and its log.
+fn run_to_its_end(input: &[&str]) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = folder.path().join("spool");
+    let mut args = vec!["--robot", "f/r", "--gateway", "mqtt://127.0.0.1:9", "--once"];
+    args.extend(["--spool", spool.to_str().unwrap()]);
+    args.extend(input);
+    let output = agent(&args, &[("NO_COLOR", "1")]);
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn an_agent_without_an_input_says_so() {
+    let (code, log) = run_to_its_end(&[]);
+    assert_eq!(code, Some(0), "{log}");
+    assert_eq!(log.matches("no input: only what the spool holds is delivered spool=").count(), 1, "{log}");
+}
+
+#[test]
 fn the_version_is_that_of_the_crate() {
     let text = printed(&agent(&["--version"], &[]));
     assert_eq!(text.trim(), format!("muster-agent {}", env!("CARGO_PKG_VERSION")));
