@@ -27,7 +27,10 @@ use tokio::{
 
 use muster_protocol::ndjson::{LineError, SyncId};
 
-use crate::intake::{Counts, Refused, Source};
+use crate::{
+    damper::Damper,
+    intake::{Counts, Refused, Source},
+};
 
 use super::{
     InputError, Setting,
@@ -94,6 +97,14 @@ impl UnixInput {
     pub async fn run(self, source: Source, setting: Setting, mut stopped: watch::Receiver<()>) {
         let room = Arc::new(Semaphore::new(CLIENTS_MAX));
         let mut clients = JoinSet::new();
+        let (clock, mut troubles) = (setting.clock, Damper::default());
+        let mut warn = |what: &str| match troubles.note(what, clock.mono()) {
+            Some(0) => tracing::warn!("input {}: {what}", source.input()),
+            Some(unsaid) => {
+                tracing::warn!("input {}: {what}; {unsaid} more times since the last word", source.input());
+            }
+            None => tracing::debug!("input {}: {what}", source.input()),
+        };
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
@@ -103,7 +114,7 @@ impl UnixInput {
             let stream = match accepted {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    tracing::warn!("input {}: accept a connection: {error}", source.input());
+                    warn(&format!("accept a connection: {error}"));
                     // Nothing tells when the cause, too many open files say, is gone.
                     match pause(self.retry, &mut stopped).await {
                         Pause::Over => continue,
@@ -112,10 +123,7 @@ impl UnixInput {
                 }
             };
             let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
-                tracing::warn!(
-                    "input {}: a program was turned away: {CLIENTS_MAX} are connected",
-                    source.input()
-                );
+                warn(&format!("a program was turned away: {CLIENTS_MAX} are connected"));
                 let _ = stream.try_write(TOO_MANY_CLIENTS.as_bytes());
                 continue;
             };
