@@ -19,7 +19,10 @@ import time
 
 
 class Agent:
-    """The connection to the agent: send() never raises, sync() says how many lines are safe."""
+    """The connection to the agent: send() never raises, sync() says how many lines are safe.
+
+    A line is written once. After a sync that was answered with an error the agent still has it, in memory.
+    """
 
     def __init__(self, path):
         self.path = path
@@ -32,14 +35,17 @@ class Agent:
         return self._write(text)
 
     def sync(self):
-        """Returns {"synced", "accepted", "refused"} for this connection, or None without an agent."""
+        """Returns {"synced", "accepted", "refused"} for this connection, or None without an agent.
+
+        While the agent's disk fails it is {"sync", "error"}: what was sent is kept in memory. Ask again later.
+        """
         self.syncs += 1
         if not self._write(json.dumps({"sync": self.syncs}) + "\n"):
             return None
         try:
             for line in self.stream:
                 answer = json.loads(line)
-                if answer.get("synced") == self.syncs:
+                if self.syncs in (answer.get("synced"), answer.get("sync")):
                     return answer
         except (OSError, ValueError):
             pass
@@ -69,6 +75,15 @@ class Agent:
         self.stream = None
 
 
+def told(answer):
+    """What sync() returned, as a sentence."""
+    if answer is None:
+        return "no agent"
+    if "error" in answer:
+        return f"kept in memory, not yet on disk ({answer['error']})"
+    return f"safe on disk: {answer['accepted']} lines"
+
+
 def samples(second):
     """What the robot measures: an arm that swings, and a battery that empties. The agent stamps what has no t."""
     angle = math.sin(second)
@@ -90,12 +105,13 @@ def main():
         agent.send(*samples(passed))
         if time.monotonic() - last_sync > 2:
             last_sync = time.monotonic()
-            answer = agent.sync()
-            print(f"safe on disk: {answer['accepted']} lines" if answer else "no agent", flush=True)
+            print(told(agent.sync()), flush=True)
         time.sleep(1 / args.rate)
     answer = agent.sync()
     if answer is None:
         sys.exit("error: the agent did not answer; start it with --input unix:" + args.socket)
+    if "error" in answer:
+        sys.exit("error: " + told(answer))
     print(f"done: {answer['accepted']} lines accepted, {answer['refused']} refused")
 
 

@@ -1,7 +1,8 @@
 //! `muster-agent`'s command line: what was typed becomes a [`Config`], once; what went wrong becomes one sentence and
 //! an exit code.
 //!
-//! Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 done, but data was lost.
+//! Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 done, but accepted samples were lost. Lines
+//! that inputs refuse were never accepted: they are counted and shown, and do not change the exit code.
 
 mod args;
 

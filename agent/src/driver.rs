@@ -2,7 +2,6 @@
 //! thread (which owns the spool) and the link. It decides nothing itself.
 
 mod asked;
-mod damper;
 mod ledger;
 
 use std::{future::Future, pin::Pin, sync::Arc};
@@ -19,16 +18,14 @@ use muster_protocol::{loss::LossReason, message::NumberedHead, time::MonoTime};
 use crate::{
     clock::Clock,
     config::GatewayUrl,
+    damper::Damper,
     delivery::{Action, Delivery, Figures, Loaded},
     link::{ConnectError, Identity, Link, LinkEvent, Stream},
     recorder::{RecorderCommand, RecorderEvent, RecorderEvents, Recording},
     spool::{Disk, Holding, ReadError, Span, SpoolReader, StoredKind},
 };
 
-use self::{
-    damper::Damper,
-    ledger::{Ledger, Written},
-};
+use self::ledger::{Ledger, Written};
 
 pub use asked::{Ask, DeliveryReport, LaneReport, LinkState};
 

@@ -7,7 +7,7 @@
 //! | `host` | a thread, once a second | never waits |
 //!
 //! An input that cannot start is an error of the agent's start: it does not run without its input. One that fails
-//! later ends with a sentence; the others go on. Every end is logged with what was accepted and refused.
+//! later ends with a sentence; the others go on. Every end is logged with what was taken in and refused.
 
 mod error;
 pub mod feed;
@@ -74,7 +74,7 @@ pub struct Summary {
     pub input: String,
     /// How it ended.
     pub end: End,
-    /// What was accepted and refused. Final when the recorder has drained.
+    /// What was taken in and refused. Final when the recorder has drained.
     origin: Origin,
 }
 
@@ -137,20 +137,19 @@ impl Inputs {
 }
 
 impl fmt::Display for Summary {
-    /// Writes a sentence, as in `input stdin was read to its end: 120 rows accepted, 3 refused`.
+    /// Writes a sentence, as in `input stdin was read to its end: 120 rows taken in, 3 refused`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.end {
             End::Whole => write!(out, "input {} was read to its end", self.input)?,
             End::Stopped => write!(out, "input {} was stopped", self.input)?,
             End::Failed { why } => write!(out, "input {} failed: {why}", self.input)?,
         }
-        let Counts { accepted, refused } = self.counts();
-        write!(out, ": {accepted} rows accepted, {refused} refused")
+        write!(out, ": {}", self.counts())
     }
 }
 
 impl Summary {
-    /// Returns what was accepted and refused; final when the recorder has drained.
+    /// Returns what was taken in and refused; final when the recorder has drained.
     pub fn counts(&self) -> Counts {
         self.origin.counts()
     }

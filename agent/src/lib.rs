@@ -6,6 +6,7 @@ pub mod batcher;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod damper;
 pub mod delivery;
 pub mod driver;
 pub mod handle;

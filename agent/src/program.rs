@@ -68,6 +68,10 @@ pub fn run(config: Config) -> anyhow::Result<Outcome> {
         let asked = asked_to_stop().context("listen for signals")?;
         let mut running = Running::start(&config)?;
         running.seal();
+        if config.input.is_empty() {
+            let spool = config.spool.dir.display();
+            tracing::info!(%spool, "no input: only what the spool holds is delivered");
+        }
         let bar = config.once.then(|| progress::show(running.figures(), running.intake().clone()));
         tokio::select! {
             () = running.done() => {}

@@ -1,7 +1,13 @@
 //! What a user meets first: help, the version, printed settings, and one clear sentence for each mistake.
 #![expect(clippy::unwrap_used, reason = "a test that cannot be prepared fails")]
 
-use std::process::{Command, Output};
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    os::unix::net::UnixStream,
+    process::{Command, Output, Stdio},
+};
+
+use muster_agent::inputs::unix::CLIENTS_MAX;
 
 /// Runs the agent with nothing in its environment but what is given.
 fn agent(args: &[&str], environment: &[(&str, &str)]) -> Output {
@@ -50,6 +56,59 @@ fn help_shows_every_flag_and_input_of_the_contract() {
     for words in ["host", "stdin", "file:PATH", "unix:PATH", "udp:", "--log-format", "Exit codes"] {
         assert!(text.contains(words), "{words} in {text}");
     }
+}
+
+#[test]
+fn what_exit_code_3_means_is_said_in_the_help() {
+    let text = printed(&agent(&["--help"], &[])).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains("3 done, but accepted samples were lost."), "{text}");
+}
+
+/// Runs an agent that nobody listens to, to its end. Returns its exit code and its log.
+fn run_to_its_end(input: &[&str]) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = folder.path().join("spool");
+    let mut args = vec!["--robot", "f/r", "--gateway", "mqtt://127.0.0.1:9", "--once"];
+    args.extend(["--spool", spool.to_str().unwrap()]);
+    args.extend(input);
+    let output = agent(&args, &[("NO_COLOR", "1")]);
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn an_agent_without_an_input_says_so() {
+    let (code, log) = run_to_its_end(&[]);
+    assert_eq!(code, Some(0), "{log}");
+    assert_eq!(log.matches("no input: only what the spool holds is delivered spool=").count(), 1, "{log}");
+}
+
+/// Guards: each program that a full socket turned away was a line of the log, hundreds in a few milliseconds.
+#[test]
+fn programs_that_are_turned_away_do_not_fill_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (spool, input) = (path("spool"), format!("unix:{}", path("input.sock")));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_muster-agent"));
+    command.env_clear().args(["--robot", "f/r", "--gateway", "mqtt://127.0.0.1:9"]);
+    command.args(["--spool", &spool, "--input", &input]).stderr(Stdio::piped());
+    let mut running = command.spawn().unwrap();
+    let mut log = BufReader::new(running.stderr.take().unwrap());
+    let mut text = String::new();
+    // It has tried to reach its gateway: its inputs are there.
+    while !text.contains("no link") {
+        assert!(log.read_line(&mut text).unwrap() > 0, "{text}");
+    }
+    let connect = || UnixStream::connect(path("input.sock")).unwrap();
+    let _connected: Vec<_> = (0..CLIENTS_MAX).map(|_| connect()).collect();
+    for _ in 0..50 {
+        let mut told = String::new();
+        connect().read_to_string(&mut told).unwrap();
+        assert!(told.contains("too many programs"), "{told}");
+    }
+    running.kill().unwrap();
+    running.wait().unwrap();
+    log.read_to_string(&mut text).unwrap();
+    assert_eq!(text.matches("a program was turned away: 64 are connected").count(), 1, "{text}");
 }
 
 #[test]

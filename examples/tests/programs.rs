@@ -4,7 +4,11 @@
 
 mod bench;
 
-use std::process::Command;
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    os::unix::net::UnixListener,
+    process::Command,
+};
 
 use bench::{Bench, fleet, run, seen_or_skipped};
 
@@ -55,6 +59,41 @@ fn what_the_python_robot_was_told_is_safe_arrives() {
     let pairs = (accepted.parse::<u64>().unwrap() - 1) / 2;
     assert!(pairs > 5, "{told}");
     bench.wait_for_samples("demo/python", 1 + 7 * pairs);
+}
+
+/// Guards: the robot waited five seconds for an answer that it had, and took it for a missing agent.
+#[test]
+fn the_python_robot_asks_again_on_its_connection_while_the_agents_disk_fails() {
+    if !seen_or_skipped("python3") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("agent.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    // Plays an agent whose disk is back after the first question.
+    let agent = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let mut answers = stream.try_clone().unwrap();
+        let (mut questions, mut starts) = (0, 0);
+        for line in BufReader::new(stream).lines().map(Result::unwrap) {
+            starts += u32::from(line.contains("started"));
+            if line.contains("\"sync\"") {
+                questions += 1;
+                let answer = if questions == 1 {
+                    "{\"sync\":1,\"error\":\"not on disk: it failed\"}\n".to_owned()
+                } else {
+                    format!("{{\"synced\":{questions},\"accepted\":7,\"refused\":0}}\n")
+                };
+                answers.write_all(answer.as_bytes()).unwrap();
+            }
+        }
+        (questions, starts)
+    });
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/python_robot.py");
+    let text = run(Command::new("python3").arg(script).arg(&socket).args(["--seconds", "2.5"]));
+    assert!(text.starts_with("kept in memory, not yet on disk (not on disk: it failed)\n"), "{text}");
+    assert!(text.ends_with("done: 7 lines accepted, 0 refused\n"), "{text}");
+    assert_eq!(agent.join().unwrap(), (2, 1), "one connection, and nothing is sent again");
 }
 
 #[test]

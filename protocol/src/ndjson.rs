@@ -113,6 +113,7 @@ impl Parser {
         if ch.is_empty() || ch.len() > CH_BYTES_MAX || ch.chars().any(char::is_control) {
             return Err(LineError::BadCh { bytes: ch.len() });
         }
+        self.names.begin_row();
         let mut fields: Vec<(ChannelName, Value)> = Vec::with_capacity(self.leaves.len());
         for (path, value) in self.leaves.drain() {
             fields.push((self.names.of(&ch, path)?, value));

@@ -119,7 +119,9 @@ Each setting can also stand in the configuration file, or in the environment:
 spool.limit is MUSTER_AGENT_SPOOL__LIMIT. --print-config shows all of
 them, each with its meaning. Logs go to stderr, at the level of RUST_LOG.
 
-Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 done, but data was lost.";
+Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 done, but
+accepted samples were lost. Lines that inputs refuse are counted, shown and
+told to the gateway, and do not change the exit code.";
 
 #[cfg(test)]
 mod tests {

@@ -43,6 +43,8 @@ pub enum Parsed {
     Row(Row),
     /// The sender wants to know when everything before is accepted.
     Sync(SyncId),
+    /// Meant as a question that cannot be answered: refused, counted and shown. The sender waits for a word.
+    BadSync(LineError),
     /// Blank, or refused, counted and shown.
     Nothing,
 }
@@ -76,7 +78,8 @@ impl Feeder {
             Ok(ndjson::Line::Blank) => Parsed::Nothing,
             Err(error) => {
                 self.source.refuse(error.kind(), loss_of(&error), &error, shown);
-                Parsed::Nothing
+                let asks = self.syncs == Syncs::Answered && is_question(&error);
+                if asks { Parsed::BadSync(error) } else { Parsed::Nothing }
             }
         }
     }
@@ -94,7 +97,7 @@ impl Feeder {
                 Err(Refused::Closed) => Err(Refused::Closed),
                 Ok(()) | Err(_) => Ok(()),
             },
-            Parsed::Sync(_) | Parsed::Nothing => Ok(()),
+            Parsed::Sync(_) | Parsed::BadSync(_) | Parsed::Nothing => Ok(()),
         }
     }
 
@@ -107,6 +110,14 @@ impl Feeder {
     pub fn clock(&self) -> Clock {
         self.clock
     }
+}
+
+/// Returns whether a refused line held a `sync`, as far as it could be read.
+fn is_question(error: &LineError) -> bool {
+    matches!(
+        error,
+        LineError::BadSync { .. } | LineError::SyncWithOthers | LineError::DuplicateKey { key: "sync" }
+    )
 }
 
 /// Returns why the samples of a refused line are lost; `None` if it held none.

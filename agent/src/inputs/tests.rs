@@ -226,6 +226,7 @@ fn files_are_read_plain_and_gzip_by_content_with_several_members() {
         assert_eq!(rows, [seen(Some(1), "a", Value::Int(1)), seen(Some(2), "a", Value::Int(2))], "{name}");
         assert_eq!(summaries[0].end, End::Whole);
         assert_eq!(summaries[0].counts(), Counts { accepted: 2, refused: 0 });
+        assert!(summaries[0].to_string().ends_with("read to its end: 2 rows taken in, 0 refused"));
     }
 }
 

@@ -3,8 +3,9 @@
 //!
 //! `{"sync": ID}` is answered with `{"synced": ID, "accepted": N, "refused": M}`, cumulative for the connection, when
 //! everything before it is synced to the spool. While the spool's disk fails it is answered with
-//! `{"sync": ID, "error": WHY}` instead: what was sent is kept in memory, and the program may ask again. Answers come in the order of their questions, also after the program
-//! closed its sending half. The socket's file goes when the agent stops; one that a crashed agent left is replaced.
+//! `{"sync": ID, "error": WHY}` instead: what was sent is kept in memory, and the program may ask again. A question that
+//! cannot be understood is answered with `{"error": WHY}`. Answers come in the order of their questions, also after the
+//! program closed its sending half. The socket's file goes when the agent stops; one that a crashed agent left is replaced.
 
 use std::{
     io::{Error, ErrorKind},
@@ -24,9 +25,12 @@ use tokio::{
     task::JoinSet,
 };
 
-use muster_protocol::ndjson::SyncId;
+use muster_protocol::ndjson::{LineError, SyncId};
 
-use crate::intake::{Counts, Refused, Source};
+use crate::{
+    damper::Damper,
+    intake::{Counts, Refused, Source},
+};
 
 use super::{
     InputError, Setting,
@@ -73,9 +77,11 @@ struct SocketFile {
 }
 
 /// A question on its way to its answer.
-struct Question {
-    id: SyncId,
-    answer: oneshot::Receiver<Counts>,
+enum Question {
+    /// The recorder answers it.
+    Sync { id: SyncId, counts: oneshot::Receiver<Counts> },
+    /// It could not be understood.
+    Bad(LineError),
 }
 
 impl UnixInput {
@@ -91,6 +97,14 @@ impl UnixInput {
     pub async fn run(self, source: Source, setting: Setting, mut stopped: watch::Receiver<()>) {
         let room = Arc::new(Semaphore::new(CLIENTS_MAX));
         let mut clients = JoinSet::new();
+        let (clock, mut troubles) = (setting.clock, Damper::default());
+        let mut warn = |what: &str| match troubles.note(what, clock.mono()) {
+            Some(0) => tracing::warn!("input {}: {what}", source.input()),
+            Some(unsaid) => {
+                tracing::warn!("input {}: {what}; {unsaid} more times since the last word", source.input());
+            }
+            None => tracing::debug!("input {}: {what}", source.input()),
+        };
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
@@ -100,7 +114,7 @@ impl UnixInput {
             let stream = match accepted {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    tracing::warn!("input {}: accept a connection: {error}", source.input());
+                    warn(&format!("accept a connection: {error}"));
                     // Nothing tells when the cause, too many open files say, is gone.
                     match pause(self.retry, &mut stopped).await {
                         Pause::Over => continue,
@@ -109,10 +123,7 @@ impl UnixInput {
                 }
             };
             let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
-                tracing::warn!(
-                    "input {}: a program was turned away: {CLIENTS_MAX} are connected",
-                    source.input()
-                );
+                warn(&format!("a program was turned away: {CLIENTS_MAX} are connected"));
                 let _ = stream.try_write(TOO_MANY_CLIENTS.as_bytes());
                 continue;
             };
@@ -147,7 +158,7 @@ async fn serve(stream: UnixStream, mut feeder: Feeder, mut stopped: watch::Recei
         _ = stopped.changed() => {}
     }
     let counts = feeder.source().counts();
-    tracing::debug!("input {}: a program left: {counts:?}", feeder.source().input());
+    tracing::debug!("input {}: a program left: {counts}", feeder.source().input());
     drop((feeder, questions));
     // Until the agent stops, a program may take its answers as slowly as it likes.
     tokio::select! {
@@ -195,28 +206,33 @@ async fn take(line: Line<'_>, feeder: &mut Feeder, questions: &mpsc::Sender<Ques
         Parsed::Sync(id) => {
             // First the room for the answer, so that the questions in the queue are bounded too.
             let room = questions.reserve().await.map_err(|_| Over)?;
-            let (respond, answer) = oneshot::channel();
+            let (respond, counts) = oneshot::channel();
             let asked = feeder.source().sync(move |counts| {
                 let _ = respond.send(counts);
             });
             asked.map_err(|_| Over)?;
-            room.send(Question { id, answer });
+            room.send(Question::Sync { id, counts });
             Ok(())
         }
+        Parsed::BadSync(error) => questions.send(Question::Bad(error)).await.map_err(|_| Over),
         Parsed::Nothing => Ok(()),
     }
 }
 
 /// Writes answers in the order of the questions. Ends when there are no more, or the program is gone.
 async fn answer(mut writer: OwnedWriteHalf, mut waiting: mpsc::Receiver<Question>) {
-    while let Some(Question { id, answer }) = waiting.recv().await {
-        let answer = answer.await;
-        let id = id.as_json();
-        let line = match answer {
-            Ok(Counts { accepted, refused }) => {
-                format!("{{\"synced\":{id},\"accepted\":{accepted},\"refused\":{refused}}}\n")
+    while let Some(question) = waiting.recv().await {
+        let line = match question {
+            Question::Sync { id, counts } => {
+                let (id, counts) = (id.as_json(), counts.await);
+                match counts {
+                    Ok(Counts { accepted, refused }) => {
+                        format!("{{\"synced\":{id},\"accepted\":{accepted},\"refused\":{refused}}}\n")
+                    }
+                    Err(_) => format!("{{\"sync\":{id},\"error\":\"{NOT_SYNCED}\"}}\n"),
+                }
             }
-            Err(_) => format!("{{\"sync\":{id},\"error\":\"{NOT_SYNCED}\"}}\n"),
+            Question::Bad(error) => format!("{}\n", serde_json::json!({ "error": error.to_string() })),
         };
         if writer.write_all(line.as_bytes()).await.is_err() {
             return;

@@ -1,4 +1,5 @@
-//! `cat`: every sample as NDJSON, in the form that inputs take: so what a gateway never got can be put in elsewhere.
+//! `cat`: every sample that is still in the folder as NDJSON, in the form that inputs take: so what a gateway never got
+//! can be put in elsewhere. Some of it may have been delivered: acknowledgements are not in the spool.
 
 use std::{
     collections::BTreeMap,

@@ -46,10 +46,18 @@ struct OriginState {
 /// Rows, cumulative.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Rows accepted: synced to the spool, or about to be where the source is still running.
+    /// Rows taken in: written to the spool, or about to be. They are accepted where the answer to a sync carries this
+    /// count; while the spool's disk fails they are in memory alone, or recorded as lost.
     pub accepted: u64,
     /// Rows and lines refused.
     pub refused: u64,
+}
+
+impl fmt::Display for Counts {
+    /// Writes `120 rows taken in, 3 refused`: that they are accepted, only the answer to a sync may say.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} rows taken in, {} refused", self.accepted, self.refused)
+    }
 }
 
 impl Source {

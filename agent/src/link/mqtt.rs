@@ -19,7 +19,7 @@ use std::{
 use bytes::Bytes;
 use rumqttc::{
     AsyncClient, ConnectionError, Event, EventLoop, LastWill, MqttOptions, NetworkOptions, Packet, QoS,
-    StateError, SubscribeReasonCode, TlsConfiguration, Transport,
+    StateError, SubscribeReasonCode, TlsConfiguration, Transport, mqttbytes,
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -74,7 +74,8 @@ pub(super) async fn connect(
         .try_subscribe(&topics.down, QoS::AtLeastOnce)
         .map_err(|error| ConnectError::Refused(error.to_string()))?;
     let sent = Sent::new(path_to(host, tls));
-    tasks.spawn(poll(event_loop, events_in, subscribed, (done, sent.clone())));
+    let server = format!("{host}:{port}");
+    tasks.spawn(poll(event_loop, events_in, (subscribed, server), (done, sent.clone())));
     let failed = || ConnectError::Refused("the connection ended before it was ready".to_owned());
     ready.await.map_err(|_| failed())?.map_err(ConnectError::Refused)?;
     let meter = sent.meter();
@@ -166,7 +167,7 @@ async fn publish(client: AsyncClient, topics: Topics, outlets: Outlets, sent: Se
 async fn poll(
     mut event_loop: EventLoop,
     events: mpsc::Sender<LinkEvent>,
-    subscribed: oneshot::Sender<Result<(), String>>,
+    (subscribed, server): (oneshot::Sender<Result<(), String>>, String),
     (_keeps_the_queue_open, sent): (AsyncClient, Sent),
 ) {
     let mut subscribed = Some(subscribed);
@@ -182,7 +183,7 @@ async fn poll(
             Ok(Ok(Event::Outgoing(_))) => continue,
             Ok(Err(error)) => {
                 by_gateway = is_ended_by_peer(&error);
-                break sentence(&error);
+                break if subscribed.is_some() { greeting_failed(&error, &server) } else { sentence(&error) };
             }
             Err(_) => break format!("nothing moved for {WEDGED_AFTER:?}"),
         };
@@ -236,13 +237,37 @@ fn is_ended_by_peer(error: &ConnectionError) -> bool {
         ConnectionError::MqttState(StateError::ConnectionAborted) => return true,
         _ => return false,
     };
+    is_from_peer(io)
+}
+
+fn is_from_peer(error: &io::Error) -> bool {
     matches!(
-        io.kind(),
+        error.kind(),
         io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::BrokenPipe
             | io::ErrorKind::UnexpectedEof
     )
+}
+
+/// Says why there was no connection, in which an MQTT server would have answered first. An HTTP server, say, answers
+/// with text that reads as some packet, as none, or as the start of one.
+fn greeting_failed(error: &ConnectionError, server: &str) -> String {
+    use mqttbytes::Error::Io;
+    let not_mqtt =
+        || format!("what answers at {server} is not an MQTT server; check the address and the port");
+    let ended = || format!("{server} ended the connection without an answer; is it an MQTT server?");
+    match error {
+        ConnectionError::NotConnAck(_) => not_mqtt(),
+        ConnectionError::MqttState(StateError::ConnectionAborted) => ended(),
+        ConnectionError::MqttState(StateError::Deserialization(error)) => match error {
+            Io(error) if is_from_peer(error) => ended(),
+            // The stream itself failed, but for an end within a packet, which has no kind.
+            Io(error) if error.kind() != io::ErrorKind::Other => error.to_string(),
+            _ => not_mqtt(),
+        },
+        error => sentence(error),
+    }
 }
 
 fn sentence(error: &ConnectionError) -> String {
@@ -266,3 +291,40 @@ const SEND_BUFFER_BYTES: u32 = 64 * 1024;
 
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 const WEDGED_AFTER: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    /// Guards: what rumqttc made of an HTTP server's answer was logged, `PubAck(..)` and all.
+    #[tokio::test]
+    async fn a_server_that_does_not_speak_mqtt_is_called_so() {
+        let long = format!("HTTP/1.1 400 Bad Request\r\nX: {}\r\n\r\n", "x".repeat(200));
+        for (answer, words) in [
+            (long.as_str(), "is not an MQTT server"),
+            ("SSH-2.0-OpenSSH_9.6\r\n", "is not an MQTT server"),
+            ("HTTP/1.1 400 Bad Request\r\n\r\n", "is not an MQTT server"),
+            ("", "is it an MQTT server?"),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let server = async {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                assert_ne!(stream.read(&mut [0; 1024]).await.unwrap(), 0);
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                stream.shutdown().await.unwrap();
+                stream
+            };
+            let identity = Identity { robot: "demo/r1".parse().unwrap(), ca: None };
+            let link = connect(("127.0.0.1", address.port()), false, &identity);
+            let (_stream, link) = tokio::join!(server, link);
+            let error = link.unwrap_err().to_string();
+            assert!(error.contains(words) && error.contains(&address.to_string()), "{answer:?}: {error}");
+        }
+    }
+}

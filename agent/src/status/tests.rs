@@ -47,6 +47,31 @@ fn a_running_agent_says_how_it_is_to_its_user_alone() {
 }
 
 #[test]
+fn a_refused_line_is_shown_on_a_line_of_its_own_and_widens_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = folder.path().join("spool");
+    let running = agent(&spool);
+    let (_, mut report) = ask(&spool).unwrap();
+    let refused = |reason: &str, example: String| Refused {
+        input: "stdin".to_owned(),
+        reason: reason.to_owned(),
+        lane: None,
+        count: 12,
+        line: 7,
+        example,
+        why: "the sentence".to_owned(),
+    };
+    report.refused = vec![refused("no_ch", "x".repeat(300)), refused("not_json", "{\u{1b}[31m".to_owned())];
+    let printed = print(&report);
+    let long = format!("stdin (no_ch), line 7: the sentence\n     {}\n", "x".repeat(300));
+    assert!(printed.contains(&long), "{printed}");
+    assert!(printed.contains("line 7: the sentence\n     { [31m\n"), "{printed}");
+    let table = printed.lines().filter(|line| line.starts_with(" refused") || line.ends_with(" 12 "));
+    assert!(table.clone().count() == 3 && table.clone().all(|line| line.len() < 60), "{printed}");
+    running.shutdown().unwrap();
+}
+
+#[test]
 fn the_socket_of_an_agent_that_was_killed_is_said_to_be_nobodys_and_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let spool = folder.path().join("spool");

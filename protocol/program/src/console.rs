@@ -10,7 +10,7 @@ use std::{
 pub const EXIT_FAILED: u8 = 1;
 /// Wrong usage or configuration.
 pub const EXIT_USAGE: u8 = 2;
-/// Done, but data was lost.
+/// Done, but data was lost that had been accepted, or damage was found.
 pub const EXIT_LOSS: u8 = 3;
 
 /// How a run ended.
@@ -18,7 +18,7 @@ pub const EXIT_LOSS: u8 = 3;
 pub enum Outcome {
     /// Everything is done, or it was stopped in order.
     Done,
-    /// Accepted samples were lost; loss records say which.
+    /// Accepted samples were lost; loss records say which. What was refused was never accepted.
     DoneWithLoss,
 }
 

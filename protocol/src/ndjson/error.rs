@@ -1,7 +1,7 @@
 //! Why a line is refused.
 
 use crate::{
-    id::ParseIdError,
+    id::{ChannelName, ParseIdError},
     limits::{CH_BYTES_MAX, CHANNEL_NAME_BYTES_MAX, ROW_BYTES_MAX, UNIT_BYTES_MAX, VALUE_DEPTH_MAX},
 };
 
@@ -36,6 +36,12 @@ pub enum LineError {
     DuplicateKey {
         /// The key.
         key: &'static str,
+    },
+    /// Two values of `v` make one channel.
+    #[error("the channel `{name}` has two values; write each key of `v` once")]
+    DuplicateName {
+        /// The channel.
+        name: ChannelName,
     },
     /// There is no `ch`.
     #[error("no `ch`; name the channel, as in {{\"ch\": \"battery\", \"v\": 0.81}}")]
@@ -139,7 +145,7 @@ impl LineError {
             Self::NotUtf8 { .. } => "not_utf8",
             Self::NotJson { .. } => "not_json",
             Self::NotObject => "not_object",
-            Self::DuplicateKey { .. } => "duplicate_key",
+            Self::DuplicateKey { .. } | Self::DuplicateName { .. } => "duplicate_key",
             Self::NoCh => "no_ch",
             Self::BadCh { .. } | Self::ChNotText { .. } => "bad_ch",
             Self::NoValue => "no_value",

@@ -53,6 +53,24 @@ fn objects_and_arrays_flatten_into_channels() {
     assert_eq!(row(text).t, Some(WallTime(1_432_235_498_025_043_042)));
 }
 
+/// Guards: both values were stored, with the same time.
+#[test]
+fn a_channel_has_one_value_in_a_line_and_may_have_another_in_the_next() {
+    let mut parser = Parser::default();
+    let mut parse = |text: &str| parser.parse_line(text.as_bytes());
+    for _ in 0..2 {
+        assert!(matches!(parse(r#"{"ch":"x","v":{"a":1,"b":2}}"#), Ok(Line::Row(_))));
+        let error = parse(r#"{"ch":"x","v":{"b":0,"a":1,"a":2}}"#).unwrap_err();
+        assert!(error.to_string().contains("`x.a` has two values"), "{error}");
+    }
+    // More names than are remembered, and each comes again in its own row.
+    for n in 0..2 * crate::limits::SCHEMA_CHANNELS_MAX {
+        let text = format!(r#"{{"ch":"x{n}","v":{{"a":1,"a":2}}}}"#);
+        assert_eq!(parse(&text).unwrap_err().kind(), "duplicate_key");
+        assert!(parse(r#"{"ch":"x","v":{"a":1}}"#).is_ok());
+    }
+}
+
 #[test]
 fn a_scalar_is_the_channel_itself() {
     assert_eq!(fields(r#"{"ch":"/imu/data","v":1}"#), [field("/imu/data", Value::Int(1))]);
@@ -152,6 +170,9 @@ fn every_refusal_has_its_kind() {
         (r#"{"ch":"x","v":1,"v":2}"#, "duplicate_key"),
         (r#"{"ch":"x","ch":"x","v":2}"#, "duplicate_key"),
         (r#"{"t":1,"t":1,"ch":"x","v":2}"#, "duplicate_key"),
+        (r#"{"ch":"x","v":{"a":1,"a":2}}"#, "duplicate_key"),
+        (r#"{"ch":"x","v":{"a":{"b":1},"c":3,"a.b":2}}"#, "duplicate_key"),
+        (r#"{"ch":"x","v":{"a":[1],"a[0]":1}}"#, "duplicate_key"),
         (r#"{"ch":"x","v":1,"lane":"fast"}"#, "bad_lane"),
         (r#"{"ch":"x","v":1,"lane":3}"#, "bad_lane"),
         (r#"{"ch":"x","v":1,"unit":""}"#, "bad_unit"),

@@ -30,7 +30,8 @@ pub(crate) enum SpoolCommand {
         #[arg(short, value_name = "FORM", default_value = "table")]
         output: Output,
     },
-    /// Print every sample as NDJSON, urgent first, in the order in which they were recorded
+    /// Print every sample that is still there as NDJSON, urgent first, in the order in which they were recorded; some may
+    /// have been delivered
     Cat {
         #[command(flatten)]
         folder: Folder,

@@ -78,6 +78,31 @@ fn sync_lines_are_answered_in_order_with_the_counts_of_their_connection() {
     });
 }
 
+/// Guards: a program that asked wrongly waited for ever, and what came after was behind it.
+#[test]
+fn a_question_that_cannot_be_understood_is_answered_in_its_turn_and_counted() {
+    run(async {
+        let mut unix = Unix::start();
+        let path = unix.path.clone();
+        let long = format!("{{\"sync\":\"{}\"}}", "x".repeat(127));
+        for (question, words) in [
+            ("{\"sync\":{\"a\":1}}", "the id of `sync` is wrong: invalid type: map"),
+            ("{\"sync\":4,\"ch\":\"x\",\"v\":1}", "`sync` beside other keys; write it alone"),
+            ("{\"sync\":4,\"sync\":5}", "the key `sync` appears twice"),
+            (&long, "the id of `sync` is wrong: it has 129 bytes"),
+        ] {
+            let text = format!("{{\"sync\":1}}\n{question}\noops\n{{\"sync\":2}}\n");
+            let answers = unix.with(ask(&path, &text)).await;
+            let lines: Vec<serde_json::Value> =
+                answers.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            assert_eq!(lines.len(), 3, "{answers}");
+            assert!(lines[1]["error"].as_str().unwrap().starts_with(words), "{answers}");
+            assert_eq!((&lines[0]["synced"], &lines[2]["synced"]), (&1.into(), &2.into()), "{answers}");
+            assert_eq!(lines[2]["refused"], 2, "{answers}");
+        }
+    });
+}
+
 #[test]
 fn no_answer_comes_before_the_recorder_gives_it() {
     run(async {

@@ -1,4 +1,5 @@
-//! Says what repeats less and less often: a robot without a network must not fill its log with it.
+//! Says what repeats less and less often: a robot without a network, or a program that knocks at a full socket, must not
+//! fill its log with it.
 
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use muster_protocol::time::MonoTime;
 
 /// What was said of one trouble, until it is over.
 #[derive(Debug, Default)]
-pub(super) struct Damper {
+pub(crate) struct Damper {
     said: Vec<String>,
     unsaid: u64,
     last: Option<(MonoTime, Duration)>,
@@ -21,7 +22,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(3600);
 impl Damper {
     /// Returns how many were kept back since the last word, if this one is to be said: a new sentence at once, and one
     /// that repeats after a minute, then four, then sixteen, then every hour.
-    pub(super) fn note(&mut self, sentence: &str, now: MonoTime) -> Option<u64> {
+    pub(crate) fn note(&mut self, sentence: &str, now: MonoTime) -> Option<u64> {
         let is_new = self.said.len() < SENTENCES_MAX && !self.said.iter().any(|said| said == sentence);
         let pause = match self.last {
             Some((at, pause)) if at + pause <= now => (pause * 4).min(PAUSE_MAX),
@@ -40,7 +41,7 @@ impl Damper {
     }
 
     /// Notes that the trouble is over.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         *self = Self::default();
     }
 }
