@@ -73,7 +73,7 @@ struct Shared {
     damages: Damages,
 }
 
-/// The paths, as CONTRACT.md names them.
+/// The paths; ARCHITECTURE.md says what each answers.
 const PATHS: [&str; 9] = [
     "/",
     "/healthz",

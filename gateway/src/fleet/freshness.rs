@@ -1,4 +1,4 @@
-//! Whether a value is recent enough to be believed: the one rule of CONTRACT.md, "Freshness, one rule everywhere".
+//! Whether a value is recent enough to be believed: the one rule of OPERATIONS.md, "Freshness".
 
 use serde::Serialize;
 

@@ -1,6 +1,6 @@
 //! Robots behind a broker that is there already: the gateway is a client of it, beside its own listeners.
 //!
-//! The same frames and the same plain JSON come in on the topics of CONTRACT.md, through any broker that speaks MQTT 5
+//! The same frames and the same plain JSON come in on the topics of PROTOCOL.md, through any broker that speaks MQTT 5
 //! (the robots may speak 3.1.1 to it). For frames the broker is a wire that may lose, repeat and delay: the session's
 //! own acks decide, so whatever happens to the broker, nothing is lost and nothing is doubled. For plain JSON there is
 //! no more than the broker can promise: what it has confirmed to a robot lives in its memory until this gateway has

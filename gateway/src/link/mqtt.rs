@@ -1,7 +1,7 @@
 //! The gateway's own MQTT listener: robots report over MQTT 3.1.1 or 5 without a broker in between, so that a PUBACK
 //! means durable.
 //!
-//! Frames of the agent and plain JSON of any client come in on the topics of CONTRACT.md. A PUBACK goes out when the
+//! Frames of the agent and plain JSON of any client come in on the topics of PROTOCOL.md. A PUBACK goes out when the
 //! gateway says that its message is handled durably, in the order of the `PUBLISHes`; a PINGRESP goes out at once. There
 //! are no retained messages, no kept sessions and no delivery between clients: this is no broker.
 //!
