@@ -61,10 +61,12 @@ fn full_speed(logs: &Logs, quick: bool) -> anyhow::Result<String> {
     Ok(table.finish())
 }
 
-/// Each log in batches of one second: at so many times its recorded pace, with a linger that is as much shorter.
+/// Each log as agents without configuration batch and sync it, and in batches of one second: at so many times its recorded
+/// pace, with a linger and an interval of syncs that are as much shorter.
 fn paced(logs: &Logs, quick: bool) -> anyhow::Result<String> {
     let mut table = Table::new(&[
-        "log, batches of 1 s",
+        "log",
+        "batches and syncs every",
         "via",
         "encoded B/sample",
         "agent's disk B/sample",
@@ -76,10 +78,11 @@ fn paced(logs: &Logs, quick: bool) -> anyhow::Result<String> {
     ]);
     let speed = if quick { 4 * SPEED } else { SPEED };
     for log in logs.all() {
-        for via in Transport::ALL {
-            let Written { agent, gateway, encoded } = written_at_pace(log, via, speed)?;
+        for (every, via) in EVERY_MS.into_iter().flat_map(|every| Transport::ALL.map(|via| (every, via))) {
+            let Written { agent, gateway, encoded } = written_at_pace(log, via, (every, speed))?;
             let each = |bytes: u64| digits(bytes as f64 / log.samples as f64);
-            let mut cells = vec![log.name.to_owned(), via.name().to_uppercase(), each(encoded)];
+            let mut cells =
+                vec![log.name.to_owned(), format!("{every} ms"), via.name().to_uppercase(), each(encoded)];
             for Bytes { disk, process } in [agent, gateway] {
                 let per_byte = disk.map(|disk| digits(disk as f64 / encoded as f64));
                 let cell = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
@@ -111,36 +114,36 @@ type Devices<'a> = &'a dyn Fn() -> Option<[u64; 2]>;
 
 /// Runs with disks of their own, where there is a right to have such.
 #[cfg(target_os = "linux")]
-fn written_at_pace(log: &Log, via: Transport, speed: u32) -> anyhow::Result<Written> {
+fn written_at_pace(log: &Log, via: Transport, pace: (u32, u32)) -> anyhow::Result<Written> {
     use crate::sandbox::{Disk, Own, alone, is_possible};
     let scene = Scene::new(Programs::this());
     if !is_possible(Own::Mounts) {
-        return run_at_pace(&scene, (log, via, speed), &|| None);
+        return run_at_pace(&scene, (log, via, pace), &|| None);
     }
     let with_disks = || {
         let disks = ["spool-bench-r1", "data"].map(|folder| Disk::ext4(&scene.path(folder), DISK_BYTES));
         let written = || Some([disks[0].written(), disks[1].written()]);
-        run_at_pace(&scene, (log, via, speed), &written)
+        run_at_pace(&scene, (log, via, pace), &written)
     };
     alone(Own::Mounts, with_disks).context("disks of their own need root")?
 }
 
 #[cfg(not(target_os = "linux"))]
-fn written_at_pace(log: &Log, via: Transport, speed: u32) -> anyhow::Result<Written> {
-    run_at_pace(&Scene::new(Programs::this()), (log, via, speed), &|| None)
+fn written_at_pace(log: &Log, via: Transport, pace: (u32, u32)) -> anyhow::Result<Written> {
+    run_at_pace(&Scene::new(Programs::this()), (log, via, pace), &|| None)
 }
 
 fn run_at_pace(
     scene: &Scene,
-    (log, via, speed): (&Log, Transport, u32),
+    (log, via, (every, speed)): (&Log, Transport, (u32, u32)),
     devices: Devices<'_>,
 ) -> anyhow::Result<Written> {
     let file = log.repeat(1, &scene.path(""))?;
     let gateway = scene.gateway();
     let before = (Usage::of(gateway.process_id())?.written, devices());
-    let second = format!("{}ms", 1000 / speed);
+    let every = format!("{}us", 1000 * every / speed);
     let plan = scene.agent(replay::ROBOT).to(&gateway, via).once();
-    let plan = plan.set("BATCH__LINGER", &second).set("SPOOL__SYNC_EVERY", &second);
+    let plan = plan.set("BATCH__LINGER", &every).set("SPOOL__SYNC_EVERY", &every);
     let mut agent = plan.input(format!("file:{}?speed={speed}", Path::display(&file))).start();
     let mut wrote = 0;
     let ended = wait_within(replay::PATIENCE, || {
@@ -176,6 +179,9 @@ fn metric(gateway: &Gateway, name: &str) -> anyhow::Result<u64> {
 
 const TIMES: u32 = 8;
 const RUNS: usize = 3;
+
+/// How often batches close and are synced: as without configuration, and every second.
+const EVERY_MS: [u32; 2] = [250, 1000];
 
 /// A second of the log in an eighth of one.
 const SPEED: u32 = 8;
