@@ -41,11 +41,19 @@ impl Owed {
 }
 
 impl Robot {
-    fn owe(&self, event: Envelope) {
-        self.owe_under(&mut self.lock(), event);
+    /// Puts an event behind those that wait for the log. What is decided under the robot's lock and put there under the
+    /// same lock is logged in the order of the decisions; [`Shared::commit_owed`] has to follow.
+    pub(super) fn owe(
+        &self,
+        state: &mut RobotState,
+        session: u64,
+        (received_at, event): (WallTime, SessionEvent),
+    ) {
+        let body = Body::Session(event);
+        self.owe_record(state, Envelope { received_at, robot: self.id.clone(), session, body });
     }
 
-    fn owe_under(&self, state: &mut RobotState, event: Envelope) {
+    fn owe_record(&self, state: &mut RobotState, event: Envelope) {
         if let Some(dropped) = state.owed.add(event) {
             tracing::warn!(robot = %self.id, event = ?dropped.body, "the log did not take a session event for too long");
         }
@@ -55,21 +63,8 @@ impl Robot {
 impl Shared {
     /// Queues a session event. The robot must not be locked.
     pub(super) fn commit_event(&self, robot: &Arc<Robot>, session: u64, event: SessionEvent) {
-        self.owe(robot, &mut robot.lock(), session, (self.clock.wall(), event));
+        robot.owe(&mut robot.lock(), session, (self.clock.wall(), event));
         self.commit_owed(robot);
-    }
-
-    /// Puts an event behind those that wait for the log. What is decided under the robot's lock and put there under the
-    /// same lock is logged in the order of the decisions; [`Shared::commit_owed`] has to follow.
-    pub(super) fn owe(
-        &self,
-        robot: &Arc<Robot>,
-        state: &mut RobotState,
-        session: u64,
-        (received_at, event): (WallTime, SessionEvent),
-    ) {
-        let body = Body::Session(event);
-        robot.owe_under(state, Envelope { received_at, robot: robot.id.clone(), session, body });
     }
 
     /// Ends a robot's session if it is to end, and queues what is to be known of that: what the robot said last, and why
@@ -85,7 +80,7 @@ impl Shared {
             let ended = state.end_session_if(ends)?;
             let down = (self.clock.wall(), SessionEvent::Down { why });
             for event in ended.last_words().into_iter().chain([down]) {
-                self.owe(robot, &mut state, ended.number, event);
+                robot.owe(&mut state, ended.number, event);
             }
             ended
         };
@@ -103,7 +98,7 @@ impl Shared {
             let (owing, again) = (Arc::clone(robot), event.clone());
             let done = Box::new(move |result: Result<_, CommitError>| {
                 if result.is_err() {
-                    owing.owe(again);
+                    owing.owe_record(&mut owing.lock(), again);
                 }
             });
             let entry = Entry { envelope: event, schema: None, decoded: None, done };
@@ -113,6 +108,6 @@ impl Shared {
                 break;
             }
         }
-        events.for_each(|event| robot.owe(event));
+        events.for_each(|event| robot.owe_record(&mut robot.lock(), event));
     }
 }

@@ -117,7 +117,7 @@ impl Session {
             let _ = self.outbox.send(Message::Welcome(welcome).to_frame());
             let told = SessionEvent::told(&hello.held, &hello.drained, hello.clock);
             for event in [self.up(hello), told] {
-                shared.owe(&robot, &mut state, number, (now, event));
+                robot.owe(&mut state, number, (now, event));
             }
             state.session.replace(self.opened(number, hello, now))
         };
