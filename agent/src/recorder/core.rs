@@ -169,6 +169,8 @@ impl Core {
     pub(super) fn poll_timeout(&self) -> Option<MonoTime> {
         [
             self.batcher.poll_timeout(),
+            // At once: what an answer from the gateway made room for waits for no row and no other timer.
+            self.urgent_unsynced.then(MonoTime::default),
             self.group_sync.due(),
             self.idle_at,
             self.probe_at,

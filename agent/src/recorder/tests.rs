@@ -356,6 +356,21 @@ fn a_full_spool_evicts_for_live_inputs_while_waiting_ones_wait() {
     assert_eq!(answer.try_recv(), Ok(Counts { accepted: 200, refused: 0 }));
 }
 
+/// Guards: an urgent batch that had waited for room was synced only when something else happened.
+#[test]
+fn an_urgent_batch_that_gets_room_is_synced_at_once() {
+    let mut bench = Bench::new();
+    let source = bench.intake.source("file:x", Manner::Wait);
+    while bench.core.want() == Want::All {
+        push(&source, Some(Lane::Urgent));
+        bench.turn();
+    }
+    bench.acknowledge_all();
+    assert!(bench.core.poll_timeout() <= Some(bench.now), "the batch that waited is due");
+    bench.turn();
+    assert!(bench.core.poll_timeout() > Some(bench.now), "and is synced");
+}
+
 #[test]
 fn a_flood_does_not_put_a_sync_answer_off() {
     let mut bench = Bench::with_limit(64 * LIMIT_BYTES);
