@@ -27,6 +27,8 @@ mod link;
 mod losses;
 mod reading;
 mod recent;
+#[cfg(test)]
+pub(crate) mod rehearsal;
 mod repair;
 mod robot;
 #[cfg(test)]

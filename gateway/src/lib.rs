@@ -19,6 +19,7 @@ pub mod metrics;
 pub mod muster;
 pub mod program;
 pub mod projection;
+pub mod query;
 pub mod record;
 pub mod store;
 pub mod tls;

@@ -2,7 +2,7 @@
 //!
 //! Each is a newtype that cannot hold an invalid value; text from outside comes in through `FromStr` or serde.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -154,6 +154,12 @@ impl ChannelName {
 
     /// Returns the name.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for ChannelName {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

@@ -1,6 +1,9 @@
 //! The channels of one robot: finds the channel of each column, and folds batches in column by column.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Bound,
+};
 
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -118,6 +121,25 @@ impl Channels {
     /// Returns the channels in no order, which is quicker.
     pub(super) fn values(&self) -> impl Iterator<Item = &Channel> {
         self.slots.iter()
+    }
+
+    /// Returns the channel of this name.
+    pub(super) fn find(&self, name: &str) -> Option<&Channel> {
+        self.by_name.get(name).map(|&slot| &self.slots[slot])
+    }
+
+    /// Returns the channels into which an object or an array of this name was flattened: of `pose` those that begin
+    /// with `pose.` or `pose[`.
+    pub(super) fn group<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Channel> {
+        ['.', '['].into_iter().flat_map(move |separator| {
+            let beginning = format!("{name}{separator}");
+            let from = (Bound::Included(beginning.as_str()), Bound::Unbounded);
+            let range = self.by_name.range::<str, _>(from);
+            range
+                .take_while(move |(name, _)| name.as_str().starts_with(&beginning))
+                .map(|(_, &slot)| &self.slots[slot])
+                .collect::<Vec<_>>()
+        })
     }
 
     /// Returns how many channels there are.

@@ -90,8 +90,7 @@ pub struct Marks {
 impl RobotState {
     /// Reads the robot at `now`; `live` is its open session, if one is open.
     pub fn read(&self, now: WallTime, live: Option<&LiveLink>) -> RobotReading {
-        let last_record = self.totals.received.map(|(_, last)| last);
-        let link = self.sessions.read(now, live, last_record);
+        let link = self.read_link(now, live);
         let (mut freshness, mut marks) = (Freshnesses::default(), Marks::default());
         for channel in self.channels.values() {
             let reading = self.read_channel(channel, now, &link);
@@ -123,9 +122,20 @@ impl RobotState {
         }
     }
 
+    /// Reads the robot's link alone; `live` is its open session, if one is open.
+    pub fn read_link(&self, now: WallTime, live: Option<&LiveLink>) -> LinkReading {
+        let last_record = self.totals.received.map(|(_, last)| last);
+        self.sessions.read(now, live, last_record)
+    }
+
     /// Reads how much of what the robot accepted is in the log; `live` is its open session, if one is open.
     pub fn completeness(&self, live: Option<&LiveLink>) -> Completeness {
         self.holdings.read(&self.anchors, live)
+    }
+
+    /// Returns the age of the newest value of all at `now`, with the link as [`RobotState::read_link`] found it.
+    pub fn newest_age_ns(&self, now: WallTime, link: &LinkReading) -> Option<i64> {
+        self.channels.values().filter_map(|channel| self.read_channel(channel, now, link).age_ns).min()
     }
 
     /// Reads one channel at `now`, with the link as [`RobotState::read`] found it.
@@ -146,6 +156,21 @@ impl RobotState {
     /// Returns the channels that ever had a value, by name.
     pub fn channels(&self) -> impl Iterator<Item = (&ChannelName, &Channel)> {
         self.channels.iter()
+    }
+
+    /// Returns a channel that ever had a value.
+    pub fn channel(&self, name: &str) -> Option<&Channel> {
+        self.channels.find(name)
+    }
+
+    /// Returns the channels of an object or an array: of `pose` they are `pose.x`, `pose.y` and so on.
+    pub fn channels_of_group(&self, name: &str) -> impl Iterator<Item = &Channel> {
+        self.channels.group(name)
+    }
+
+    /// Returns a channel's newest value, of whatever age.
+    pub fn value<'a>(&self, channel: &'a Channel) -> &'a Value {
+        channel.newest(&self.anchors).value()
     }
 
     /// Returns how many channels ever had a value.

@@ -4,129 +4,19 @@ use bytes::Bytes;
 use proptest::{prelude::*, sample::Index};
 
 use muster_protocol::{
-    batch::{BatchInfo, Column, DecodedBatch, Group},
-    column::ColumnData,
-    id::{ChannelName, Epoch, InstanceId, Lane, Offset, RobotId, Seq},
+    batch::DecodedBatch,
+    id::{InstanceId, Lane, Offset, Seq},
     loss::{Absence, AbsenceReason, Loss, LossReason, LostSeq},
     message::{Clock, HeldLane, NumberedHead, SeqRange},
     sample::{StampedBy, Value},
-    schema::{ChannelDef, Schema},
+    schema::Schema,
     time::{MonoTime, WallTime},
 };
 
-use super::*;
-use crate::record::{Body, DownReason, SessionEvent, Transport};
+use super::{rehearsal::*, *};
+use crate::record::{Body, DownReason, SessionEvent};
 
 mod clocks;
-
-const NOW: i64 = 1_800_000_000_000_000_000;
-const MS: i64 = 1_000_000;
-const S: i64 = 1_000 * MS;
-
-/// A record with its decoded batch, if it is one.
-#[derive(Clone, Debug)]
-struct Record {
-    offset: Offset,
-    envelope: Envelope,
-    batch: Option<(DecodedBatch, Arc<Schema>)>,
-}
-
-impl Record {
-    fn apply_to(&self, fleet: &Fleet) -> bool {
-        fleet.apply(
-            self.offset,
-            &self.envelope,
-            self.batch.as_ref().map(|(batch, schema)| (batch, &**schema)),
-        )
-    }
-}
-
-fn fold<'a>(records: impl IntoIterator<Item = &'a Record>) -> Fleet {
-    let fleet = Fleet::default();
-    for record in records {
-        record.apply_to(&fleet);
-    }
-    fleet
-}
-
-fn robot(number: u64) -> RobotId {
-    format!("f/r{number}").parse().unwrap()
-}
-
-fn clock(boot: u64, wall: i64) -> Clock {
-    Clock {
-        boot,
-        mono: MonoTime(u64::try_from(wall.rem_euclid(100 * S)).unwrap()),
-        wall: WallTime(wall),
-        synchronised: true,
-    }
-}
-
-fn schema(channels: &[(&str, Option<u64>, bool)]) -> Arc<Schema> {
-    let define = |&(name, interval_ns, on_change): &(&str, Option<u64>, bool)| ChannelDef {
-        interval_ns,
-        on_change,
-        ..ChannelDef::named(ChannelName::new(name).unwrap())
-    };
-    Arc::new(Schema::new(channels.iter().map(define).collect()).unwrap())
-}
-
-/// A batch of one group: rows of (t, value), the same value in each of the channels.
-fn batch(schema: &Schema, channels: &[u32], rows: &[(i64, i64)], clock: Clock) -> DecodedBatch {
-    let count = u32::try_from(rows.len()).unwrap();
-    let t: Vec<WallTime> = rows.iter().map(|&(t, _)| WallTime(t)).collect();
-    let column = |&channel: &u32| Column {
-        channel,
-        data: ColumnData::Int(rows.iter().map(|&(_, value)| value).collect()),
-    };
-    let info = BatchInfo {
-        schema: schema.hash(),
-        rows: count,
-        samples: count * u32::try_from(channels.len()).unwrap(),
-        t_min: t.iter().copied().min().unwrap(),
-        t_max: t.iter().copied().max().unwrap(),
-        clock,
-    };
-    let stamped_by = vec![StampedBy::Input; rows.len()];
-    let columns = channels.iter().map(column).collect();
-    let group = Group { t, stamped_by, row: (0..count).collect(), columns };
-    DecodedBatch { info, groups: vec![group], order: vec![0; rows.len()] }
-}
-
-fn head(start: u64, seq: u64) -> NumberedHead {
-    NumberedHead { epoch: Epoch { start, random: 1 }, lane: Lane::Live, seq: Seq(seq) }
-}
-
-fn envelope(robot: RobotId, session: u64, received_at: i64, body: Body) -> Envelope {
-    Envelope { received_at: WallTime(received_at), robot, session, body }
-}
-
-fn batch_record(
-    offset: u64,
-    head: NumberedHead,
-    received_at: i64,
-    batch: (DecodedBatch, Arc<Schema>),
-) -> Record {
-    let body = Body::Batch { head, info: batch.0.info, payload: Bytes::new() };
-    Record { offset: Offset(offset), envelope: envelope(robot(1), 1, received_at, body), batch: Some(batch) }
-}
-
-fn up(clock: Option<Clock>, process: u8) -> Body {
-    let (address, version) = ("10.0.0.5:4312".to_owned(), "0.1.0".to_owned());
-    let instance = Some(InstanceId([process; 16]));
-    Body::Session(SessionEvent::Up { transport: Transport::Quic, address, version, clock, instance })
-}
-
-fn heard(at: i64) -> LiveLink {
-    LiveLink {
-        last_heard: WallTime(at),
-        told_at: WallTime(at),
-        held: Vec::new(),
-        clock: None,
-        transport: Transport::Quic,
-        address: "10.0.0.5:4312".to_owned(),
-    }
-}
 
 fn any_body() -> impl Strategy<Value = (Body, Option<(DecodedBatch, Arc<Schema>)>)> {
     let schemas = [
@@ -141,7 +31,7 @@ fn any_body() -> impl Strategy<Value = (Body, Option<(DecodedBatch, Arc<Schema>)
     let batches = batches.prop_map(move |(which, rows, start, seq, clock, twice)| {
         let schema = schemas[usize::from(which)].clone();
         let channels: &[u32] = if twice { &[0, 1, 0] } else { &[1] };
-        let mut batch = batch(&schema, channels, &rows, clock);
+        let mut batch = int_batch(&schema, channels, &rows, clock);
         for (stamped_by, (_, value)) in batch.groups[0].stamped_by.iter_mut().zip(&rows) {
             *stamped_by = if *value > 1 { StampedBy::Agent } else { StampedBy::Input };
         }
@@ -303,7 +193,7 @@ fn read_a(fleet: &Fleet, now: i64, live: Option<&LiveLink>) -> (Value, Read) {
 #[test]
 fn one_stamp_from_the_future_does_not_freeze_a_channel() {
     let schema = schema(&[("a", None, false)]);
-    let rows = |rows: &[(i64, i64)]| (batch(&schema, &[0], rows, clock(1, NOW)), schema.clone());
+    let rows = |rows: &[(i64, i64)]| (int_batch(&schema, &[0], rows, clock(1, NOW)), schema.clone());
     let future = batch_record(1, head(1, 1), NOW, rows(&[(NOW + 3600 * S, 1)]));
     let normal = batch_record(2, head(1, 2), NOW + 6 * S, rows(&[(NOW + 6 * S, 2)]));
     let fleet = fold([&future]);
@@ -323,7 +213,7 @@ fn a_robot_that_lives_in_1970_ages_by_acceptance() {
         envelope: envelope(robot(1), 1, NOW, up(Some(boot(500 * S)), 1)),
         batch: None,
     };
-    let rows = (batch(&schema, &[0], &[(490 * S, 7)], boot(490 * S)), schema.clone());
+    let rows = (int_batch(&schema, &[0], &[(490 * S, 7)], boot(490 * S)), schema.clone());
     let sample = batch_record(2, head(1, 1), NOW + S, rows);
     let (_, reading) = read_a(&fold([&begun, &sample]), NOW + S, Some(&heard(NOW)));
     assert_eq!(reading.mark, Some(Mark::Before2020));
@@ -338,7 +228,7 @@ fn a_killed_robot_turns_late_then_stale_then_down() {
     let schema = schema(&[("a", None, false)]);
     let rows: Vec<(i64, i64)> = (0..40).map(|i| (NOW + i * 100 * MS - 4 * S, i)).collect();
     let record =
-        batch_record(1, head(1, 1), NOW, (batch(&schema, &[0], &rows, clock(1, NOW)), schema.clone()));
+        batch_record(1, head(1, 1), NOW, (int_batch(&schema, &[0], &rows, clock(1, NOW)), schema.clone()));
     let fleet = fold([&record]);
     let at = |after: i64| {
         let live = heard(NOW);
@@ -399,7 +289,7 @@ fn a_declared_interval_counts_before_the_measured_one() {
     let schema = schema(&[("a", Some(60_000_000_000), false)]);
     let rows: Vec<(i64, i64)> = (0..10).map(|i| (NOW + i * MS, i)).collect();
     let record =
-        batch_record(1, head(1, 1), NOW, (batch(&schema, &[0], &rows, clock(1, NOW)), schema.clone()));
+        batch_record(1, head(1, 1), NOW, (int_batch(&schema, &[0], &rows, clock(1, NOW)), schema.clone()));
     let (_, reading) = read_a(&fold([&record]), NOW + 100 * S, None);
     assert_eq!(reading.freshness, Freshness::Fresh);
 }

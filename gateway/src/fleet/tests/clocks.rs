@@ -38,7 +38,7 @@ impl Robot {
     /// Sends a value of channel `a`, spooled when its clocks showed `clock`, and stamped then.
     fn sends(&mut self, received_at: i64, clock: Clock, stamped_by: StampedBy, value: i64) {
         let schema = schema(&[("a", None, false)]);
-        let mut batch = batch(&schema, &[0], &[(clock.wall.0, value)], clock);
+        let mut batch = int_batch(&schema, &[0], &[(clock.wall.0, value)], clock);
         batch.groups[0].stamped_by = vec![stamped_by];
         let head = head(1, self.log.len() as u64 + 1);
         let body = Body::Batch { head, info: batch.info, payload: Bytes::new() };

@@ -1,0 +1,233 @@
+//! Expressions in CEL over one robot: `link.up && value("battery.soc") < 0.2 && labels.site == "berlin"`.
+//!
+//! ```text
+//!   members     link.up, health.level, ...: the paths of the API's answers, see MEMBERS
+//!   labels      labels.site, labels["site/floor"], has(labels.site)
+//!   channels    value("c")      the newest value, of whatever age
+//!               freshness("c")  "fresh", "late", "stale" or "never"; of a group such as "pose" the worst
+//!               age_ms("c")     the value's age; null if nobody knows
+//!               known("c")      whether there is a value
+//! ```
+//!
+//! A robot of which something is asked that it does not have is *undecided*, unless the rest of the expression decides
+//! anyway, as CEL has it: `false && unknown` is false. Integers and floats compare by their size.
+
+use std::sync::{Arc, LazyLock};
+
+use cel::{
+    Context, Env, ExecutionError, Value,
+    common::{
+        types::{CelBool, CelDouble, CelInt, CelList, CelMap, CelMapKey, CelNull, CelString},
+        value::{CowVal, Val},
+    },
+    context::VariableResolver,
+    parser::Expression as Ast,
+};
+
+use super::{
+    Fact, View,
+    name::Member,
+    syntax::{self, AGE_MS, FRESHNESS, KNOWN, LABELS, OF, VALUE},
+};
+
+/// A condition on one robot.
+#[derive(Clone)]
+pub struct Expression {
+    text: String,
+    ast: Arc<Ast>,
+    channels: Vec<String>,
+    is_heard: bool,
+}
+
+/// Why a text is not an expression.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExpressionError {
+    /// It is too long.
+    #[error("{bytes} bytes are too long for an expression; at most {EXPRESSION_BYTES_MAX} are taken")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
+    /// It is not CEL.
+    #[error("at {line}:{column}: {reason}")]
+    Syntax {
+        /// From 1.
+        line: usize,
+        /// From 1.
+        column: usize,
+        /// What the parser says.
+        reason: String,
+    },
+    /// It uses what is not known here.
+    #[error("at character {column}: {reason}")]
+    Unknown {
+        /// Where, counted in characters from 1 over all lines.
+        column: usize,
+        /// What is wrong and what would be right.
+        reason: String,
+    },
+    /// It could take too long for each robot.
+    #[error(
+        "it could take {steps} steps for each robot, and {max} are allowed: make its lists shorter, or nest fewer of \
+         all(), exists(), map() and filter()"
+    )]
+    Costly {
+        /// Steps that it could take.
+        steps: u64,
+        /// Steps that are allowed.
+        max: u64,
+    },
+}
+
+/// An expression has no answer for a robot: something in it is unknown, or of another type.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct Undecided {
+    /// What, for a person.
+    pub why: String,
+}
+
+/// Longest expression: far beyond what a person writes, and read in a few milliseconds.
+pub const EXPRESSION_BYTES_MAX: usize = 4096;
+
+/// Deepest nesting of brackets and operators.
+const DEPTH_MAX: u16 = 48;
+
+static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
+    let mut env = Env::stdlib();
+    syntax::declare(&mut env);
+    Arc::new(env)
+});
+
+impl Expression {
+    /// Reads and checks an expression.
+    pub fn parse(text: &str) -> Result<Self, ExpressionError> {
+        if text.len() > EXPRESSION_BYTES_MAX {
+            return Err(ExpressionError::TooLong { bytes: text.len() });
+        }
+        let parser = ENV.parser().max_recursion_depth(DEPTH_MAX);
+        let (ast, source) = parser.parse_with_source_info(text).map_err(|errors| {
+            let first = errors.errors.first();
+            let (line, column) = first.map_or((1, 1), |error| error.pos);
+            let said = first.map_or("not an expression", |error| &error.msg);
+            let at = |n: isize| usize::try_from(n).unwrap_or(0).max(1);
+            let reason = said.trim_start_matches("Syntax error: ").to_owned();
+            ExpressionError::Syntax { line: at(line), column: at(column), reason }
+        })?;
+        let found = syntax::check(&ast, &source)?;
+        let of_channel = |variable: &String| variable.split_once(OF).map(|(_, name)| name.to_owned());
+        let mut channels: Vec<String> = found.variables.iter().filter_map(of_channel).collect();
+        channels.sort();
+        channels.dedup();
+        let is_heard = found.variables.iter().any(|variable| depends_on_link(variable));
+        Ok(Self { text: text.to_owned(), ast: Arc::new(ast), channels, is_heard })
+    }
+
+    /// Returns the expression as it was written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Returns the channels that it names, each once.
+    pub fn channels(&self) -> &[String] {
+        &self.channels
+    }
+
+    /// Returns whether it depends on what is heard of the robot right now.
+    pub fn is_heard(&self) -> bool {
+        self.is_heard
+    }
+
+    /// Returns whether a robot is one of those that the expression describes.
+    pub fn matches(&self, view: &View<'_>) -> Result<bool, Undecided> {
+        let variables = Variables(view);
+        let mut context = Context::with_env(Arc::clone(&ENV));
+        context.set_variable_resolver(&variables);
+        match Value::resolve(&self.ast, &context) {
+            Ok(Value::Bool(decided)) => Ok(decided),
+            Ok(other) => Err(Undecided {
+                why: format!("the expression is {}, and not true or false", other.type_of()),
+            }),
+            Err(error) => Err(Undecided { why: why_undecided(&error) }),
+        }
+    }
+}
+
+/// A robot's facts as CEL's variables.
+struct Variables<'a>(&'a View<'a>);
+
+impl VariableResolver for Variables<'_> {
+    fn resolve<'b>(&'b self, variable: &str) -> Option<CowVal<'b, 'b>> {
+        let view = self.0;
+        if let Some((function, channel)) = variable.split_once(OF) {
+            return match function {
+                VALUE => known(view.value(channel)),
+                FRESHNESS => Some(text(view.freshness(channel).as_str())),
+                AGE_MS => {
+                    let age = view.channel(channel)?.age_ns.map(|age_ns| age_ns / 1_000_000);
+                    Some(to_cel(Fact::or_unknown(age)))
+                }
+                KNOWN => Some(CowVal::owned(CelBool::from(view.state().channel(channel).is_some()))),
+                _ => None,
+            };
+        }
+        match variable.strip_prefix(LABELS) {
+            Some("") => Some(CowVal::owned(labels(view))),
+            Some(key) if key.starts_with('.') => known(view.label(&key[1..])),
+            _ => Member::find(variable).map(|member| to_cel((member.read)(view))),
+        }
+    }
+}
+
+fn labels<'b>(view: &'b View<'_>) -> CelMap<'b> {
+    let entry = |(key, value): (&'b str, &'b str)| {
+        let value: Box<dyn Val + 'b> = Box::new(CelString::from(value));
+        (CelMapKey::String(CelString::from(key)), value)
+    };
+    CelMap::from(view.labels().map(entry).collect::<std::collections::HashMap<_, _>>())
+}
+
+/// What is unknown has no value at all: CEL then says which name it was.
+fn known(fact: Fact<'_>) -> Option<CowVal<'_, '_>> {
+    (fact != Fact::Unknown).then(|| to_cel(fact))
+}
+
+fn to_cel<'b>(fact: Fact<'b>) -> CowVal<'b, 'b> {
+    match fact {
+        Fact::Unknown => CowVal::owned(CelNull),
+        Fact::Bool(value) => CowVal::owned(CelBool::from(value)),
+        Fact::Int(value) => CowVal::owned(CelInt::from(value)),
+        Fact::Float(value) => CowVal::owned(CelDouble::from(value)),
+        Fact::Text(value) => CowVal::owned(CelString::from(value)),
+        Fact::Texts(values) => {
+            let boxed = |value| Box::new(CelString::from(value)) as Box<dyn Val + 'b>;
+            CowVal::owned(CelList::from(values.into_iter().map(boxed).collect::<Vec<_>>()))
+        }
+    }
+}
+
+fn text(text: &str) -> CowVal<'_, '_> {
+    CowVal::owned(CelString::from(text))
+}
+
+fn depends_on_link(variable: &str) -> bool {
+    match variable.split_once(OF) {
+        Some((function, _)) => function == FRESHNESS,
+        None => Member::find(variable).is_some_and(|member| member.heard),
+    }
+}
+
+fn why_undecided(error: &ExecutionError) -> String {
+    match error {
+        ExecutionError::UndeclaredReference(name) => match name.split_once(OF) {
+            Some((_, channel)) => format!("there is no value of {channel}"),
+            None => format!("there is no {name}"),
+        },
+        // Labels are the only map.
+        ExecutionError::NoSuchKey(key) => format!("there is no label {key}"),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

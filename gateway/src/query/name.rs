@@ -1,0 +1,256 @@
+//! What may be asked of a robot, by name: the same words as the paths in the API's answers.
+
+use std::fmt;
+
+use muster_protocol::id::{ChannelName, ParseIdError};
+
+use super::{Fact, View};
+use crate::{fleet::LinkState, record::Transport};
+
+/// A name that has a fact for each robot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Name {
+    /// A member of the state, such as `link.state`.
+    Member(&'static Member),
+    /// A label, as `labels.site`.
+    Label(String),
+    /// A channel's newest value, as `battery.soc`. `channels.` in front says so where a member has the same name.
+    Channel(ChannelName),
+}
+
+/// A member of a robot's state that is one value.
+pub struct Member {
+    /// Its path in the API's answers, or what is said instead of a path: `link.up`, `id`.
+    pub name: &'static str,
+    /// Whether it depends on what is heard of the robot right now.
+    pub heard: bool,
+    /// What it says, for a person.
+    pub doc: &'static str,
+    pub(super) read: Read,
+    /// What it is sorted by, where that is not the order of its texts.
+    pub(super) rank: Option<Read>,
+}
+
+/// Reads a member of a robot.
+type Read = for<'v> fn(&'v View<'_>) -> Fact<'v>;
+
+/// Why a text is not a name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// It begins like a member of the state and is none.
+    #[error(
+        "a robot has no `{name}`; the nearest that it has is `{nearest}`, and a channel of that name is `channels.{name}`"
+    )]
+    UnknownMember {
+        /// What was asked for.
+        name: String,
+        /// The member that is written most like it.
+        nearest: &'static str,
+    },
+    /// It is no member and cannot be a channel.
+    #[error("`{name}` is neither a member of a robot's state nor a channel's name: {why}")]
+    NoName {
+        /// What was asked for.
+        name: String,
+        /// What is wrong with it as a channel's name.
+        why: ParseIdError,
+    },
+}
+
+/// Members of a robot's state by name, in the order of the alphabet.
+pub const MEMBERS: &[Member] = &[
+    heard("agent.version", "the agent's version", |view| text(view.state().agent_version())),
+    plain("channels", "how many channels there are", |view| count(view.state().channel_count())),
+    heard("clock.skew_ms", "how far the robot's clock is ahead of the gateway's", |view| {
+        ms(view.whole().skew_ns)
+    }),
+    heard("completeness.on_robot", "samples that are still on the robot, as it said last", |view| {
+        let told = view.whole().completeness.on_robot;
+        told.map_or(Fact::Unknown, |told| Fact::count(told.samples))
+    }),
+    heard("completeness.standing", "whole, behind or not_told", |view| {
+        view.whole().completeness.standing.as_str().into()
+    }),
+    heard("completeness.unknown_up_to", "samples at most that a lost spool held", |view| {
+        Fact::count(view.whole().completeness.unknown_up_to)
+    }),
+    heard("completeness.whole_up_to", "when what is stored is whole up to", |view| {
+        Fact::or_unknown(view.whole().completeness.whole_up_to.map(|at| at.0))
+    }),
+    heard("conflict", "whether another process speaks for the robot too", |view| {
+        Fact::Bool(view.whole().conflict.is_some())
+    }),
+    plain("fleet", "the fleet's name", |view| view.id().fleet().into()),
+    heard("freshness.fresh", "channels whose value is fresh", |view| {
+        Fact::count(view.whole().freshness.fresh)
+    }),
+    heard("freshness.late", "channels whose value is late", |view| Fact::count(view.whole().freshness.late)),
+    heard("freshness.stale", "channels whose value is stale", |view| {
+        Fact::count(view.whole().freshness.stale)
+    }),
+    heard("health.level", "ok, warn, error or stale", |view| view.whole().health.level.as_str().into())
+        .ranked(|view| Fact::Int(view.whole().health.level as i64)),
+    heard("health.reasons", "why, as a list of sentences", |view| {
+        let reasons = view.whole().health.reasons.iter();
+        Fact::Texts(reasons.map(|reason| reason.as_str().into()).collect())
+    }),
+    plain("id", "fleet and name, as berlin/robot-7", |view| view.id().as_str().into()),
+    heard("link.address", "from where the robot is or was connected", |view| {
+        text(view.link().address.as_deref())
+    }),
+    heard("link.evidence", "what says whether the link is up", |view| view.link().evidence.as_str().into()),
+    heard("link.last_heard", "when anything was heard last", |view| {
+        Fact::or_unknown(view.link().last_heard.map(|at| at.0))
+    }),
+    heard("link.last_heard_age_ms", "how long ago anything was heard", |view| {
+        ms(view.link().last_heard.map(|at| view.now().nanos_since(at)))
+    }),
+    heard("link.since", "since when the link is up or down", |view| {
+        Fact::or_unknown(view.link().since.map(|at| at.0))
+    }),
+    heard("link.state", "up or down", |view| view.link().state.as_str().into()),
+    heard("link.transport", "quic, mqtt or mqtt_json", |view| {
+        text(view.link().transport.map(Transport::as_str))
+    }),
+    heard("link.up", "whether the robot can be heard", |view| Fact::Bool(view.link().state == LinkState::Up)),
+    plain("loss.last_at", "when a loss was reported last", |view| {
+        Fact::or_unknown(view.state().totals().last_loss.map(|at| at.0))
+    }),
+    plain("loss.samples", "samples that are lost", |view| Fact::count(view.state().totals().lost_samples())),
+    plain("name", "the robot's name within its fleet", |view| view.id().robot().into()),
+    heard("newest_age_ms", "the age of the newest value of all", |view| ms(view.newest_age_ns())),
+    plain("robot", "the same as id", |view| view.id().as_str().into()),
+    plain("samples", "samples that are stored", |view| Fact::count(view.state().totals().samples)),
+];
+
+/// What a label's name begins with.
+const LABELS: &str = "labels.";
+
+/// What a channel's name may begin with, to say that it is one.
+const CHANNELS: &str = "channels.";
+
+/// Beginnings of members under which no channel is looked for without saying so: a slip of the pen is an error there.
+/// Channels of a battery or a position are common.
+const RESERVED: [&str; 9] =
+    ["agent.", "clock.", "completeness.", "conflict.", "freshness.", "health.", "labels.", "link.", "loss."];
+
+impl Name {
+    /// Reads a name.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        if let Some(member) = Member::find(text) {
+            return Ok(Self::Member(member));
+        }
+        if let Some(key) = text.strip_prefix(LABELS).filter(|key| !key.is_empty()) {
+            return Ok(Self::Label(key.to_owned()));
+        }
+        if RESERVED.iter().any(|beginning| text.starts_with(beginning)) {
+            return Err(NameError::UnknownMember { name: text.to_owned(), nearest: Member::nearest(text) });
+        }
+        let channel = text.strip_prefix(CHANNELS).unwrap_or(text);
+        ChannelName::new(channel)
+            .map(Self::Channel)
+            .map_err(|why| NameError::NoName { name: text.chars().take(SHOWN_CHARS_MAX).collect(), why })
+    }
+
+    /// Returns whether it is the robot's own.
+    pub(super) fn is_id(&self) -> bool {
+        matches!(self, Self::Member(member) if ["id", "robot"].contains(&member.name))
+    }
+
+    /// Returns whether what it stands for depends on what is heard of the robot right now.
+    pub fn is_heard(&self) -> bool {
+        matches!(self, Self::Member(member) if member.heard)
+    }
+}
+
+impl Member {
+    const fn ranked(self, rank: Read) -> Self {
+        Self { rank: Some(rank), ..self }
+    }
+
+    /// Returns the member of this name.
+    pub fn find(name: &str) -> Option<&'static Self> {
+        MEMBERS.binary_search_by_key(&name, |member| member.name).ok().map(|at| &MEMBERS[at])
+    }
+
+    /// Returns the name that is written most like `name`.
+    pub(super) fn nearest(name: &str) -> &'static str {
+        let likeness = |member: &&Self| strsim::normalized_damerau_levenshtein(member.name, name);
+        let best = MEMBERS.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+        best.expect("there are members").name
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Member(member) => out.write_str(member.name),
+            Self::Label(key) => write!(out, "{LABELS}{key}"),
+            Self::Channel(channel) => out.write_str(channel.as_str()),
+        }
+    }
+}
+
+impl fmt::Debug for Member {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.name)
+    }
+}
+
+impl PartialEq for Member {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Member {}
+
+const fn plain(name: &'static str, doc: &'static str, read: Read) -> Member {
+    Member { name, heard: false, doc, read, rank: None }
+}
+
+const fn heard(name: &'static str, doc: &'static str, read: Read) -> Member {
+    Member { heard: true, ..plain(name, doc, read) }
+}
+
+fn text(text: Option<&str>) -> Fact<'_> {
+    text.map_or(Fact::Unknown, Fact::from)
+}
+
+fn count(n: usize) -> Fact<'static> {
+    Fact::count(n as u64)
+}
+
+fn ms(nanos: Option<i64>) -> Fact<'static> {
+    Fact::or_unknown(nanos.map(|nanos| nanos / 1_000_000))
+}
+
+/// A name from outside is shown up to here.
+const SHOWN_CHARS_MAX: usize = 80;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_are_in_the_order_of_the_alphabet() {
+        assert!(MEMBERS.is_sorted_by_key(|member| member.name));
+    }
+
+    #[test]
+    fn names_are_members_labels_or_channels() {
+        let kind = |text: &str| match Name::parse(text) {
+            Ok(Name::Member(member)) => format!("member {}", member.name),
+            Ok(Name::Label(key)) => format!("label {key}"),
+            Ok(Name::Channel(channel)) => format!("channel {}", channel.as_str()),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(kind("link.up"), "member link.up");
+        assert_eq!(kind("labels.site.east"), "label site.east");
+        assert_eq!(kind("battery.soc"), "channel battery.soc");
+        assert_eq!(kind("channels.link.up"), "channel link.up");
+        assert!(kind("link.upp").contains("nearest that it has is `link.up`"), "{}", kind("link.upp"));
+        assert!(kind("").contains("neither a member"), "{}", kind(""));
+        assert!(kind("a\u{7}").contains("neither a member"));
+    }
+}

@@ -1,0 +1,82 @@
+//! A walk over a whole fleet at one moment, on as many threads as there are cores: one robot's lock at a time, and for
+//! no longer than looking at it takes.
+
+use std::{
+    num::NonZero,
+    sync::{Arc, PoisonError, RwLock},
+    thread,
+};
+
+use muster_protocol::{id::RobotId, time::WallTime};
+
+use super::View;
+use crate::fleet::{Fleet, LiveLinks, RobotState};
+
+/// The fleet that a question is about, at one moment.
+#[derive(Clone, Copy)]
+pub struct Scene<'a> {
+    /// The robots.
+    pub fleet: &'a Fleet,
+    /// What is heard of them.
+    pub live: &'a dyn LiveLinks,
+    /// The moment.
+    pub now: WallTime,
+    /// Says when the answer has taken too long; asked between robots.
+    pub is_late: &'a (dyn Fn() -> bool + Sync),
+}
+
+/// The walk took too long and was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the question takes too long for this fleet: ask for less of each robot, or of fewer robots")]
+pub struct TooLong;
+
+/// Robots between two looks at the time, and the fewest for which another thread is worth it.
+const ROBOTS_AT_ONCE: usize = 256;
+
+/// Most threads of one walk: questions must not take the machine from ingest.
+const THREADS_MAX: usize = 4;
+
+impl Scene<'_> {
+    /// Shows `visit` each robot, and returns what it gathered, one of each thread in the order of the robots' ids.
+    /// With `heard`, what is heard of each robot is asked for, before its lock is taken and never under it.
+    pub fn scan<T: Send>(
+        &self,
+        heard: bool,
+        gather: impl Fn() -> T + Sync,
+        visit: impl Fn(&mut T, &View<'_>) + Sync,
+    ) -> Result<Vec<T>, TooLong> {
+        let robots = self.fleet.robots(None);
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
+        let threads = cores.min(THREADS_MAX).min(robots.len().div_ceil(ROBOTS_AT_ONCE)).max(1);
+        let of_thread = |robots: &[Robot]| {
+            let mut gathered = gather();
+            for some in robots.chunks(ROBOTS_AT_ONCE) {
+                if (self.is_late)() {
+                    return Err(TooLong);
+                }
+                some.iter().for_each(|robot| self.look(robot, heard, |view| visit(&mut gathered, view)));
+            }
+            Ok(gathered)
+        };
+        let mut parts = robots.chunks(robots.len().div_ceil(threads).max(1));
+        let first = parts.next().unwrap_or_default();
+        thread::scope(|scope| {
+            let others: Vec<_> = parts.map(|part| scope.spawn(|| of_thread(part))).collect();
+            let mut gathered = vec![of_thread(first)?];
+            for other in others {
+                gathered.push(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+            }
+            Ok(gathered)
+        })
+    }
+
+    /// Looks at one robot.
+    pub fn look<T>(&self, (id, robot): &Robot, heard: bool, look: impl FnOnce(&View<'_>) -> T) -> T {
+        let live = if heard { self.live.live(id) } else { None };
+        let state = robot.read().unwrap_or_else(PoisonError::into_inner);
+        look(&View::new(id, &state, self.now, live.as_ref()))
+    }
+}
+
+/// A robot and its state.
+pub(super) type Robot = (RobotId, Arc<RwLock<RobotState>>);

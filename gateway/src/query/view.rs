@@ -1,0 +1,108 @@
+//! One robot as a question sees it: each part of its state is read when it is first asked for, at one moment.
+
+use std::sync::OnceLock;
+
+use muster_protocol::{id::RobotId, time::WallTime};
+
+use super::{Fact, Member, Name};
+use crate::fleet::{ChannelReading, Freshness, LinkReading, LiveLink, RobotReading, RobotState};
+
+/// A robot's state at `now`. Whoever makes one holds the robot's lock: it lives briefly.
+#[derive(Debug)]
+pub struct View<'a> {
+    id: &'a RobotId,
+    state: &'a RobotState,
+    now: WallTime,
+    live: Option<&'a LiveLink>,
+    link: OnceLock<LinkReading>,
+    whole: OnceLock<RobotReading>,
+}
+
+impl<'a> View<'a> {
+    /// Looks at a robot; `live` is its open session, if one is open and the question asks for it.
+    pub fn new(id: &'a RobotId, state: &'a RobotState, now: WallTime, live: Option<&'a LiveLink>) -> Self {
+        Self { id, state, now, live, link: OnceLock::new(), whole: OnceLock::new() }
+    }
+
+    /// Returns which robot it is.
+    pub fn id(&self) -> &'a RobotId {
+        self.id
+    }
+
+    /// Returns what the log says of the robot.
+    pub fn state(&self) -> &'a RobotState {
+        self.state
+    }
+
+    /// Returns the moment.
+    pub fn now(&self) -> WallTime {
+        self.now
+    }
+
+    /// Returns what a name stands for.
+    pub fn fact(&self, name: &Name) -> Fact<'_> {
+        match name {
+            Name::Member(member) => (member.read)(self),
+            Name::Label(key) => self.label(key),
+            Name::Channel(channel) => self.value(channel.as_str()),
+        }
+    }
+
+    /// Returns what a name is sorted by.
+    pub(super) fn rank(&self, name: &Name) -> Fact<'_> {
+        match name {
+            Name::Member(Member { rank: Some(rank), .. }) => rank(self),
+            _ => self.fact(name),
+        }
+    }
+
+    /// Returns a channel's newest value.
+    pub(super) fn value(&self, channel: &str) -> Fact<'a> {
+        self.state.channel(channel).map_or(Fact::Unknown, |channel| self.state.value(channel).into())
+    }
+
+    /// Returns a channel at this moment, if it ever had a value.
+    pub fn channel(&self, channel: &str) -> Option<ChannelReading<'a>> {
+        let channel = self.state.channel(channel)?;
+        Some(self.state.read_channel(channel, self.now, self.link()))
+    }
+
+    /// Returns a channel's freshness, or the worst of a group's: `pose` stands for `pose.x`, `pose.y` and so on.
+    pub(super) fn freshness(&self, channel: &str) -> Freshness {
+        let of_one = self.channel(channel).map(|reading| reading.freshness);
+        of_one.or_else(|| self.freshness_of_group(channel)).unwrap_or(Freshness::Never)
+    }
+
+    /// Returns a label's value.
+    pub(super) fn label(&self, _key: &str) -> Fact<'a> {
+        Fact::Unknown
+    }
+
+    /// Returns the labels by key.
+    pub(super) fn labels(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        [].into_iter()
+    }
+
+    /// Returns the age of the newest value of all.
+    pub(super) fn newest_age_ns(&self) -> Option<i64> {
+        self.state.newest_age_ns(self.now, self.link())
+    }
+
+    fn freshness_of_group(&self, group: &str) -> Option<Freshness> {
+        let members = self.state.channels_of_group(group);
+        members.map(|channel| self.state.read_channel(channel, self.now, self.link()).freshness).max()
+    }
+
+    /// Returns whether the robot can be heard.
+    pub(super) fn link(&self) -> &LinkReading {
+        match self.whole.get() {
+            Some(whole) => &whole.link,
+            None => self.link.get_or_init(|| self.state.read_link(self.now, self.live)),
+        }
+    }
+
+    /// Returns the robot's whole state, which takes a look at each channel.
+    pub fn whole(&self) -> &RobotReading {
+        self.whole.get_or_init(|| self.state.read(self.now, self.live))
+    }
+}
