@@ -159,9 +159,9 @@ impl RobotState {
     }
 }
 
-impl ChannelReading<'_> {
+impl<'a> ChannelReading<'a> {
     /// Returns the newest value.
-    pub fn value(&self) -> &Value {
+    pub fn value(&self) -> &'a Value {
         self.newest.value()
     }
 
@@ -181,7 +181,7 @@ impl ChannelReading<'_> {
     }
 
     /// Returns the unit that was declared with the newest value.
-    pub fn unit(&self) -> Option<&str> {
+    pub fn unit(&self) -> Option<&'a str> {
         self.newest.unit()
     }
 }
