@@ -5,9 +5,8 @@
 //!
 //! Anything that takes a lock, a disk or a while runs on a thread that may block. Nothing here writes to the log.
 
-mod completeness;
+mod answer;
 mod damage;
-mod json;
 mod lines;
 mod log;
 mod losses;
@@ -19,7 +18,6 @@ mod samples;
 mod serve;
 #[cfg(test)]
 mod tests;
-mod view;
 
 use std::{fmt, sync::Arc};
 
@@ -31,7 +29,6 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use serde_json::Value;
 use tokio::task::spawn_blocking;
 
 use crate::{
@@ -142,12 +139,6 @@ async fn blocking<T: Send + 'static>(
     done.unwrap_or_else(|_| {
         Err(Problem::internal("the answer failed; the gateway's log says why".to_owned()))
     })
-}
-
-fn json_response(body: &Value) -> Response {
-    let mut text = body.to_string();
-    text.push('\n');
-    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
 }
 
 impl fmt::Debug for Api {

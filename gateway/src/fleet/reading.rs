@@ -184,9 +184,9 @@ impl RobotState {
     }
 }
 
-impl ChannelReading<'_> {
+impl<'a> ChannelReading<'a> {
     /// Returns the newest value.
-    pub fn value(&self) -> &Value {
+    pub fn value(&self) -> &'a Value {
         self.newest.value()
     }
 
@@ -206,7 +206,7 @@ impl ChannelReading<'_> {
     }
 
     /// Returns the unit that was declared with the newest value.
-    pub fn unit(&self) -> Option<&str> {
+    pub fn unit(&self) -> Option<&'a str> {
         self.newest.unit()
     }
 }

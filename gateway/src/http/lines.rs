@@ -16,7 +16,7 @@ use muster_protocol::{
     time::WallTime,
 };
 
-use super::json::{Ints, non_finite};
+use super::answer::{Ints, non_finite};
 use crate::fleet::Repair;
 
 /// Which samples are wanted, by their repaired times, and how they are printed.

@@ -12,21 +12,21 @@ use axum::{
 use muster_protocol::{
     id::{Offset, RobotId},
     loss::{Absence, Loss},
+    message::SeqRange,
     time::WallTime,
 };
-use serde_json::{Map, Value, json};
 
 use super::{
-    Api, Shared, blocking,
+    Api, Shared,
+    answer::{Ints, LossPage, LossRecord, LossReport, LostBatch, LostBatches, LostRange, json_response},
+    blocking,
     damage::{self, Known},
-    json_response,
     problem::Problem,
     query::{Query, wrong},
     robots::{known_robot, robot_id},
-    view::Moment,
 };
 use crate::{
-    fleet::LossRecord,
+    fleet::LossRecord as Sum,
     record::{Body, Envelope},
     store::ReadError,
 };
@@ -43,7 +43,7 @@ const PAGE_RECORDS_MAX: usize = 20_000;
 /// One page, read from the log.
 #[derive(Debug, Default)]
 struct Page {
-    losses: Vec<Value>,
+    losses: Vec<LossReport>,
     /// The last offset that was looked at, if there may be more.
     next: Option<Offset>,
     damaged: Vec<(Offset, Offset)>,
@@ -63,16 +63,14 @@ pub(super) async fn losses(
     let (after, ints) = (query.parsed::<u64>("cursor")?.map(Offset), query.ints()?);
     let id = robot_id(&fleet, &robot)?;
     blocking(shared, move |api| {
-        let moment = Moment { now: api.clock.wall(), ints };
-        let page = read(api, &id, moment, (after, limit))?;
-        let next_cursor = page.next.map(|at| at.to_string());
-        let now = ints.time(Some(moment.now));
-        let mut answer = json_response(&json!({
-            "robot": id.as_str(),
-            "losses": page.losses,
-            "next_cursor": next_cursor,
-            "now": now,
-        }));
+        let now = ints.time(api.clock.wall());
+        let page = read(api, &id, ints, (after, limit))?;
+        let mut answer = json_response(&LossPage {
+            robot: id.as_str().to_owned(),
+            losses: page.losses,
+            next_cursor: page.next.map(|at| at.to_string()),
+            now,
+        });
         let damaged: Known = page.damaged.into_iter().collect();
         let header = damaged.header(Offset(0));
         answer.headers_mut().extend(header.map(|ranges| (damage::HEADER, ranges)));
@@ -84,7 +82,7 @@ pub(super) async fn losses(
 fn read(
     api: &Api,
     id: &RobotId,
-    moment: Moment,
+    ints: Ints,
     (after, limit): (Option<Offset>, usize),
 ) -> Result<Page, Problem> {
     let state = known_robot(api, id)?;
@@ -98,7 +96,7 @@ fn read(
         match record {
             Ok((at, _)) if at > last => break,
             Ok((at, envelope)) => {
-                page.losses.extend(described(moment, at, &envelope));
+                page.losses.extend(described(ints, at, &envelope));
                 if page.losses.len() >= limit || looked_at + 1 >= PAGE_RECORDS_MAX {
                     page.next = (at < last).then_some(at);
                     break;
@@ -113,37 +111,34 @@ fn read(
 }
 
 /// Returns a loss with everything that its record says; `None` for another record.
-fn described(moment: Moment, at: Offset, envelope: &Envelope) -> Option<Value> {
+fn described(ints: Ints, at: Offset, envelope: &Envelope) -> Option<LossReport> {
     let received_at = envelope.received_at;
-    let ints = moment.ints;
-    let (record, batches, by) = match &envelope.body {
+    let (sum, lost, reported_by) = match &envelope.body {
         Body::Loss { head, loss } => {
             let by = if head.is_some() { "agent" } else { "gateway" };
-            (LossRecord::of(received_at, loss), lost_batches(moment, loss), by)
+            (Sum::of(received_at, loss), lost_batches(ints, loss), by)
         }
         Body::Absence(absence) => {
-            (LossRecord::of_absence(received_at, absence)?, absent_batches(moment, absence), "gateway")
+            (Sum::of_absence(received_at, absence)?, absent_batches(ints, absence), "gateway")
         }
         Body::Batch { .. } | Body::Session(_) | Body::ClockFix(_) => return None,
     };
-    let mut members: Map<String, Value> = moment.loss(&record);
-    members.insert("o".to_owned(), ints.offset(at));
-    members.insert("reported_by".to_owned(), by.into());
-    members.insert("lost".to_owned(), batches);
-    Some(Value::Object(members))
+    Some(LossReport { record: LossRecord::of(at, &sum, ints), reported_by, lost })
 }
 
 /// Lists the batches that a loss names, each with its samples.
-fn lost_batches(moment: Moment, loss: &Loss) -> Value {
-    let batch = |lost: &muster_protocol::loss::LostSeq| json!({"seq": moment.ints.count(lost.seq.0), "samples": lost.samples});
-    loss.lost.iter().map(batch).collect()
+fn lost_batches(ints: Ints, loss: &Loss) -> LostBatches {
+    let batches = loss.lost.iter();
+    LostBatches::Each(
+        batches.map(|lost| LostBatch { seq: ints.count(lost.seq.0), samples: lost.samples }).collect(),
+    )
 }
 
 /// Lists the ranges of batches that an absence names; only their sum of samples is known.
-fn absent_batches(moment: Moment, absence: &Absence) -> Value {
-    let range = |range: &muster_protocol::message::SeqRange| {
+fn absent_batches(ints: Ints, absence: &Absence) -> LostBatches {
+    let range = |range: &SeqRange| {
         let last = range.end.0.saturating_sub(1);
-        json!({"first": moment.ints.count(range.first.0), "last": moment.ints.count(last)})
+        LostRange { first: ints.count(range.first.0), last: ints.count(last) }
     };
-    absence.ranges.iter().map(range).collect()
+    LostBatches::Ranges(absence.ranges.iter().map(range).collect())
 }

@@ -5,7 +5,7 @@ use std::{fmt::Display, str::FromStr};
 use axum::http::Uri;
 use muster_protocol::time::WallTime;
 
-use super::{json::Ints, problem::Problem};
+use super::{answer::Ints, problem::Problem};
 
 /// The parameters of one request, decoded.
 #[derive(Debug)]

@@ -13,13 +13,15 @@ use axum::{
     response::Response,
 };
 use muster_protocol::{id::RobotId, time::WallTime};
-use serde_json::{Value, json};
 
 use super::{
-    Api, Shared, blocking, json_response,
+    Api, Shared,
+    answer::{
+        FleetAnswer, FleetCounts, Ingest, LogSpan, Moment, Robot, RobotPage, RobotSummary, json_response,
+    },
+    blocking,
     problem::Problem,
     query::{Query, wrong},
-    view::{FleetCounts, Moment},
 };
 use crate::fleet::{LiveLink, RobotState};
 
@@ -33,18 +35,22 @@ const PAGE_ROBOTS_MAX: usize = 1000;
 pub(super) async fn fleet(State(shared): State<Shared>, uri: Uri) -> Result<Response, Problem> {
     let ints = Query::parse(&uri, &[])?.ints()?;
     blocking(shared, move |api| {
-        let now = api.clock.wall();
-        let mut members = FleetCounts::of(&api.fleet, &*api.live, now).json(ints);
-        let rate = api.metrics.samples_per_s(api.clock.mono());
-        let given_up = ints.count(api.metrics.json_given_up());
-        members.insert("ingest".to_owned(), json!({"samples_per_s": rate, "json_given_up": given_up}));
-        members.insert("sessions".to_owned(), api.live.count().into());
-        let (first, next) = (ints.offset(api.log.first()), ints.offset(api.log.next()));
-        let id = api.log.log_id().to_string();
-        members.insert("log".to_owned(), json!({"id": id, "first": first, "next": next}));
-        members.insert("version".to_owned(), api.version.into());
-        members.insert("now".to_owned(), ints.time(Some(now)));
-        Ok(json_response(&Value::Object(members)))
+        let moment = Moment { now: api.clock.wall(), ints };
+        Ok(json_response(&FleetAnswer {
+            counts: FleetCounts::of(&api.fleet, &*api.live, moment),
+            ingest: Ingest {
+                samples_per_s: api.metrics.samples_per_s(api.clock.mono()),
+                json_given_up: ints.count(api.metrics.json_given_up()),
+            },
+            sessions: api.live.count(),
+            log: LogSpan {
+                id: api.log.log_id().to_string(),
+                first: ints.offset(api.log.first()),
+                next: ints.offset(api.log.next()),
+            },
+            version: api.version,
+            now: ints.time(moment.now),
+        }))
     })
     .await
 }
@@ -62,9 +68,8 @@ pub(super) async fn robots(State(shared): State<Shared>, uri: Uri) -> Result<Res
     blocking(shared, move |api| {
         let moment = Moment { now: api.clock.wall(), ints };
         let (robots, next_cursor) = page.read(api, moment);
-        let now = ints.time(Some(moment.now));
         let next_cursor = next_cursor.map(|cursor| cursor.to_string());
-        Ok(json_response(&json!({"robots": robots, "next_cursor": next_cursor, "now": now})))
+        Ok(json_response(&RobotPage { robots, next_cursor, now: ints.time(moment.now) }))
     })
     .await
 }
@@ -81,11 +86,8 @@ pub(super) async fn robot(
         let state = known_robot(api, &id)?;
         let live = api.live.live(&id);
         let moment = Moment { now: api.clock.wall(), ints };
-        let whole = {
-            let state = state.read().unwrap_or_else(PoisonError::into_inner);
-            moment.whole(&id, &state, live.as_ref())
-        };
-        Ok(json_response(&whole))
+        let state = state.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(json_response(&Robot::of(&id, &state, live.as_ref(), moment)))
     })
     .await
 }
@@ -157,7 +159,7 @@ impl Page {
     }
 
     /// Returns the page's robots, and the cursor of the next page if there is one.
-    fn read(&self, api: &Api, moment: Moment) -> (Vec<Value>, Option<Cursor>) {
+    fn read(&self, api: &Api, moment: Moment) -> (Vec<RobotSummary>, Option<Cursor>) {
         let mut ids = self.ids(api, moment.now);
         let next = (ids.len() > self.limit).then(|| ids[self.limit - 1].clone());
         ids.truncate(self.limit);
@@ -165,7 +167,7 @@ impl Page {
             let live = api.live.live(&cursor.id);
             let state = api.fleet.robot(&cursor.id)?;
             let state = state.read().unwrap_or_else(PoisonError::into_inner);
-            Some(moment.summary(&cursor.id, &state, live.as_ref()))
+            Some(RobotSummary::of(&cursor.id, &state, live.as_ref(), moment))
         };
         (ids.iter().filter_map(summary).collect(), next)
     }

@@ -20,6 +20,8 @@ use muster_protocol::{
     time::{MonoTime, WallTime},
 };
 
+use serde_json::Value;
+
 use super::*;
 use crate::{
     fleet::LiveLink,

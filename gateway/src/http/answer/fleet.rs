@@ -1,0 +1,188 @@
+//! The fleet in counts.
+
+use std::sync::PoisonError;
+
+use muster_protocol::time::WallTime;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{Count, Moment, Time, link::FreshnessCounts};
+use crate::fleet::{Fleet, Freshnesses, Level, LinkState, LiveLinks, RobotReading, Standing};
+
+/// The fleet in counts, and where the log stands.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Fleet)]
+pub(in crate::http) struct FleetAnswer {
+    #[serde(flatten)]
+    pub(in crate::http) counts: FleetCounts,
+    pub(in crate::http) ingest: Ingest,
+    /// Sessions that are open.
+    pub(in crate::http) sessions: usize,
+    pub(in crate::http) log: LogSpan,
+    /// The gateway's version.
+    #[schema(examples("0.1.0"))]
+    pub(in crate::http) version: &'static str,
+    /// The gateway's time.
+    pub(in crate::http) now: Time,
+}
+
+/// What comes in.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(in crate::http) struct Ingest {
+    /// Samples a second, lately.
+    #[schema(examples(1250.5))]
+    pub(in crate::http) samples_per_s: f64,
+    /// Lines of plain JSON that were given up because they could not be committed and nobody keeps them.
+    pub(in crate::http) json_given_up: Count,
+}
+
+/// Where the log stands.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(in crate::http) struct LogSpan {
+    /// The log's id: offsets mean something only together with it.
+    #[schema(examples("0f9e8d7c6b5a49380f9e8d7c6b5a4938"))]
+    pub(in crate::http) id: String,
+    /// The first offset that is held.
+    pub(in crate::http) first: Count,
+    /// The offset that the next record will get.
+    pub(in crate::http) next: Count,
+}
+
+/// The robots in counts.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(in crate::http) struct FleetCounts {
+    /// Robots that ever reported.
+    robots: u64,
+    link: LinkCounts,
+    /// Channels of all robots.
+    freshness: FreshnessCounts,
+    health: HealthCounts,
+    /// Samples that were ever stored.
+    samples: Count,
+    loss: LossCounts,
+    completeness: CompletenessCounts,
+    /// Robots for which more than one process speaks.
+    conflicts: u64,
+    /// Samples that are still on robots, as those said last.
+    on_robots: Count,
+}
+
+/// Robots by link.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+struct LinkCounts {
+    up: u64,
+    down: u64,
+}
+
+/// Robots by health.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+struct HealthCounts {
+    ok: u64,
+    warn: u64,
+    error: u64,
+    stale: u64,
+}
+
+/// What is lost.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+struct LossCounts {
+    /// Samples.
+    samples: Count,
+    /// Robots that lost any.
+    robots: u64,
+}
+
+/// Robots by completeness, and samples of which this log knows nothing.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+struct CompletenessCounts {
+    /// Robots of which nothing was missing when they told last.
+    whole: u64,
+    /// Robots of which something is still to come.
+    behind: u64,
+    /// Robots that have no spool, or never told what is in it.
+    not_told: u64,
+    /// Samples that robots had released before this log first heard of them.
+    before_this_gateway: Count,
+    /// At most so many samples were held by spools that are there no more.
+    unknown_up_to: Count,
+}
+
+/// Counts robots, one after the other.
+#[derive(Debug, Default)]
+struct Tallies {
+    robots: u64,
+    up: u64,
+    freshness: Freshnesses,
+    /// Robots by [`Level`], in its order.
+    health: [u64; 4],
+    samples: u64,
+    lost: u64,
+    /// Robots that lost anything.
+    losers: u64,
+    on_robots: u64,
+    /// Robots by [`Standing`], in its order.
+    standings: [u64; Standing::ALL.len()],
+    before: u64,
+    unknown: u64,
+    conflicts: u64,
+}
+
+impl FleetCounts {
+    /// Counts all robots.
+    pub(in crate::http) fn of(fleet: &Fleet, live: &dyn LiveLinks, Moment { now, ints }: Moment) -> Self {
+        let tallies = Tallies::of(fleet, live, now);
+        let health = |level: Level| tallies.health[level as usize];
+        let standing = |standing: Standing| tallies.standings[standing as usize];
+        Self {
+            robots: tallies.robots,
+            link: LinkCounts { up: tallies.up, down: tallies.robots - tallies.up },
+            freshness: FreshnessCounts::from(&tallies.freshness),
+            health: HealthCounts {
+                ok: health(Level::Ok),
+                warn: health(Level::Warn),
+                error: health(Level::Error),
+                stale: health(Level::Stale),
+            },
+            samples: ints.count(tallies.samples),
+            loss: LossCounts { samples: ints.count(tallies.lost), robots: tallies.losers },
+            completeness: CompletenessCounts {
+                whole: standing(Standing::Whole),
+                behind: standing(Standing::Behind),
+                not_told: standing(Standing::NotTold),
+                before_this_gateway: ints.count(tallies.before),
+                unknown_up_to: ints.count(tallies.unknown),
+            },
+            conflicts: tallies.conflicts,
+            on_robots: ints.count(tallies.on_robots),
+        }
+    }
+}
+
+impl Tallies {
+    fn of(fleet: &Fleet, live: &dyn LiveLinks, now: WallTime) -> Self {
+        let mut tallies = Self::default();
+        for (id, robot) in fleet.robots(None) {
+            let live = live.live(&id);
+            let state = robot.read().unwrap_or_else(PoisonError::into_inner);
+            let reading = state.read(now, live.as_ref());
+            tallies.robots += 1;
+            tallies.up += u64::from(reading.link.state == LinkState::Up);
+            tallies.freshness += reading.freshness;
+            tallies.health[reading.health.level as usize] += 1;
+            tallies.samples += state.totals().samples;
+            tallies.count_completeness(&reading, state.totals().lost_samples());
+        }
+        tallies
+    }
+
+    fn count_completeness(&mut self, reading: &RobotReading, lost: u64) {
+        let completeness = &reading.completeness;
+        self.lost = self.lost.saturating_add(lost);
+        self.losers += u64::from(lost > 0);
+        self.standings[completeness.standing as usize] += 1;
+        self.on_robots = self.on_robots.saturating_add(completeness.on_robot.map_or(0, |told| told.samples));
+        self.before = self.before.saturating_add(completeness.before.samples);
+        self.unknown = self.unknown.saturating_add(completeness.unknown_up_to);
+        self.conflicts += u64::from(reading.conflict.is_some());
+    }
+}
