@@ -6,13 +6,17 @@
 //! Anything that takes a lock, a disk or a while runs on a thread that may block. Nothing here writes to the log.
 
 mod answer;
+mod choice;
 mod damage;
 mod lines;
+mod list;
+mod lists;
 mod log;
 mod losses;
 mod probe;
 mod problem;
 mod query;
+mod question;
 mod robots;
 mod samples;
 mod serve;
@@ -41,6 +45,7 @@ pub use log::{Log, Records, TimeSpan};
 pub use serve::serve;
 
 use damage::Damages;
+use lists::Lists;
 use problem::Problem;
 use samples::Streams;
 
@@ -68,6 +73,7 @@ struct Shared {
     api: Arc<Api>,
     streams: Streams,
     damages: Damages,
+    lists: Lists,
 }
 
 /// The paths; ARCHITECTURE.md says what each answers.
@@ -85,7 +91,8 @@ const PATHS: [&str; 9] = [
 
 /// Returns the API as a service.
 pub fn router(api: Arc<Api>) -> Router {
-    let shared = Shared { api, streams: Streams::new(), damages: Damages::default() };
+    let shared =
+        Shared { api, streams: Streams::new(), damages: Damages::default(), lists: Lists::default() };
     let [index, healthz, metrics, readyz, fleet, robots, robot, losses, samples] = PATHS;
     Router::new()
         .route(index, get(probe::index))

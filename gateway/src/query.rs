@@ -10,6 +10,7 @@
 //!
 //! *Never*: I/O, a clock, a decision about what is stored.
 
+mod aggregate;
 mod cost;
 mod expression;
 mod fact;
@@ -19,9 +20,10 @@ mod selection;
 mod syntax;
 mod view;
 
+pub use aggregate::{Aggregation, Amounts, Function, FunctionError, GROUPS_MAX, Group, Groups};
 pub use expression::{EXPRESSION_BYTES_MAX, Expression, ExpressionError, Undecided};
 pub use fact::Fact;
-pub use name::{MEMBERS, Member, Name, NameError};
+pub use name::{MEMBERS, Member, NAMES_MAX, Name, NameError, Names};
 pub use scan::{Scene, TooLong};
 pub use selection::{Found, Selection, Sort, SortError, UndecidedRobots};
 pub use view::View;

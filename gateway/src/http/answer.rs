@@ -21,10 +21,11 @@ use axum::{
 use muster_protocol::time::WallTime;
 use serde::Serialize;
 
+pub(super) use channel::channel_value;
 pub(super) use fleet::{FleetAnswer, FleetCounts, Ingest, LogSpan};
 pub(super) use integer::{Count, Ints, Time};
 pub(super) use loss::{LossPage, LossRecord, LossReport, LostBatch, LostBatches, LostRange};
-pub(super) use robot::{Robot, RobotPage, RobotSummary};
+pub(super) use robot::{ListedRobot, Robot, RobotPage, RobotSummary, Undecided};
 pub(super) use value::non_finite;
 
 /// The moment that an answer is about, and how it prints integers.

@@ -54,6 +54,18 @@ impl Problem {
             .with("first_offset", first.0.into())
     }
 
+    /// A question takes too long for this fleet.
+    pub(super) fn too_costly(detail: String) -> Self {
+        let (kind, title) = ("too-costly", "The question takes too long");
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, kind, title, detail)
+    }
+
+    /// A list is not kept any more.
+    pub(super) fn expired(detail: String) -> Self {
+        let (kind, title) = ("expired", "The list is not kept any more");
+        Self::new(StatusCode::GONE, kind, title, detail).with("parameter", "cursor".into())
+    }
+
     /// The gateway has as much to do as it can.
     pub(super) fn busy(detail: String) -> Self {
         let (kind, title) = ("busy", "The gateway is busy");
@@ -89,7 +101,8 @@ impl Problem {
         Self::new(status, kind, title, detail)
     }
 
-    fn with(mut self, member: &str, value: Value) -> Self {
+    /// Adds a member.
+    pub(super) fn with(mut self, member: &str, value: Value) -> Self {
         self.more.insert(member.to_owned(), value);
         self
     }

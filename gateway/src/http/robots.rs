@@ -1,35 +1,24 @@
 //! `GET /v1/fleet`, `GET /v1/robots` and `GET /v1/robots/F/R`.
 
-use std::{
-    cmp::Reverse,
-    fmt,
-    str::FromStr,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::{
     extract::{Path, State},
     http::Uri,
     response::Response,
 };
-use muster_protocol::{id::RobotId, time::WallTime};
+use muster_protocol::id::RobotId;
 
 use super::{
     Api, Shared,
-    answer::{
-        FleetAnswer, FleetCounts, Ingest, LogSpan, Moment, Robot, RobotPage, RobotSummary, json_response,
-    },
+    answer::{FleetAnswer, FleetCounts, Ingest, LogSpan, Moment, Robot, json_response},
     blocking,
+    list::List,
     problem::Problem,
-    query::{Query, wrong},
+    query::Query,
+    question::SELECTING,
 };
-use crate::fleet::{LiveLink, RobotState};
-
-/// Robots on a page when the request does not say.
-const PAGE_ROBOTS: usize = 100;
-
-/// Most robots on a page.
-const PAGE_ROBOTS_MAX: usize = 1000;
+use crate::fleet::RobotState;
 
 /// Answers `GET /v1/fleet`.
 pub(super) async fn fleet(State(shared): State<Shared>, uri: Uri) -> Result<Response, Problem> {
@@ -57,21 +46,10 @@ pub(super) async fn fleet(State(shared): State<Shared>, uri: Uri) -> Result<Resp
 
 /// Answers `GET /v1/robots`.
 pub(super) async fn robots(State(shared): State<Shared>, uri: Uri) -> Result<Response, Problem> {
-    let query = Query::parse(&uri, &["where", "sort", "limit", "cursor"])?;
-    if query.text("where").is_some() {
-        let detail =
-            "`where` is not available in this version; leave it out and filter the answer".to_owned();
-        return Err(Problem::parameter("where", detail));
-    }
-    let page = Page::of(&query)?;
-    let ints = query.ints()?;
-    blocking(shared, move |api| {
-        let moment = Moment { now: api.clock.wall(), ints };
-        let (robots, next_cursor) = page.read(api, moment);
-        let next_cursor = next_cursor.map(|cursor| cursor.to_string());
-        Ok(json_response(&RobotPage { robots, next_cursor, now: ints.time(moment.now) }))
-    })
-    .await
+    let query = Query::parse(&uri, &[&SELECTING[..], &["sort", "fields", "limit", "cursor"]].concat())?;
+    let list = List::of(&query)?;
+    let lists = shared.lists.clone();
+    blocking(shared, move |api| Ok(json_response(&list.page(api, &lists)?))).await
 }
 
 /// Answers `GET /v1/robots/F/R`.
@@ -103,147 +81,4 @@ pub(super) fn robot_id(fleet: &str, robot: &str) -> Result<RobotId, Problem> {
 /// Finds a robot that the log names.
 pub(super) fn known_robot(api: &Api, id: &RobotId) -> Result<Arc<RwLock<RobotState>>, Problem> {
     api.fleet.robot(id).ok_or_else(|| Problem::unknown_robot(id))
-}
-
-/// Which part of the list is wanted.
-#[derive(Debug)]
-struct Page {
-    sort: Sort,
-    limit: usize,
-    after: Option<Cursor>,
-}
-
-/// A field to sort by, descending with a `-` in front. Robots with equal fields come in the order of their ids.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Sort {
-    field: Field,
-    descending: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Field {
-    Id,
-    Health,
-    LastHeard,
-    Link,
-    Lost,
-    OnRobot,
-    Samples,
-}
-
-const FIELDS: [(&str, Field); 7] = [
-    ("id", Field::Id),
-    ("health", Field::Health),
-    ("last_heard", Field::LastHeard),
-    ("link", Field::Link),
-    ("lost", Field::Lost),
-    ("on_robot", Field::OnRobot),
-    ("samples", Field::Samples),
-];
-
-/// The last robot of a page, with the value that it was sorted by: stable when the fleet changes between pages.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Cursor {
-    key: i64,
-    id: RobotId,
-}
-
-impl Page {
-    fn of(query: &Query) -> Result<Self, Problem> {
-        let limit = query.parsed("limit")?.unwrap_or(PAGE_ROBOTS);
-        if !(1..=PAGE_ROBOTS_MAX).contains(&limit) {
-            return Err(wrong("limit", &format!("{limit} is not from 1 to {PAGE_ROBOTS_MAX}")));
-        }
-        let sort = query.parsed("sort")?.unwrap_or(Sort { field: Field::Id, descending: false });
-        Ok(Self { sort, limit, after: query.parsed("cursor")? })
-    }
-
-    /// Returns the page's robots, and the cursor of the next page if there is one.
-    fn read(&self, api: &Api, moment: Moment) -> (Vec<RobotSummary>, Option<Cursor>) {
-        let mut ids = self.ids(api, moment.now);
-        let next = (ids.len() > self.limit).then(|| ids[self.limit - 1].clone());
-        ids.truncate(self.limit);
-        let summary = |cursor: &Cursor| {
-            let live = api.live.live(&cursor.id);
-            let state = api.fleet.robot(&cursor.id)?;
-            let state = state.read().unwrap_or_else(PoisonError::into_inner);
-            Some(RobotSummary::of(&cursor.id, &state, live.as_ref(), moment))
-        };
-        (ids.iter().filter_map(summary).collect(), next)
-    }
-
-    /// Returns the ids after the cursor, at least one more than the page holds if there are more.
-    fn ids(&self, api: &Api, now: WallTime) -> Vec<Cursor> {
-        if self.sort == (Sort { field: Field::Id, descending: false }) {
-            let after = self.after.as_ref().map(|after| &after.id);
-            let robots = api.fleet.robots(after).into_iter().take(self.limit + 1);
-            return robots.map(|(id, _)| Cursor { key: 0, id }).collect();
-        }
-        let cursor = |(id, robot): (RobotId, Arc<RwLock<RobotState>>)| {
-            let live = api.live.live(&id);
-            let state = robot.read().unwrap_or_else(PoisonError::into_inner);
-            Cursor { key: self.sort.key(&state, live.as_ref(), now), id }
-        };
-        let found: Vec<Cursor> = api.fleet.robots(None).into_iter().map(cursor).collect();
-        match (self.sort.field, self.sort.descending) {
-            (Field::Id, true) => self.rest(found, |cursor| Reverse(cursor.id.clone())),
-            (_, true) => self.rest(found, |cursor| (Reverse(cursor.key), cursor.id.clone())),
-            (_, false) => self.rest(found, |cursor| (cursor.key, cursor.id.clone())),
-        }
-    }
-
-    fn rest<K: Ord>(&self, mut found: Vec<Cursor>, order: impl Fn(&Cursor) -> K) -> Vec<Cursor> {
-        found.sort_by_cached_key(&order);
-        let after = self.after.as_ref().map(&order);
-        let from = after.map_or(0, |after| found.partition_point(|cursor| order(cursor) <= after));
-        found.split_off(from)
-    }
-}
-
-impl Sort {
-    fn key(self, state: &RobotState, live: Option<&LiveLink>, now: WallTime) -> i64 {
-        let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-        let read = || state.read(now, live);
-        match self.field {
-            Field::Id => 0,
-            Field::Health => read().health.level as i64,
-            Field::LastHeard => read().link.last_heard.map_or(i64::MIN, |at| at.0),
-            Field::Link => read().link.state as i64,
-            Field::Lost => count(state.totals().lost_samples()),
-            Field::OnRobot => state.completeness(live).on_robot.map_or(-1, |told| count(told.samples)),
-            Field::Samples => count(state.totals().samples),
-        }
-    }
-}
-
-impl FromStr for Sort {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (descending, name) = text.strip_prefix('-').map_or((false, text), |name| (true, name));
-        let found = FIELDS.iter().find(|(known, _)| *known == name);
-        let (_, field) = found.ok_or_else(|| {
-            let known: Vec<&str> = FIELDS.iter().map(|(known, _)| *known).collect();
-            format!("{text:?} is none of {}, with a `-` in front to descend", known.join(", "))
-        })?;
-        Ok(Self { field: *field, descending })
-    }
-}
-
-impl fmt::Display for Cursor {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}:{}", self.key, self.id)
-    }
-}
-
-impl FromStr for Cursor {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let parse = || {
-            let (key, id) = text.split_once(':')?;
-            Some(Self { key: key.parse().ok()?, id: id.parse().ok()? })
-        };
-        parse().ok_or_else(|| format!("{text:?} is not a `next_cursor` of this list"))
-    }
 }

@@ -33,6 +33,7 @@ use crate::{
 mod answers;
 mod connections;
 mod losses;
+mod questions;
 mod repaired;
 mod stored;
 mod streams;

@@ -45,6 +45,24 @@ impl Fact<'_> {
         }
     }
 
+    /// Appends bytes that tell this fact from all others: integers and floats of one size are one.
+    pub(super) fn write_key(&self, key: &mut Vec<u8>) {
+        let mut put = |kind: u8, bytes: &[u8]| {
+            key.push(kind);
+            key.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+            key.extend_from_slice(bytes);
+        };
+        match self {
+            Self::Unknown => put(0, &[]),
+            Self::Bool(value) => put(1, &[u8::from(*value)]),
+            Self::Int(value) => put(2, &value.to_le_bytes()),
+            Self::Float(value) if is_whole(*value) => put(2, &(*value as i64).to_le_bytes()),
+            Self::Float(value) => put(3, &value.to_bits().to_le_bytes()),
+            Self::Text(text) => put(4, text.as_bytes()),
+            Self::Texts(texts) => texts.iter().for_each(|text| put(5, text.as_bytes())),
+        }
+    }
+
     /// Returns the fact as a number, if it is one and finite.
     pub fn number(&self) -> Option<f64> {
         match self {
@@ -94,6 +112,11 @@ impl<'a> From<&'a str> for Fact<'a> {
     fn from(text: &'a str) -> Self {
         Self::Text(Cow::Borrowed(text))
     }
+}
+
+/// Whether a float is an integer that both kinds can say exactly.
+fn is_whole(value: f64) -> bool {
+    value.fract() == 0.0 && value.abs() < 9_007_199_254_740_992.0
 }
 
 /// -0.0 and 0.0 are of one size, and every NaN is greater than every number.

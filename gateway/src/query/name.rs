@@ -1,6 +1,6 @@
 //! What may be asked of a robot, by name: the same words as the paths in the API's answers.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use muster_protocol::id::{ChannelName, ParseIdError};
 
@@ -17,6 +17,10 @@ pub enum Name {
     /// A channel's newest value, as `battery.soc`. `channels.` in front says so where a member has the same name.
     Channel(ChannelName),
 }
+
+/// Names separated by commas, at most [`NAMES_MAX`]; none of an empty text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names(Vec<Name>);
 
 /// A member of a robot's state that is one value.
 pub struct Member {
@@ -55,7 +59,16 @@ pub enum NameError {
         /// What is wrong with it as a channel's name.
         why: ParseIdError,
     },
+    /// There are too many.
+    #[error("{count} names are too many; at most {NAMES_MAX} are taken")]
+    TooMany {
+        /// How many there are.
+        count: usize,
+    },
 }
+
+/// Most names in one list.
+pub const NAMES_MAX: usize = 8;
 
 /// Members of a robot's state by name, in the order of the alphabet.
 pub const MEMBERS: &[Member] = &[
@@ -160,6 +173,34 @@ impl Name {
     /// Returns whether what it stands for depends on what is heard of the robot right now.
     pub fn is_heard(&self) -> bool {
         matches!(self, Self::Member(member) if member.heard)
+    }
+}
+
+impl Names {
+    /// Returns them in the order in which they were given.
+    pub fn iter(&self) -> impl Iterator<Item = &Name> {
+        self.0.iter()
+    }
+
+    /// Returns whether what one of them stands for depends on what is heard of the robot right now. How fresh a channel
+    /// is may depend on it too.
+    pub(super) fn is_heard(&self) -> bool {
+        self.0.iter().any(|name| name.is_heard() || matches!(name, Name::Channel(_)))
+    }
+}
+
+impl FromStr for Names {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        if text.trim().is_empty() {
+            return Ok(Self::default());
+        }
+        let count = text.split(',').count();
+        if count > NAMES_MAX {
+            return Err(NameError::TooMany { count });
+        }
+        text.split(',').map(|name| Name::parse(name.trim())).collect::<Result<_, _>>().map(Self)
     }
 }
 

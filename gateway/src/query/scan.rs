@@ -70,8 +70,13 @@ impl Scene<'_> {
         })
     }
 
+    /// Looks at a robot by its id, if there is one.
+    pub fn look_at<T>(&self, id: &RobotId, look: impl FnOnce(&View<'_>) -> T) -> Option<T> {
+        Some(self.look(&(id.clone(), self.fleet.robot(id)?), true, look))
+    }
+
     /// Looks at one robot.
-    pub fn look<T>(&self, (id, robot): &Robot, heard: bool, look: impl FnOnce(&View<'_>) -> T) -> T {
+    fn look<T>(&self, (id, robot): &Robot, heard: bool, look: impl FnOnce(&View<'_>) -> T) -> T {
         let live = if heard { self.live.live(id) } else { None };
         let state = robot.read().unwrap_or_else(PoisonError::into_inner);
         look(&View::new(id, &state, self.now, live.as_ref()))

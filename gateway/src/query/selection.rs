@@ -75,6 +75,14 @@ impl Selection {
         self.conditions.iter().any(Expression::is_heard)
     }
 
+    /// Returns the channels that it names.
+    pub fn channels(&self) -> Vec<String> {
+        let mut channels: Vec<_> = self.conditions.iter().flat_map(Expression::channels).cloned().collect();
+        channels.sort();
+        channels.dedup();
+        channels
+    }
+
     /// Returns whether it takes a robot; if nothing says so, the robot is counted.
     pub fn takes(&self, view: &View<'_>, undecided: &mut UndecidedRobots) -> bool {
         let mut doubt = None;

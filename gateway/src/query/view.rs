@@ -84,7 +84,7 @@ impl<'a> View<'a> {
     }
 
     /// Returns the age of the newest value of all.
-    pub(super) fn newest_age_ns(&self) -> Option<i64> {
+    pub fn newest_age_ns(&self) -> Option<i64> {
         self.state.newest_age_ns(self.now, self.link())
     }
 

@@ -4,7 +4,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{Count, Moment, Time, ms, value::SampleValue, word};
-use crate::fleet::{Channel as State, ChannelReading, Mark, Pace};
+use crate::{
+    fleet::{Channel as State, ChannelReading, Mark, Pace},
+    query::View,
+};
 
 /// A channel's newest value, with how old it is. `v`, `f` and `b` are as in a line of samples.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -41,6 +44,16 @@ pub(super) struct Channel<'a> {
     stamped_by: &'static str,
     /// Samples that the channel ever had.
     samples: Count,
+}
+
+/// Returns a channel's newest value in a robot's line of a list, if there is one.
+pub(in crate::http) fn channel_value(
+    view: &View<'_>,
+    name: &str,
+    moment: Moment,
+) -> Option<serde_json::Value> {
+    let (state, reading) = (view.state().channel(name)?, view.channel(name)?);
+    Some(serde_json::to_value(Channel::of(state, &reading, moment)).expect("a channel is JSON"))
 }
 
 impl<'a> Channel<'a> {

@@ -14,17 +14,51 @@ use super::{
     loss::LossRecord,
     ms,
 };
-use crate::fleet::{LiveLink, RobotReading, RobotState};
+use crate::{
+    fleet::{LiveLink, RobotReading, RobotState},
+    query::{UndecidedRobots, View},
+};
 
 /// A page of robots.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(in crate::http) struct RobotPage {
-    pub(in crate::http) robots: Vec<RobotSummary>,
+    /// The page's robots.
+    pub(in crate::http) robots: Vec<ListedRobot>,
     /// The `cursor` of the next page; null if this is the last one.
     #[schema(required = true, examples("0:warehouse/r17"))]
     pub(in crate::http) next_cursor: Option<String>,
+    /// Robots that the question takes, on all pages; null where it takes all.
+    #[schema(required = true, examples(17))]
+    pub(in crate::http) matched: Option<usize>,
+    /// Robots for which the question has no answer; null if there are none.
+    #[schema(required = true)]
+    pub(in crate::http) undecided: Option<Undecided>,
     /// The gateway's time.
     pub(in crate::http) now: Time,
+}
+
+/// A robot in a list.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(in crate::http) enum ListedRobot {
+    /// As it stands in a list.
+    Summary(Box<RobotSummary>),
+    /// Its summary with the channels that the question names in `values`, or only the members that `fields` choose.
+    #[schema(value_type = Object)]
+    Chosen(serde_json::Value),
+}
+
+/// Robots that are neither taken nor left out, because the question asks for what they do not have.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(in crate::http) struct Undecided {
+    /// How many.
+    robots: u64,
+    /// One of them.
+    #[schema(required = true, examples("warehouse/r17"))]
+    example: Option<String>,
+    /// What it does not have.
+    #[schema(required = true, examples("there is no value of battery.soc"))]
+    why: Option<String>,
 }
 
 /// A robot as it stands in a list.
@@ -124,21 +158,21 @@ struct RobotLog {
     samples: Count,
 }
 
+impl Undecided {
+    /// Says of which robots nobody can tell; `None` if there are none.
+    pub(in crate::http) fn of(undecided: UndecidedRobots) -> Option<Self> {
+        let (example, why) = undecided.example.map(|(id, why)| (id.as_str().to_owned(), why)).unzip();
+        (undecided.count > 0).then_some(Self { robots: undecided.count, example, why })
+    }
+}
+
 impl RobotSummary {
-    /// Reads a robot as it stands in a list; `live` is its open session, if one is open.
-    pub(in crate::http) fn of(
-        id: &RobotId,
-        state: &RobotState,
-        live: Option<&LiveLink>,
-        moment: Moment,
-    ) -> Self {
-        let reading = state.read(moment.now, live);
-        let ages = state
-            .channels()
-            .filter_map(|(_, channel)| state.read_channel(channel, moment.now, &reading.link).age_ns);
+    /// Reads a robot as it stands in a list.
+    pub(in crate::http) fn of(view: &View<'_>, moment: Moment) -> Self {
+        let state = view.state();
         Self {
-            head: RobotHead::of(id, state, &reading, moment),
-            newest_age_ms: ages.min().map(ms),
+            head: RobotHead::of(view.id(), state, view.whole(), moment),
+            newest_age_ms: view.newest_age_ns().map(ms),
             channels: state.channel_count(),
         }
     }

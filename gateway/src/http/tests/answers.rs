@@ -117,7 +117,7 @@ fn a_summary_has_what_a_list_shows() {
     assert_eq!(robot["freshness"]["fresh"], 3);
     assert_eq!((&robot["samples"], &robot["channels"]), (&3.into(), &3.into()));
     assert!(robot["newest_age_ms"].is_i64());
-    assert_eq!(page["next_cursor"], "0:a/1");
+    assert_eq!(page["next_cursor"], "after:a/1");
 }
 
 #[test]
@@ -139,9 +139,9 @@ fn what_cannot_be_understood_is_refused_with_a_sentence() {
         ("/v1/robots?limt=1", 400, "limt", "the nearest one is `limit`"),
         ("/v1/robots?limit=0", 400, "limit", "from 1 to 1000"),
         ("/v1/robots?limit=x", 400, "limit", "invalid digit"),
-        ("/v1/robots?sort=name", 400, "sort", "none of id, health"),
+        ("/v1/robots?sort=link.name", 400, "sort", "nearest that it has"),
         ("/v1/robots?cursor=name", 400, "cursor", "`next_cursor`"),
-        ("/v1/robots?where=a", 400, "where", "not available in this version"),
+        ("/v1/robots?where=a", 400, "where", "a robot has no `a`"),
         ("/v1/robots/a/1?int64=yes", 400, "int64", "neither `string` nor `number`"),
         ("/v1/robots/a/1/samples?from=now", 400, "from", "not an RFC 3339 time"),
         ("/v1/robots/a/1/samples?channels=", 400, "channels", "pattern"),

@@ -1,0 +1,159 @@
+//! What is wanted of each robot in a list: its summary, what a question names, or the fields that a request chooses.
+
+use std::str::FromStr;
+
+use muster_protocol::{glob::Glob, time::WallTime};
+use serde_json::{Map, Value};
+
+use super::answer::{Moment, RobotSummary, channel_value};
+use crate::query::{Fact, Name, NameError, View};
+
+/// The fields that a request chooses.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Fields {
+    /// Members and parts of the state, as paths.
+    paths: Vec<Vec<String>>,
+    /// Channels by pattern.
+    globs: Vec<Glob>,
+    /// Channels by name.
+    channels: Vec<String>,
+}
+
+/// Parts of a robot's summary that have members of their own.
+const PARTS: [&str; 11] = [
+    "agent",
+    "clock",
+    "completeness",
+    "conflict",
+    "fleet",
+    "freshness",
+    "health",
+    "labels",
+    "link",
+    "loss",
+    "robot",
+];
+
+/// Most fields that a request chooses.
+const FIELDS_MAX: usize = 64;
+
+/// Most channels that patterns bring into one robot's line. A robot's own answer has all.
+const CHANNELS_MAX: usize = 256;
+
+/// Returns a robot as a line of a list: its summary with the channels of `named`, or what `fields` choose of it.
+pub(super) fn line(view: &View<'_>, named: &[String], fields: Option<&Fields>, moment: Moment) -> Value {
+    let summary = RobotSummary::of(view, moment);
+    let summary = serde_json::to_value(summary).expect("a summary is JSON");
+    let mut line = match (fields, summary) {
+        (Some(fields), Value::Object(summary)) => fields.choose(&summary, view, moment),
+        (None, Value::Object(summary)) => summary,
+        _ => unreachable!("a summary is an object"),
+    };
+    let mut values = Map::new();
+    let wanted = fields.map_or(named, |fields| &fields.channels);
+    for channel in wanted {
+        values.extend(channel_value(view, channel, moment).map(|value| (channel.clone(), value)));
+    }
+    for glob in fields.map_or(&[][..], |fields| &fields.globs) {
+        let matching =
+            view.state().channels().map(|(name, _)| name.as_str()).filter(|name| glob.matches(name));
+        for name in matching.take(CHANNELS_MAX) {
+            values.extend(channel_value(view, name, moment).map(|value| (name.to_owned(), value)));
+        }
+    }
+    if !wanted.is_empty() || fields.is_some_and(|fields| !fields.globs.is_empty()) {
+        line.insert("values".to_owned(), Value::Object(values));
+    }
+    Value::Object(line)
+}
+
+impl Fields {
+    fn choose(&self, summary: &Map<String, Value>, view: &View<'_>, moment: Moment) -> Map<String, Value> {
+        let mut chosen = Map::new();
+        for path in [["robot".to_owned()].as_slice()].into_iter().chain(self.paths.iter().map(Vec::as_slice))
+        {
+            if let Some(value) = at(summary, path).or_else(|| fact(view, &path.join("."), moment)) {
+                insert(&mut chosen, path, value);
+            }
+        }
+        chosen
+    }
+}
+
+impl FromStr for Fields {
+    type Err = FieldsError;
+
+    /// Reads names separated by commas: parts and members of a robot's state, channels, and patterns of channels.
+    fn from_str(text: &str) -> Result<Self, FieldsError> {
+        let count = text.split(',').count();
+        if count > FIELDS_MAX {
+            return Err(FieldsError::TooMany { count });
+        }
+        let mut fields = Self::default();
+        for name in text.split(',').map(str::trim) {
+            let glob = name.parse::<Glob>().ok().filter(|_| name.contains(['*', '?']));
+            let path = || name.split('.').map(str::to_owned).collect();
+            match (glob, PARTS.contains(&name)) {
+                (Some(glob), _) => fields.globs.push(glob),
+                (None, true) => fields.paths.push(path()),
+                (None, false) => match Name::parse(name)? {
+                    Name::Channel(channel) => fields.channels.push(channel.as_str().to_owned()),
+                    Name::Label(key) => fields.paths.push(vec!["labels".to_owned(), key]),
+                    Name::Member(_) => fields.paths.push(path()),
+                },
+            }
+        }
+        Ok(fields)
+    }
+}
+
+/// Why a text does not name fields.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum FieldsError {
+    /// One of them is none.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// There are too many.
+    #[error(
+        "{count} fields are too many; at most {FIELDS_MAX} are taken, and `battery.*` names several channels at once"
+    )]
+    TooMany {
+        /// How many there are.
+        count: usize,
+    },
+}
+
+fn at(object: &Map<String, Value>, path: &[String]) -> Option<Value> {
+    let (first, rest) = path.split_first()?;
+    let mut found = object.get(first)?;
+    for name in rest {
+        found = found.get(name)?;
+    }
+    Some(found.clone())
+}
+
+fn insert(object: &mut Map<String, Value>, path: &[String], value: Value) {
+    let Some((first, rest)) = path.split_first() else { return };
+    if rest.is_empty() {
+        object.insert(first.clone(), value);
+        return;
+    }
+    let inner = object.entry(first.clone()).or_insert_with(|| Value::Object(Map::new()));
+    if let Value::Object(inner) = inner {
+        insert(inner, rest, value);
+    }
+}
+
+/// Returns a member that has no place in the summary, such as `link.up`.
+fn fact(view: &View<'_>, name: &str, moment: Moment) -> Option<Value> {
+    let Ok(name @ Name::Member(_)) = Name::parse(name) else { return None };
+    Some(match view.fact(&name) {
+        Fact::Unknown => Value::Null,
+        Fact::Bool(value) => value.into(),
+        // What is a number and has no place in the summary is a time.
+        Fact::Int(nanos) => serde_json::to_value(moment.ints.time(WallTime(nanos))).expect("a time is JSON"),
+        Fact::Float(value) => value.into(),
+        Fact::Text(text) => text.into(),
+        Fact::Texts(texts) => texts.into_iter().map(|text| Value::from(&*text)).collect(),
+    })
+}

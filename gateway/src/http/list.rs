@@ -1,0 +1,158 @@
+//! One page of the robots that a question takes.
+
+use std::sync::Arc;
+
+use muster_protocol::id::RobotId;
+
+use super::{
+    Api,
+    answer::{Ints, ListedRobot, Moment, RobotPage, RobotSummary, Undecided},
+    choice::{Fields, line},
+    lists::{Cursor, Lists},
+    problem::Problem,
+    query::{Query, wrong},
+    question::{ask, selection},
+};
+use crate::query::{Found, Scene, Selection, Sort, UndecidedRobots, View};
+
+/// Which page of which list is wanted, and what of each robot.
+pub(super) struct List {
+    selection: Selection,
+    /// The channels that the selection names.
+    named: Vec<String>,
+    sort: Sort,
+    fields: Option<Fields>,
+    limit: usize,
+    cursor: Option<Cursor>,
+    ints: Ints,
+    /// What tells this list from others, as it was written.
+    question: String,
+}
+
+/// The robots of a page, before they are looked at.
+struct Page {
+    robots: Vec<RobotId>,
+    next: Option<Cursor>,
+    matched: Option<usize>,
+    undecided: UndecidedRobots,
+}
+
+/// Robots on a page when the request does not say.
+const PAGE_ROBOTS: usize = 100;
+
+/// Most robots on a page.
+const PAGE_ROBOTS_MAX: usize = 1000;
+
+impl List {
+    /// Reads what a request wants.
+    pub(super) fn of(query: &Query) -> Result<Self, Problem> {
+        let limit = query.parsed("limit")?.unwrap_or(PAGE_ROBOTS);
+        if !(1..=PAGE_ROBOTS_MAX).contains(&limit) {
+            return Err(wrong("limit", &format!("{limit} is not from 1 to {PAGE_ROBOTS_MAX}")));
+        }
+        let question = ["where", "sort"].map(|name| query.text(name).unwrap_or_default()).join("\n");
+        let selection = selection(query)?;
+        Ok(Self {
+            named: selection.channels(),
+            selection,
+            sort: query.parsed("sort")?.unwrap_or_default(),
+            fields: query.parsed("fields")?,
+            limit,
+            cursor: query.parsed("cursor")?,
+            ints: query.ints()?,
+            question,
+        })
+    }
+
+    /// Answers with the page.
+    pub(super) fn page(&self, api: &Api, lists: &Lists) -> Result<RobotPage, Problem> {
+        let page = match &self.cursor {
+            None if self.is_plain() => self.from_the_tree(api, None),
+            Some(Cursor::After(after)) if self.is_plain() => self.from_the_tree(api, Some(after)),
+            None => self.first(api, lists, ask(api, |scene| self.selection.find(scene, &self.sort))?)?,
+            Some(Cursor::After(after)) if self.sort.is_by_id() => {
+                let found = ask(api, |scene| self.selection.find(scene, &self.sort))?;
+                self.behind(found, Some(after))
+            }
+            Some(Cursor::Kept { list, at }) if !self.sort.is_by_id() => {
+                let robots = lists.find(*list, &self.question, api.clock.mono())?;
+                self.kept(&robots, *list, *at)
+            }
+            Some(_) => {
+                let detail = "`cursor` belongs to another order: give `sort` as for the first page";
+                return Err(Problem::parameter("cursor", detail.to_owned()));
+            }
+        };
+        ask(api, |scene| Ok(self.answer(scene, page)))
+    }
+
+    /// Whether the page can be cut from the tree of all robots without looking at any.
+    fn is_plain(&self) -> bool {
+        self.selection.is_all() && self.sort.is_by_id()
+    }
+
+    fn from_the_tree(&self, api: &Api, after: Option<&RobotId>) -> Page {
+        let robots = api.fleet.robots(after).into_iter().take(self.limit + 1).map(|(id, _)| id);
+        self.cut(robots.collect(), None)
+    }
+
+    fn first(&self, api: &Api, lists: &Lists, found: Found) -> Result<Page, Problem> {
+        if self.sort.is_by_id() || found.robots.len() <= self.limit {
+            return Ok(self.behind(found, None));
+        }
+        let robots: Arc<[RobotId]> = found.robots.into();
+        let list = lists.keep(self.question.clone(), robots.clone(), api.clock.mono())?;
+        Ok(Page { undecided: found.undecided, ..self.kept(&robots, list, 0) })
+    }
+
+    fn behind(&self, found: Found, after: Option<&RobotId>) -> Page {
+        let Found { mut robots, undecided } = found;
+        let matched = (!self.selection.is_all()).then_some(robots.len());
+        if let Some(after) = after {
+            robots = robots.split_off(robots.partition_point(|id| id <= after));
+        }
+        Page { undecided, ..self.cut(robots, matched) }
+    }
+
+    fn kept(&self, robots: &[RobotId], list: u64, at: usize) -> Page {
+        let end = at.saturating_add(self.limit).min(robots.len());
+        Page {
+            robots: robots.get(at..end).unwrap_or_default().to_vec(),
+            next: (end < robots.len()).then_some(Cursor::Kept { list, at: end }),
+            matched: (!self.selection.is_all()).then_some(robots.len()),
+            undecided: UndecidedRobots::default(),
+        }
+    }
+
+    /// Cuts a page off robots in the order of their ids.
+    fn cut(&self, mut robots: Vec<RobotId>, matched: Option<usize>) -> Page {
+        let next = (robots.len() > self.limit).then(|| Cursor::After(robots[self.limit - 1].clone()));
+        robots.truncate(self.limit);
+        Page { robots, next, matched, undecided: UndecidedRobots::default() }
+    }
+
+    /// Looks at the page's robots. One that the question does not take any more by now is left out.
+    fn answer(&self, scene: &Scene<'_>, page: Page) -> RobotPage {
+        let moment = Moment { now: scene.now, ints: self.ints };
+        let mut gone = UndecidedRobots::default();
+        let listed = |id: &RobotId| {
+            let look =
+                |view: &View<'_>| self.selection.takes(view, &mut gone).then(|| self.listed(view, moment));
+            scene.look_at(id, look).flatten()
+        };
+        RobotPage {
+            robots: page.robots.iter().filter_map(listed).collect(),
+            next_cursor: page.next.map(|cursor| cursor.to_string()),
+            matched: page.matched,
+            undecided: Undecided::of(page.undecided),
+            now: self.ints.time(scene.now),
+        }
+    }
+
+    fn listed(&self, view: &View<'_>, moment: Moment) -> ListedRobot {
+        if self.named.is_empty() && self.fields.is_none() {
+            return ListedRobot::Summary(Box::new(RobotSummary::of(view, moment)));
+        }
+        ListedRobot::Chosen(line(view, &self.named, self.fields.as_ref(), moment))
+    }
+}
