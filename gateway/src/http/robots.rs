@@ -20,18 +20,25 @@ use super::{
         FleetAnswer, FleetCounts, Ingest, LogSpan, Moment, Robot, RobotPage, RobotSummary, json_response,
     },
     blocking,
+    openapi::{
+        parameter::{Int64, Paging, RobotPath, Sorting},
+        reply::{BadParameter, Failed, NoRobot},
+    },
     problem::Problem,
-    query::{Query, wrong},
+    query::{PAGING, Page as Part, Query},
 };
 use crate::fleet::{LiveLink, RobotState};
 
-/// Robots on a page when the request does not say.
-const PAGE_ROBOTS: usize = 100;
-
-/// Most robots on a page.
-const PAGE_ROBOTS_MAX: usize = 1000;
-
 /// Answers `GET /v1/fleet`.
+#[utoipa::path(
+    get,
+    path = "/v1/fleet",
+    tag = "fleet",
+    summary = "The fleet in counts",
+    description = "Robots by link, health and completeness, channels by freshness, totals, and where the log stands.",
+    params(Int64),
+    responses((status = 200, description = "The fleet.", body = FleetAnswer), BadParameter, Failed)
+)]
 pub(super) async fn fleet(State(shared): State<Shared>, uri: Uri) -> Result<Response, Problem> {
     let ints = Query::parse(&uri, &[])?.ints()?;
     blocking(shared, move |api| {
@@ -56,8 +63,18 @@ pub(super) async fn fleet(State(shared): State<Shared>, uri: Uri) -> Result<Resp
 }
 
 /// Answers `GET /v1/robots`.
+#[utoipa::path(
+    get,
+    path = "/v1/robots",
+    tag = "fleet",
+    summary = "A page of robots",
+    description = "Pages stay in order while the fleet changes: a robot is on one page at most, unless what it is \
+                   sorted by changes meanwhile.",
+    params(Sorting, Paging, Int64),
+    responses((status = 200, description = "A page.", body = RobotPage), BadParameter, Failed)
+)]
 pub(super) async fn robots(State(shared): State<Shared>, uri: Uri) -> Result<Response, Problem> {
-    let query = Query::parse(&uri, &["where", "sort", "limit", "cursor"])?;
+    let query = Query::parse(&uri, &["where", "sort", PAGING[0], PAGING[1]])?;
     if query.text("where").is_some() {
         let detail =
             "`where` is not available in this version; leave it out and filter the answer".to_owned();
@@ -75,6 +92,15 @@ pub(super) async fn robots(State(shared): State<Shared>, uri: Uri) -> Result<Res
 }
 
 /// Answers `GET /v1/robots/F/R`.
+#[utoipa::path(
+    get,
+    path = "/v1/robots/{fleet}/{robot}",
+    tag = "fleet",
+    summary = "One robot's whole state",
+    description = "Link, health and freshness are three separate axes: a robot can be connected and have stale values.",
+    params(RobotPath, Int64),
+    responses((status = 200, description = "The robot.", body = Robot<'_>), BadParameter, NoRobot, Failed)
+)]
 pub(super) async fn robot(
     State(shared): State<Shared>,
     Path((fleet, robot)): Path<(String, String)>,
@@ -109,8 +135,7 @@ pub(super) fn known_robot(api: &Api, id: &RobotId) -> Result<Arc<RwLock<RobotSta
 #[derive(Debug)]
 struct Page {
     sort: Sort,
-    limit: usize,
-    after: Option<Cursor>,
+    part: Part<Cursor>,
 }
 
 /// A field to sort by, descending with a `-` in front. Robots with equal fields come in the order of their ids.
@@ -148,21 +173,22 @@ struct Cursor {
     id: RobotId,
 }
 
+/// Returns the names of the fields to sort by.
+pub(super) fn sort_fields() -> impl Iterator<Item = &'static str> {
+    FIELDS.iter().map(|(name, _)| *name)
+}
+
 impl Page {
     fn of(query: &Query) -> Result<Self, Problem> {
-        let limit = query.parsed("limit")?.unwrap_or(PAGE_ROBOTS);
-        if !(1..=PAGE_ROBOTS_MAX).contains(&limit) {
-            return Err(wrong("limit", &format!("{limit} is not from 1 to {PAGE_ROBOTS_MAX}")));
-        }
         let sort = query.parsed("sort")?.unwrap_or(Sort { field: Field::Id, descending: false });
-        Ok(Self { sort, limit, after: query.parsed("cursor")? })
+        Ok(Self { sort, part: query.page()? })
     }
 
     /// Returns the page's robots, and the cursor of the next page if there is one.
     fn read(&self, api: &Api, moment: Moment) -> (Vec<RobotSummary>, Option<Cursor>) {
         let mut ids = self.ids(api, moment.now);
-        let next = (ids.len() > self.limit).then(|| ids[self.limit - 1].clone());
-        ids.truncate(self.limit);
+        let next = (ids.len() > self.part.limit).then(|| ids[self.part.limit - 1].clone());
+        ids.truncate(self.part.limit);
         let summary = |cursor: &Cursor| {
             let live = api.live.live(&cursor.id);
             let state = api.fleet.robot(&cursor.id)?;
@@ -175,8 +201,8 @@ impl Page {
     /// Returns the ids after the cursor, at least one more than the page holds if there are more.
     fn ids(&self, api: &Api, now: WallTime) -> Vec<Cursor> {
         if self.sort == (Sort { field: Field::Id, descending: false }) {
-            let after = self.after.as_ref().map(|after| &after.id);
-            let robots = api.fleet.robots(after).into_iter().take(self.limit + 1);
+            let after = self.part.after.as_ref().map(|after| &after.id);
+            let robots = api.fleet.robots(after).into_iter().take(self.part.limit + 1);
             return robots.map(|(id, _)| Cursor { key: 0, id }).collect();
         }
         let cursor = |(id, robot): (RobotId, Arc<RwLock<RobotState>>)| {
@@ -194,7 +220,7 @@ impl Page {
 
     fn rest<K: Ord>(&self, mut found: Vec<Cursor>, order: impl Fn(&Cursor) -> K) -> Vec<Cursor> {
         found.sort_by_cached_key(&order);
-        let after = self.after.as_ref().map(&order);
+        let after = self.part.after.as_ref().map(&order);
         let from = after.map_or(0, |after| found.partition_point(|cursor| order(cursor) <= after));
         found.split_off(from)
     }

@@ -32,6 +32,8 @@ use crate::{
 
 mod answers;
 mod connections;
+pub(super) mod described;
+mod description;
 mod losses;
 mod repaired;
 mod stored;
@@ -300,6 +302,7 @@ impl Server {
         let answer = self.get(path);
         assert_eq!(answer.status, 200, "{path}: {:?}", answer.body);
         assert_eq!(answer.header("content-type"), "application/json");
+        described::assert_described(path, 200, "application/json", answer.body.as_deref().unwrap());
         serde_json::from_str(&answer.body.unwrap()).unwrap()
     }
 
@@ -307,7 +310,9 @@ impl Server {
     fn problem(&self, path: &str) -> Value {
         let answer = self.get(path);
         assert_eq!(answer.header("content-type"), "application/problem+json", "{path}");
-        let problem: Value = serde_json::from_str(&answer.body.unwrap()).unwrap();
+        let body = answer.body.unwrap();
+        described::assert_described(path, answer.status, "application/problem+json", &body);
+        let problem: Value = serde_json::from_str(&body).unwrap();
         assert_eq!(problem["status"], answer.status);
         problem
     }
