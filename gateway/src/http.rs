@@ -13,6 +13,7 @@ mod list;
 mod lists;
 mod log;
 mod losses;
+mod openapi;
 mod probe;
 mod problem;
 mod query;
@@ -77,10 +78,11 @@ struct Shared {
 }
 
 /// The paths; ARCHITECTURE.md says what each answers.
-const PATHS: [&str; 9] = [
+const PATHS: [&str; 10] = [
     "/",
     "/healthz",
     "/metrics",
+    "/openapi.json",
     "/readyz",
     "/v1/fleet",
     "/v1/robots",
@@ -93,11 +95,12 @@ const PATHS: [&str; 9] = [
 pub fn router(api: Arc<Api>) -> Router {
     let shared =
         Shared { api, streams: Streams::new(), damages: Damages::default(), lists: Lists::default() };
-    let [index, healthz, metrics, readyz, fleet, robots, robot, losses, samples] = PATHS;
+    let [index, healthz, metrics, openapi, readyz, fleet, robots, robot, losses, samples] = PATHS;
     Router::new()
         .route(index, get(probe::index))
         .route(healthz, get(probe::healthz))
         .route(metrics, get(probe::metrics))
+        .route(openapi, get(openapi::describe))
         .route(readyz, get(probe::readyz))
         .route(fleet, get(robots::fleet))
         .route(robots, get(robots::robots))
@@ -121,7 +124,7 @@ async fn finish(State(shared): State<Shared>, request: Request, next: Next) -> R
         response.headers_mut().extend(allow.map(|allow| (header::ALLOW, allow)));
     }
     let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     shared.api.metrics.request(template_of(&path), status.as_u16());
     response

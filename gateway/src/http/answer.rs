@@ -8,6 +8,7 @@ mod channel;
 mod completeness;
 mod fleet;
 mod integer;
+mod line;
 mod link;
 mod loss;
 mod robot;
@@ -24,8 +25,9 @@ use serde::Serialize;
 pub(super) use channel::channel_value;
 pub(super) use fleet::{FleetAnswer, FleetCounts, Ingest, LogSpan};
 pub(super) use integer::{Count, Ints, Time};
-pub(super) use loss::{LossPage, LossRecord, LossReport, LostBatch, LostBatches, LostRange};
-pub(super) use robot::{ListedRobot, Robot, RobotPage, RobotSummary, Undecided};
+pub(super) use line::SampleLine;
+pub(super) use loss::{LossPage, LossRecord, LossReport, LostBatch, LostPart, LostRange};
+pub(super) use robot::{ChosenRobot, ListedRobot, Robot, RobotPage, RobotSummary, Undecided};
 pub(super) use value::non_finite;
 
 /// The moment that an answer is about, and how it prints integers.

@@ -6,11 +6,11 @@ use muster_protocol::id::RobotId;
 
 use super::{
     Api,
-    answer::{Ints, ListedRobot, Moment, RobotPage, RobotSummary, Undecided},
+    answer::{ChosenRobot, Ints, ListedRobot, Moment, RobotPage, RobotSummary, Undecided},
     choice::{Fields, line},
     lists::{Cursor, Lists},
     problem::Problem,
-    query::{Query, wrong},
+    query::{Page as Part, Query},
     question::{ask, selection},
 };
 use crate::query::{Found, Scene, Selection, Sort, UndecidedRobots, View};
@@ -22,8 +22,7 @@ pub(super) struct List {
     named: Vec<String>,
     sort: Sort,
     fields: Option<Fields>,
-    limit: usize,
-    cursor: Option<Cursor>,
+    part: Part<Cursor>,
     ints: Ints,
     /// What tells this list from others, as it was written.
     question: String,
@@ -37,19 +36,10 @@ struct Page {
     undecided: UndecidedRobots,
 }
 
-/// Robots on a page when the request does not say.
-const PAGE_ROBOTS: usize = 100;
-
-/// Most robots on a page.
-const PAGE_ROBOTS_MAX: usize = 1000;
-
 impl List {
     /// Reads what a request wants.
     pub(super) fn of(query: &Query) -> Result<Self, Problem> {
-        let limit = query.parsed("limit")?.unwrap_or(PAGE_ROBOTS);
-        if !(1..=PAGE_ROBOTS_MAX).contains(&limit) {
-            return Err(wrong("limit", &format!("{limit} is not from 1 to {PAGE_ROBOTS_MAX}")));
-        }
+        let part = query.page()?;
         let question = ["where", "sort"].map(|name| query.text(name).unwrap_or_default()).join("\n");
         let selection = selection(query)?;
         Ok(Self {
@@ -57,8 +47,7 @@ impl List {
             selection,
             sort: query.parsed("sort")?.unwrap_or_default(),
             fields: query.parsed("fields")?,
-            limit,
-            cursor: query.parsed("cursor")?,
+            part,
             ints: query.ints()?,
             question,
         })
@@ -66,7 +55,7 @@ impl List {
 
     /// Answers with the page.
     pub(super) fn page(&self, api: &Api, lists: &Lists) -> Result<RobotPage, Problem> {
-        let page = match &self.cursor {
+        let page = match &self.part.after {
             None if self.is_plain() => self.from_the_tree(api, None),
             Some(Cursor::After(after)) if self.is_plain() => self.from_the_tree(api, Some(after)),
             None => self.first(api, lists, ask(api, |scene| self.selection.find(scene, &self.sort))?)?,
@@ -92,12 +81,12 @@ impl List {
     }
 
     fn from_the_tree(&self, api: &Api, after: Option<&RobotId>) -> Page {
-        let robots = api.fleet.robots(after).into_iter().take(self.limit + 1).map(|(id, _)| id);
+        let robots = api.fleet.robots(after).into_iter().take(self.part.limit + 1).map(|(id, _)| id);
         self.cut(robots.collect(), None)
     }
 
     fn first(&self, api: &Api, lists: &Lists, found: Found) -> Result<Page, Problem> {
-        if self.sort.is_by_id() || found.robots.len() <= self.limit {
+        if self.sort.is_by_id() || found.robots.len() <= self.part.limit {
             return Ok(self.behind(found, None));
         }
         let robots: Arc<[RobotId]> = found.robots.into();
@@ -115,7 +104,7 @@ impl List {
     }
 
     fn kept(&self, robots: &[RobotId], list: u64, at: usize) -> Page {
-        let end = at.saturating_add(self.limit).min(robots.len());
+        let end = at.saturating_add(self.part.limit).min(robots.len());
         Page {
             robots: robots.get(at..end).unwrap_or_default().to_vec(),
             next: (end < robots.len()).then_some(Cursor::Kept { list, at: end }),
@@ -126,8 +115,9 @@ impl List {
 
     /// Cuts a page off robots in the order of their ids.
     fn cut(&self, mut robots: Vec<RobotId>, matched: Option<usize>) -> Page {
-        let next = (robots.len() > self.limit).then(|| Cursor::After(robots[self.limit - 1].clone()));
-        robots.truncate(self.limit);
+        let next =
+            (robots.len() > self.part.limit).then(|| Cursor::After(robots[self.part.limit - 1].clone()));
+        robots.truncate(self.part.limit);
         Page { robots, next, matched, undecided: UndecidedRobots::default() }
     }
 
@@ -153,6 +143,6 @@ impl List {
         if self.named.is_empty() && self.fields.is_none() {
             return ListedRobot::Summary(Box::new(RobotSummary::of(view, moment)));
         }
-        ListedRobot::Chosen(line(view, &self.named, self.fields.as_ref(), moment))
+        ListedRobot::Chosen(ChosenRobot(line(view, &self.named, self.fields.as_ref(), moment)))
     }
 }

@@ -4,6 +4,8 @@
 //! them the robot's records are read one by one, a bounded number for each page: a page may be short, or empty, and
 //! still have a next one.
 
+use std::str::FromStr;
+
 use axum::{
     extract::{Path, State},
     http::Uri,
@@ -11,18 +13,22 @@ use axum::{
 };
 use muster_protocol::{
     id::{Offset, RobotId},
-    loss::{Absence, Loss},
+    loss::{Absence, Loss, LostSeq},
     message::SeqRange,
     time::WallTime,
 };
 
 use super::{
     Api, Shared,
-    answer::{Ints, LossPage, LossRecord, LossReport, LostBatch, LostBatches, LostRange, json_response},
+    answer::{Ints, LossPage, LossRecord, LossReport, LostBatch, LostPart, LostRange, json_response},
     blocking,
     damage::{self, Known},
+    openapi::{
+        parameter::{Int64, Paging, RobotPath},
+        reply::{BadParameter, Failed, NoRobot, Trimmed},
+    },
     problem::Problem,
-    query::{Query, wrong},
+    query::{PAGING, Page as Part, Query},
     robots::{known_robot, robot_id},
 };
 use crate::{
@@ -30,12 +36,6 @@ use crate::{
     record::{Body, Envelope},
     store::ReadError,
 };
-
-/// Records of losses on a page when the request does not say.
-const PAGE_LOSSES: usize = 100;
-
-/// Most losses on a page. Each may name thousands of batches.
-const PAGE_LOSSES_MAX: usize = 1000;
 
 /// Most records that are looked at for one page: some hundred MiB of batches at most, a few seconds.
 const PAGE_RECORDS_MAX: usize = 20_000;
@@ -49,22 +49,42 @@ struct Page {
     damaged: Vec<(Offset, Offset)>,
 }
 
+/// The last record of a page.
+#[derive(Clone, Copy, Debug)]
+struct Cursor(Offset);
+
 /// Answers `GET /v1/robots/F/R/losses`.
+#[utoipa::path(
+    get,
+    path = "/v1/robots/{fleet}/{robot}/losses",
+    tag = "fleet",
+    summary = "What a robot lost, record by record",
+    description = "The oldest record comes first. A page may be short, or empty, and still have a next one.",
+    params(RobotPath, Paging, Int64),
+    responses(
+        (
+            status = 200,
+            description = "A page.",
+            body = LossPage,
+            headers(("muster-damaged" = String, description = "Offsets of damaged records that are left out, as in `5-8,20-20`."))
+        ),
+        BadParameter,
+        NoRobot,
+        Trimmed,
+        Failed,
+    )
+)]
 pub(super) async fn losses(
     State(shared): State<Shared>,
     Path((fleet, robot)): Path<(String, String)>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let query = Query::parse(&uri, &["limit", "cursor"])?;
-    let limit = query.parsed("limit")?.unwrap_or(PAGE_LOSSES);
-    if !(1..=PAGE_LOSSES_MAX).contains(&limit) {
-        return Err(wrong("limit", &format!("{limit} is not from 1 to {PAGE_LOSSES_MAX}")));
-    }
-    let (after, ints) = (query.parsed::<u64>("cursor")?.map(Offset), query.ints()?);
+    let query = Query::parse(&uri, &PAGING)?;
+    let (part, ints) = (query.page()?, query.ints()?);
     let id = robot_id(&fleet, &robot)?;
     blocking(shared, move |api| {
         let now = ints.time(api.clock.wall());
-        let page = read(api, &id, ints, (after, limit))?;
+        let page = read(api, &id, ints, &part)?;
         let mut answer = json_response(&LossPage {
             robot: id.as_str().to_owned(),
             losses: page.losses,
@@ -79,25 +99,33 @@ pub(super) async fn losses(
     .await
 }
 
-fn read(
-    api: &Api,
-    id: &RobotId,
-    ints: Ints,
-    (after, limit): (Option<Offset>, usize),
-) -> Result<Page, Problem> {
+impl FromStr for Cursor {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let offset = text.parse().map_err(|_| format!("{text:?} is not a `next_cursor` of this list"))?;
+        Ok(Self(Offset(offset)))
+    }
+}
+
+fn read(api: &Api, id: &RobotId, ints: Ints, part: &Part<Cursor>) -> Result<Page, Problem> {
     let state = known_robot(api, id)?;
+    let before_log = Offset(api.log.first().0.saturating_sub(1));
+    if let Some(Cursor(after)) = part.after.filter(|Cursor(after)| *after < before_log) {
+        return Err(Problem::trimmed("cursor", after, api.log.first()));
+    }
     let span = state.read().unwrap_or_else(std::sync::PoisonError::into_inner).losses().span();
     let mut page = Page::default();
     let Some((first, last)) = span else { return Ok(page) };
     let before_first = Offset(first.0.saturating_sub(1));
-    let after = after.unwrap_or_default().max(before_first).max(Offset(api.log.first().0.saturating_sub(1)));
+    let after = part.after.map_or(Offset(0), |Cursor(after)| after).max(before_first).max(before_log);
     let everything = (WallTime(i64::MIN), None);
     for (looked_at, record) in api.log.robot_records(id, everything, Some(after)).enumerate() {
         match record {
             Ok((at, _)) if at > last => break,
             Ok((at, envelope)) => {
                 page.losses.extend(described(ints, at, &envelope));
-                if page.losses.len() >= limit || looked_at + 1 >= PAGE_RECORDS_MAX {
+                if page.losses.len() >= part.limit || looked_at + 1 >= PAGE_RECORDS_MAX {
                     page.next = (at < last).then_some(at);
                     break;
                 }
@@ -127,18 +155,16 @@ fn described(ints: Ints, at: Offset, envelope: &Envelope) -> Option<LossReport> 
 }
 
 /// Lists the batches that a loss names, each with its samples.
-fn lost_batches(ints: Ints, loss: &Loss) -> LostBatches {
-    let batches = loss.lost.iter();
-    LostBatches::Each(
-        batches.map(|lost| LostBatch { seq: ints.count(lost.seq.0), samples: lost.samples }).collect(),
-    )
+fn lost_batches(ints: Ints, loss: &Loss) -> Vec<LostPart> {
+    let batch = |lost: &LostSeq| LostBatch { seq: ints.count(lost.seq.0), samples: lost.samples };
+    loss.lost.iter().map(batch).map(LostPart::Batch).collect()
 }
 
 /// Lists the ranges of batches that an absence names; only their sum of samples is known.
-fn absent_batches(ints: Ints, absence: &Absence) -> LostBatches {
+fn absent_batches(ints: Ints, absence: &Absence) -> Vec<LostPart> {
     let range = |range: &SeqRange| {
         let last = range.end.0.saturating_sub(1);
         LostRange { first: ints.count(range.first.0), last: ints.count(last) }
     };
-    LostBatches::Ranges(absence.ranges.iter().map(range).collect())
+    absence.ranges.iter().map(range).map(LostPart::Range).collect()
 }

@@ -8,22 +8,48 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{Shared, blocking, problem::Problem, query::Query};
+use super::{
+    Shared, blocking,
+    openapi::reply::{BadParameter, Failed, NotReady},
+    problem::Problem,
+    query::Query,
+};
 use crate::metrics::{CONTENT_TYPE, Gauges};
 
 /// Answers `GET /`.
+#[utoipa::path(
+    get,
+    path = "/",
+    tag = "gateway",
+    summary = "The paths, for a person",
+    responses((status = 200, description = "The paths as text.", body = String), BadParameter)
+)]
 pub(super) async fn index(uri: Uri) -> Result<&'static str, Problem> {
     Query::parse(&uri, &[])?;
     Ok(INDEX)
 }
 
 /// Answers `GET /healthz`: the process answers.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    tag = "gateway",
+    summary = "Whether the process answers",
+    responses((status = 200, description = "It does.", body = String), BadParameter)
+)]
 pub(super) async fn healthz(uri: Uri) -> Result<&'static str, Problem> {
     Query::parse(&uri, &[])?;
     Ok("ok\n")
 }
 
 /// Answers `GET /readyz`: the gateway takes samples.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "gateway",
+    summary = "Whether the gateway takes samples",
+    responses((status = 200, description = "It does.", body = String), BadParameter, Failed, NotReady)
+)]
 pub(super) async fn readyz(State(shared): State<Shared>, uri: Uri) -> Result<&'static str, Problem> {
     Query::parse(&uri, &[])?;
     blocking(shared, |api| match (api.ready)() {
@@ -37,6 +63,23 @@ pub(super) async fn readyz(State(shared): State<Shared>, uri: Uri) -> Result<&'s
 }
 
 /// Answers `GET /metrics`.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "gateway",
+    summary = "The gateway's own figures",
+    description = "OpenMetrics, for Prometheus. Labels are bounded: there are none for robots or channels.",
+    responses(
+        (
+            status = 200,
+            description = "The figures.",
+            content_type = CONTENT_TYPE,
+            body = String
+        ),
+        BadParameter,
+        Failed,
+    )
+)]
 pub(super) async fn metrics(State(shared): State<Shared>, uri: Uri) -> Result<Response, Problem> {
     Query::parse(&uri, &[])?;
     blocking(shared, |api| {
@@ -54,7 +97,8 @@ pub(super) async fn metrics(State(shared): State<Shared>, uri: Uri) -> Result<Re
     .await
 }
 
-const INDEX: &str = "\
+/// The answer of `GET /`.
+pub(super) const INDEX: &str = "\
 Muster gateway
 
 GET /v1/fleet                      the fleet in counts
@@ -65,6 +109,7 @@ GET /v1/robots/FLEET/ROBOT/samples every stored sample as NDJSON: ?from= ?to= ?c
 GET /healthz                       the process answers
 GET /readyz                        the gateway takes samples
 GET /metrics                       OpenMetrics
+GET /openapi.json                  these paths, their parameters and answers, for programs
 
 ?int64=string quotes 64-bit integers and times, for JavaScript.
 ";

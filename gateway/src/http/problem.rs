@@ -6,19 +6,53 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use muster_protocol::id::{Offset, RobotId};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 /// An answer that is not what was asked for.
 #[derive(Debug)]
 pub(super) struct Problem {
     status: StatusCode,
-    /// The last part of the `type` URI.
-    kind: &'static str,
-    title: &'static str,
-    detail: String,
-    /// Members beyond those of the RFC.
-    more: Map<String, Value>,
+    body: ProblemBody,
     retry_after_s: Option<u16>,
+}
+
+/// What went wrong, as RFC 9457 has it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct ProblemBody {
+    /// What kind of problem this is: a name, nothing to fetch.
+    #[schema(pattern = "^urn:muster:problem:[a-z0-9-]+$", examples("urn:muster:problem:bad-parameter"))]
+    r#type: String,
+    /// The kind in words.
+    title: &'static str,
+    /// The status of the answer.
+    #[schema(minimum = 400, maximum = 599)]
+    status: u16,
+    /// A sentence for a person that says what is wrong and what to do.
+    detail: String,
+    /// The parameter that is wrong, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    parameter: Option<String>,
+    /// The first offset that the log holds, if a cursor points before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    first_offset: Option<u64>,
+    /// Where in the parameter the mistake is, if it is an expression.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    position: Option<Position>,
+}
+
+/// A place in a text, both counted from 1.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+struct Position {
+    #[schema(minimum = 1)]
+    line: usize,
+    /// In characters.
+    #[schema(minimum = 1)]
+    column: usize,
 }
 
 /// The media type of problems.
@@ -26,13 +60,22 @@ pub(super) const MEDIA_TYPE: &str = "application/problem+json";
 
 impl Problem {
     pub(super) fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: String) -> Self {
-        Self { status, kind, title, detail, more: Map::new(), retry_after_s: None }
+        let body = ProblemBody {
+            r#type: format!("urn:muster:problem:{kind}"),
+            title,
+            status: status.as_u16(),
+            detail,
+            parameter: None,
+            first_offset: None,
+            position: None,
+        };
+        Self { status, body, retry_after_s: None }
     }
 
     /// A query parameter that does not mean anything, or not this.
     pub(super) fn parameter(name: &str, detail: String) -> Self {
         let (kind, title) = ("bad-parameter", "A query parameter is wrong");
-        Self::new(StatusCode::BAD_REQUEST, kind, title, detail).with("parameter", name.into())
+        Self::new(StatusCode::BAD_REQUEST, kind, title, detail).about(name)
     }
 
     /// No robot of this name ever reported.
@@ -44,14 +87,14 @@ impl Problem {
     }
 
     /// A cursor points before what is held.
-    pub(super) fn trimmed(after: Offset, first: Offset) -> Self {
+    pub(super) fn trimmed(parameter: &'static str, after: Offset, first: Offset) -> Self {
         let detail = format!(
             "the log no longer holds offset {after}: its first is {first}. What lay between is gone; start again \
-             without `after`, or from a later time"
+             without `{parameter}`, or from a later time"
         );
-        Self::new(StatusCode::GONE, "trimmed", "The cursor is trimmed away", detail)
-            .with("parameter", "after".into())
-            .with("first_offset", first.0.into())
+        let mut problem = Self::new(StatusCode::GONE, "trimmed", "The cursor is trimmed away", detail);
+        problem.body.first_offset = Some(first.0);
+        problem.about(parameter)
     }
 
     /// A question takes too long for this fleet.
@@ -63,7 +106,7 @@ impl Problem {
     /// A list is not kept any more.
     pub(super) fn expired(detail: String) -> Self {
         let (kind, title) = ("expired", "The list is not kept any more");
-        Self::new(StatusCode::GONE, kind, title, detail).with("parameter", "cursor".into())
+        Self::new(StatusCode::GONE, kind, title, detail).about("cursor")
     }
 
     /// The gateway has as much to do as it can.
@@ -101,23 +144,23 @@ impl Problem {
         Self::new(status, kind, title, detail)
     }
 
-    /// Adds a member.
-    pub(super) fn with(mut self, member: &str, value: Value) -> Self {
-        self.more.insert(member.to_owned(), value);
+    /// Says where in a parameter the mistake is.
+    pub(super) fn at(mut self, line: usize, column: usize) -> Self {
+        self.body.position = Some(Position { line, column });
+        self
+    }
+
+    /// Names the parameter that is wrong.
+    fn about(mut self, parameter: &str) -> Self {
+        self.body.parameter = Some(parameter.to_owned());
         self
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut body = json!({
-            "type": format!("urn:muster:problem:{}", self.kind),
-            "title": self.title,
-            "status": self.status.as_u16(),
-            "detail": self.detail,
-        });
-        body.as_object_mut().expect("made as an object").extend(self.more);
-        let mut response = (self.status, body.to_string()).into_response();
+        let body = serde_json::to_string(&self.body).expect("members are text and numbers");
+        let mut response = (self.status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         if let Some(seconds) = self.retry_after_s {

@@ -13,6 +13,24 @@ pub(super) struct Query {
     pairs: Vec<(String, String)>,
 }
 
+/// Which part of a list is wanted; the same words for every list.
+#[derive(Clone, Debug)]
+pub(super) struct Page<C> {
+    /// Entries, at most.
+    pub(super) limit: usize,
+    /// Where the page before ended.
+    pub(super) after: Option<C>,
+}
+
+/// The parameters of a list.
+pub(super) const PAGING: [&str; 2] = ["limit", "cursor"];
+
+/// Entries on a page when the request does not say.
+pub(super) const PAGE: u32 = 100;
+
+/// Most entries on a page, whose robots are each read under a lock and whose losses may each name thousands of batches.
+pub(super) const PAGE_MAX: u32 = 1000;
+
 /// The parameter that every path takes.
 const INT64: &str = "int64";
 
@@ -42,6 +60,16 @@ impl Query {
     pub(super) fn parsed<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>, Problem> {
         let parse = |text: &str| text.parse().map_err(|error: T::Err| wrong(name, &error));
         self.text(name).map(parse).transpose()
+    }
+
+    /// Returns which part of a list is wanted.
+    pub(super) fn page<C: FromStr<Err: Display>>(&self) -> Result<Page<C>, Problem> {
+        let [limit, cursor] = PAGING;
+        let entries = self.parsed(limit)?.unwrap_or(PAGE);
+        if !(1..=PAGE_MAX).contains(&entries) {
+            return Err(wrong(limit, &format!("{entries} is not from 1 to {PAGE_MAX}")));
+        }
+        Ok(Page { limit: entries as usize, after: self.parsed(cursor)? })
     }
 
     /// Returns a time: integer nanoseconds since 1970, or RFC 3339.

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use muster_protocol::time::MonoTime;
-use serde_json::json;
 
 use super::{
     Api,
@@ -29,12 +28,8 @@ pub(super) fn condition(parameter: &str, text: &str) -> Result<Expression, Probl
     Expression::parse(text).map_err(|error| {
         let problem = wrong(parameter, &error);
         match error {
-            ExpressionError::Syntax { line, column, .. } => {
-                problem.with("position", json!({"line": line, "column": column}))
-            }
-            ExpressionError::Unknown { column, .. } => {
-                problem.with("position", json!({"line": 1, "column": column}))
-            }
+            ExpressionError::Syntax { line, column, .. } => problem.at(line, column),
+            ExpressionError::Unknown { column, .. } => problem.at(1, column),
             ExpressionError::TooLong { .. } | ExpressionError::Costly { .. } => problem,
         }
     })

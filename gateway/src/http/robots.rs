@@ -11,16 +11,29 @@ use muster_protocol::id::RobotId;
 
 use super::{
     Api, Shared,
-    answer::{FleetAnswer, FleetCounts, Ingest, LogSpan, Moment, Robot, json_response},
+    answer::{FleetAnswer, FleetCounts, Ingest, LogSpan, Moment, Robot, RobotPage, json_response},
     blocking,
     list::List,
+    openapi::{
+        parameter::{Fields, Int64, Paging, RobotPath, Sorting, Where},
+        reply::{BadParameter, Failed, ListGone, NoRobot, TooCostly},
+    },
     problem::Problem,
-    query::Query,
+    query::{PAGING, Query},
     question::SELECTING,
 };
 use crate::fleet::RobotState;
 
 /// Answers `GET /v1/fleet`.
+#[utoipa::path(
+    get,
+    path = "/v1/fleet",
+    tag = "fleet",
+    summary = "The fleet in counts",
+    description = "Robots by link, health and completeness, channels by freshness, totals, and where the log stands.",
+    params(Int64),
+    responses((status = 200, description = "The fleet.", body = FleetAnswer), BadParameter, Failed)
+)]
 pub(super) async fn fleet(State(shared): State<Shared>, uri: Uri) -> Result<Response, Problem> {
     let ints = Query::parse(&uri, &[])?.ints()?;
     blocking(shared, move |api| {
@@ -45,14 +58,40 @@ pub(super) async fn fleet(State(shared): State<Shared>, uri: Uri) -> Result<Resp
 }
 
 /// Answers `GET /v1/robots`.
+#[utoipa::path(
+    get,
+    path = "/v1/robots",
+    tag = "fleet",
+    summary = "A page of robots",
+    description = "Robots by their ids: whatever the fleet does meanwhile, none comes twice and none is left out. Sorted \
+                   by anything else, the pages follow the order of the first one, which is kept for ten minutes. A \
+                   robot that `where` does not take any more when its page is read is left out of it.",
+    params(Where, Sorting, Fields, Paging, Int64),
+    responses(
+        (status = 200, description = "A page.", body = RobotPage),
+        BadParameter,
+        ListGone,
+        TooCostly,
+        Failed
+    )
+)]
 pub(super) async fn robots(State(shared): State<Shared>, uri: Uri) -> Result<Response, Problem> {
-    let query = Query::parse(&uri, &[&SELECTING[..], &["sort", "fields", "limit", "cursor"]].concat())?;
+    let query = Query::parse(&uri, &[&SELECTING[..], &PAGING, &["sort", "fields"]].concat())?;
     let list = List::of(&query)?;
     let lists = shared.lists.clone();
     blocking(shared, move |api| Ok(json_response(&list.page(api, &lists)?))).await
 }
 
 /// Answers `GET /v1/robots/F/R`.
+#[utoipa::path(
+    get,
+    path = "/v1/robots/{fleet}/{robot}",
+    tag = "fleet",
+    summary = "One robot's whole state",
+    description = "Link, health and freshness are three separate axes: a robot can be connected and have stale values.",
+    params(RobotPath, Int64),
+    responses((status = 200, description = "The robot.", body = Robot<'_>), BadParameter, NoRobot, Failed)
+)]
 pub(super) async fn robot(
     State(shared): State<Shared>,
     Path((fleet, robot)): Path<(String, String)>,

@@ -34,10 +34,16 @@ use muster_protocol::{
 };
 
 use super::{
-    Shared, blocking,
+    Shared,
+    answer::SampleLine,
+    blocking,
     damage::{self, Known},
     lines::{Cursor, LineWriter, Wanted},
     log::Log,
+    openapi::{
+        parameter::{Int64, RobotPath, Selection},
+        reply::{BadParameter, Busy, Failed, NoRobot, Trimmed},
+    },
     problem::Problem,
     query::{Query, wrong},
     robots::{known_robot, robot_id},
@@ -124,6 +130,30 @@ impl StreamError {
 }
 
 /// Answers `GET /v1/robots/F/R/samples`.
+#[utoipa::path(
+    get,
+    path = "/v1/robots/{fleet}/{robot}/samples",
+    tag = "fleet",
+    summary = "Every stored sample of a robot, streamed",
+    description = "NDJSON: each line is a `SampleLine`. There is no cap; the lines are ordered by `o` and `i`, and \
+                   `after` resumes behind the last line that was read. A stream that could not be finished breaks off: \
+                   what ends well is whole.",
+    params(RobotPath, Selection, Int64),
+    responses(
+        (
+            status = 200,
+            description = "The samples, one to a line; the schema is that of a line.",
+            content_type = MEDIA_TYPE,
+            body = SampleLine<'_>,
+            headers(("muster-damaged" = String, description = "Offsets of damaged records that are left out, as in `5-8,20-20`."))
+        ),
+        BadParameter,
+        NoRobot,
+        Trimmed,
+        Failed,
+        Busy,
+    )
+)]
 pub(super) async fn samples(
     State(shared): State<Shared>,
     Path((fleet, robot)): Path<(String, String)>,
@@ -175,7 +205,7 @@ fn patterns(text: &str) -> Result<Vec<Glob>, Problem> {
 fn check_cursor(log: &dyn Log, after: Cursor) -> Result<(), Problem> {
     let (first, next) = (log.first(), log.next());
     if after.offset < first {
-        return Err(Problem::trimmed(after.offset, first));
+        return Err(Problem::trimmed("after", after.offset, first));
     }
     if after.offset >= next {
         let why = format!("this log has not reached offset {} yet: its next is {next}", after.offset);

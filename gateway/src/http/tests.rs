@@ -32,6 +32,8 @@ use crate::{
 
 mod answers;
 mod connections;
+pub(super) mod described;
+mod description;
 mod losses;
 mod questions;
 mod repaired;
@@ -301,6 +303,7 @@ impl Server {
         let answer = self.get(path);
         assert_eq!(answer.status, 200, "{path}: {:?}", answer.body);
         assert_eq!(answer.header("content-type"), "application/json");
+        described::assert_described(path, 200, "application/json", answer.body.as_deref().unwrap());
         serde_json::from_str(&answer.body.unwrap()).unwrap()
     }
 
@@ -308,7 +311,9 @@ impl Server {
     fn problem(&self, path: &str) -> Value {
         let answer = self.get(path);
         assert_eq!(answer.header("content-type"), "application/problem+json", "{path}");
-        let problem: Value = serde_json::from_str(&answer.body.unwrap()).unwrap();
+        let body = answer.body.unwrap();
+        described::assert_described(path, answer.status, "application/problem+json", &body);
+        let problem: Value = serde_json::from_str(&body).unwrap();
         assert_eq!(problem["status"], answer.status);
         problem
     }
@@ -326,6 +331,13 @@ impl Answer {
     fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
+}
+
+/// Returns a path with parameters that may hold any character.
+fn asked(path: &str, parameters: &[(&str, &str)]) -> String {
+    let encoded = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+    let pairs: Vec<_> = parameters.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
+    format!("{path}?{}", pairs.join("&"))
 }
 
 fn agent() -> ureq::Agent {

@@ -29,17 +29,18 @@ pub(in crate::http) struct LossReport {
     pub(in crate::http) record: LossRecord,
     #[schema(schema_with = word::reported_by)]
     pub(in crate::http) reported_by: &'static str,
-    pub(in crate::http) lost: LostBatches,
+    /// The batches that are lost; none if the samples never had a seq.
+    pub(in crate::http) lost: Vec<LostPart>,
 }
 
-/// The batches that are lost: each with its samples, or ranges of them of which only the sum of samples is known.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+/// A batch with its samples, or a range of batches of which only the sum of samples is known.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 #[serde(untagged)]
-pub(in crate::http) enum LostBatches {
-    /// Each batch.
-    Each(Vec<LostBatch>),
-    /// Ranges of batches.
-    Ranges(Vec<LostRange>),
+pub(in crate::http) enum LostPart {
+    /// One batch.
+    Batch(LostBatch),
+    /// Several batches.
+    Range(LostRange),
 }
 
 /// A batch that is lost.

@@ -4,7 +4,13 @@ use std::collections::BTreeMap;
 
 use muster_protocol::id::RobotId;
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        RefOr,
+        schema::{AdditionalProperties, Object, Schema, Type},
+    },
+};
 
 use super::{
     Count, Moment, Time,
@@ -25,7 +31,7 @@ pub(in crate::http) struct RobotPage {
     /// The page's robots.
     pub(in crate::http) robots: Vec<ListedRobot>,
     /// The `cursor` of the next page; null if this is the last one.
-    #[schema(required = true, examples("0:warehouse/r17"))]
+    #[schema(required = true, examples("after:warehouse/r17"))]
     pub(in crate::http) next_cursor: Option<String>,
     /// Robots that the question takes, on all pages; null where it takes all.
     #[schema(required = true, examples(17))]
@@ -44,9 +50,13 @@ pub(in crate::http) enum ListedRobot {
     /// As it stands in a list.
     Summary(Box<RobotSummary>),
     /// Its summary with the channels that the question names in `values`, or only the members that `fields` choose.
-    #[schema(value_type = Object)]
-    Chosen(serde_json::Value),
+    Chosen(ChosenRobot),
 }
+
+/// What a question names or chooses of a robot.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+pub(in crate::http) struct ChosenRobot(pub(in crate::http) serde_json::Value);
 
 /// Robots that are neither taken nor left out, because the question asks for what they do not have.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -157,6 +167,24 @@ struct RobotLog {
     /// Samples in them.
     samples: Count,
 }
+
+impl PartialSchema for ChosenRobot {
+    fn schema() -> RefOr<Schema> {
+        let meaning = "A robot's summary with the channels that `where` names in `values`, or only the members that \
+                       `fields` choose: each is as in the robot's own answer, `values` like its `channels`.";
+        let robot =
+            Object::builder().schema_type(Type::String).description(Some("The robot, `FLEET/ROBOT`."));
+        Object::builder()
+            .description(Some(meaning))
+            .property("robot", robot)
+            .required("robot")
+            .additional_properties(Some(AdditionalProperties::FreeForm(true)))
+            .build()
+            .into()
+    }
+}
+
+impl ToSchema for ChosenRobot {}
 
 impl Undecided {
     /// Says of which robots nobody can tell; `None` if there are none.

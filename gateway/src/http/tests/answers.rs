@@ -153,7 +153,7 @@ fn what_cannot_be_understood_is_refused_with_a_sentence() {
         ("/v1/robots/a/9/samples", 404, "", "no robot a/9 has ever reported"),
         ("/v1/robots/a/%2e%2e", 404, "", "`..` is not a name"),
         ("/v1/robots/a/%ff", 400, "", "cannot be understood"),
-        ("/openapi.json", 404, "", "nothing at /openapi.json; GET / lists"),
+        ("/openapi", 404, "", "nothing at /openapi; GET / lists"),
         ("/v1/robots/a", 404, "", "nothing at /v1/robots/a"),
     ];
     for (path, status, parameter, sentence) in table {

@@ -85,13 +85,27 @@ fn a_robot_that_lost_nothing_has_no_losses() {
     let server = world.serve();
     assert_eq!(server.json("/v1/robots/f/r/losses")["losses"], serde_json::json!([]));
     for (query, sentence) in
-        [("?limit=0", "not from 1 to"), ("?cursor=x", "invalid digit"), ("?after=1", "not known here")]
+        [("?limit=0", "not from 1 to"), ("?cursor=x", "`next_cursor`"), ("?after=1", "not known here")]
     {
         let problem = server.problem(&format!("/v1/robots/f/r/losses{query}"));
         assert_eq!(problem["status"], 400);
         assert!(problem["detail"].as_str().unwrap().contains(sentence), "{problem}");
     }
     assert_eq!(server.problem("/v1/robots/f/none/losses")["status"], 404);
+}
+
+#[test]
+fn a_cursor_that_is_trimmed_away_is_told_where_the_log_begins() {
+    let mut world = world();
+    world.log.first = 5;
+    let server = world.serve();
+    let problem = server.problem("/v1/robots/f/r/losses?cursor=3");
+    assert_eq!((&problem["status"], &problem["first_offset"]), (&410.into(), &5.into()));
+    assert_eq!(problem["parameter"], "cursor");
+    // Nothing is gone that would have followed these.
+    for cursor in ["", "?cursor=4", "?cursor=5"] {
+        server.json(&format!("/v1/robots/f/r/losses{cursor}"));
+    }
 }
 
 #[test]

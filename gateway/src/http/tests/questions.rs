@@ -19,13 +19,6 @@ fn world() -> World {
     world
 }
 
-/// Asks with parameters that may hold any character.
-fn asked(path: &str, parameters: &[(&str, &str)]) -> String {
-    let encoded = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
-    let pairs: Vec<_> = parameters.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
-    format!("{path}?{}", pairs.join("&"))
-}
-
 fn names(page: &Value) -> String {
     let robots = page["robots"].as_array().unwrap();
     let names: Vec<_> = robots.iter().map(|robot| &robot["robot"].as_str().unwrap()[2..]).collect();

@@ -1,0 +1,166 @@
+//! The parameters of requests, each described once.
+
+use serde_json::Value;
+use utoipa::{
+    IntoParams,
+    openapi::{
+        Required,
+        path::{Parameter, ParameterBuilder, ParameterIn},
+        schema::{KnownFormat, Object, OneOfBuilder, Schema, SchemaFormat, Type},
+    },
+};
+
+use crate::{
+    http::query::{PAGE, PAGE_MAX},
+    query::EXPRESSION_BYTES_MAX,
+};
+
+/// `{fleet}` and `{robot}` in a path.
+pub(in crate::http) struct RobotPath;
+
+/// `limit` and `cursor`, as every list takes them.
+pub(in crate::http) struct Paging;
+
+/// `int64`, as every answer with 64-bit integers takes it.
+pub(in crate::http) struct Int64;
+
+/// `where`: which robots a question is about.
+pub(in crate::http) struct Where;
+
+/// `sort` of the list of robots.
+pub(in crate::http) struct Sorting;
+
+/// `fields` of the list of robots.
+pub(in crate::http) struct Fields;
+
+/// What selects samples.
+pub(in crate::http) struct Selection;
+
+/// Which copy of the document the caller has.
+pub(in crate::http) struct IfNoneMatch;
+
+/// The names of fleets and robots.
+const NAME: &str = "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$";
+
+impl IntoParams for RobotPath {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let name = |name: &str, example: &str, meaning: &str| {
+            let schema = text().pattern(Some(NAME)).build();
+            let parameter = described(name, meaning, schema, example);
+            parameter.parameter_in(ParameterIn::Path).required(Required::True).build()
+        };
+        vec![
+            name("fleet", "warehouse", "The fleet's name."),
+            name("robot", "r17", "The robot's name within its fleet."),
+        ]
+    }
+}
+
+impl IntoParams for Paging {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let limit = Object::builder().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(PAGE_MAX));
+        let limit = limit.default(Some(PAGE.into())).build();
+        let cursor = "The `next_cursor` of the page before. What it is made of may change.";
+        vec![
+            query("limit", "The most entries of a page.", limit, 50),
+            described("cursor", cursor, text().build(), Value::Null).example(None).build(),
+        ]
+    }
+}
+
+impl IntoParams for Int64 {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let schema = text().enum_values(Some(["number", "string"])).default(Some("number".into())).build();
+        let meaning =
+            "`string` quotes 64-bit integers and times, for JavaScript, whose numbers hold 53 bits.";
+        vec![query("int64", meaning, schema, "number")]
+    }
+}
+
+impl IntoParams for Where {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let schema = text().max_length(Some(EXPRESSION_BYTES_MAX)).build();
+        let meaning = "Only robots that this CEL expression describes. It knows the members of a robot's answer by \
+                       their paths (`link.up`, `health.level`), `labels.site`, and of a channel or a group of channels \
+                       `value(\"battery.soc\")`, `freshness(\"pose\")`, `age_ms(\"pose.x\")` and `known(\"mode\")`. A \
+                       robot that has not what is asked for is neither taken nor left out: `undecided` counts it.";
+        vec![query("where", meaning, schema, "link.up && freshness(\"battery.soc\") == \"fresh\"")]
+    }
+}
+
+impl IntoParams for Sorting {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let meaning = "What robots are sorted by: up to four members, labels or channels with commas between them, \
+                       descending with a `-` in front. What is unknown comes last; equal robots come by their ids.";
+        vec![query("sort", meaning, text().default(Some("id".into())).build(), "-loss.samples")]
+    }
+}
+
+impl IntoParams for Fields {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let meaning = "What is told of each robot, beside its id: members and their parts by path (`link`, \
+                       `health.level`), labels, and channels by name or pattern (`battery.*`), which are told in `values`.";
+        vec![query("fields", meaning, text().build(), "link.state,health.level,battery.*")]
+    }
+}
+
+impl IntoParams for Selection {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let globs = text().pattern(Some("^[^,]{1,128}(,[^,]{1,128}){0,63}$")).build();
+        let channels = "Only channels that match one of these patterns, with commas between them. `*` stands for any \
+                        number of characters and `?` for one; brackets are literal. At most 64.";
+        let after = "Only samples behind this one: `o` and `i` of the last line that was read, with a colon between. \
+                     410 if the log no longer holds it, 400 if the log has not come so far.";
+        let cursor = text().pattern(Some("^[0-9]{1,19}:[0-9]{1,9}$")).build();
+        vec![
+            query("from", "Only samples of this time or later.", time(), 1_770_000_000_000_000_000_i64),
+            query("to", "Only samples before this time.", time(), "2100-01-01T00:00:00Z"),
+            query("channels", channels, globs, "battery.*,pose.?"),
+            described("after", after, cursor, "1:0").build(),
+        ]
+    }
+}
+
+impl IntoParams for IfNoneMatch {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let meaning = "The `ETag` of the copy that the caller has: 304 if it is still the same.";
+        let parameter = described("If-None-Match", meaning, text().build(), "\"another\"");
+        vec![parameter.parameter_in(ParameterIn::Header).build()]
+    }
+}
+
+/// A time as a parameter: integer nanoseconds since 1970, or RFC 3339.
+fn time() -> Schema {
+    let nanos = Object::builder()
+        .schema_type(Type::Integer)
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
+        .minimum(Some(i64::MIN))
+        .maximum(Some(i64::MAX))
+        .description(Some("Nanoseconds since 1970-01-01 00:00 UTC."));
+    let written = text().format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)));
+    let written = written.description(Some("As in RFC 3339."));
+    Schema::OneOf(OneOfBuilder::new().item(nanos).item(written).build())
+}
+
+fn text() -> utoipa::openapi::schema::ObjectBuilder {
+    Object::builder().schema_type(Type::String)
+}
+
+fn query(name: &str, meaning: &str, schema: impl Into<Schema>, example: impl Into<Value>) -> Parameter {
+    described(name, meaning, schema, example).build()
+}
+
+fn described(
+    name: &str,
+    meaning: &str,
+    schema: impl Into<Schema>,
+    example: impl Into<Value>,
+) -> ParameterBuilder {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Query)
+        .required(Required::False)
+        .description(Some(meaning))
+        .schema(Some(schema.into()))
+        .example(Some(example.into()))
+}
