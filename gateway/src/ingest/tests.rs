@@ -34,6 +34,7 @@ use crate::{
 mod conflicts;
 mod delivery;
 mod json;
+mod labels;
 mod restart;
 mod sessions;
 
