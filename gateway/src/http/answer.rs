@@ -8,6 +8,7 @@ mod channel;
 mod completeness;
 mod fleet;
 mod integer;
+mod labels;
 mod link;
 mod loss;
 mod robot;
@@ -23,6 +24,7 @@ use serde::Serialize;
 
 pub(super) use fleet::{FleetAnswer, FleetCounts, Ingest, LogSpan};
 pub(super) use integer::{Count, Ints, Time};
+pub(super) use labels::LabelsAnswer;
 pub(super) use loss::{LossPage, LossRecord, LossReport, LostBatch, LostBatches, LostRange};
 pub(super) use robot::{Robot, RobotPage, RobotSummary};
 pub(super) use value::non_finite;

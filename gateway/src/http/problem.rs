@@ -77,7 +77,8 @@ impl Problem {
                 format!("there is nothing at {shown}; GET / lists the paths"),
             ),
             StatusCode::METHOD_NOT_ALLOWED => {
-                let detail = format!("{shown} is read with GET; nothing is changed over this API");
+                let detail =
+                    format!("{shown} is read with GET; only labels are changed over this API, with PATCH");
                 ("method-not-allowed", "Wrong method", detail)
             }
             _ => (
@@ -89,7 +90,7 @@ impl Problem {
         Self::new(status, kind, title, detail)
     }
 
-    fn with(mut self, member: &str, value: Value) -> Self {
+    pub(super) fn with(mut self, member: &str, value: Value) -> Self {
         self.more.insert(member.to_owned(), value);
         self
     }

@@ -32,6 +32,7 @@ use crate::{
 
 mod answers;
 mod connections;
+mod labels;
 mod losses;
 mod repaired;
 mod stored;
@@ -133,6 +134,19 @@ impl LiveLinks for Live {
 
     fn count(&self) -> usize {
         self.0.len()
+    }
+}
+
+/// For tests that change no labels.
+struct NoLabelling;
+
+impl Labelling for NoLabelling {
+    fn label(
+        &self,
+        _: &RobotId,
+        _: &muster_protocol::label::LabelPatch,
+    ) -> Result<(), crate::ingest::NotLabelled> {
+        panic!("this test changes no labels")
     }
 }
 
@@ -250,6 +264,7 @@ impl World {
             fleet,
             log: Arc::new(self.log),
             live: Arc::new(self.live),
+            labelling: Arc::new(NoLabelling),
             metrics: Arc::new(Metrics::new()),
             clock: Clock::new(),
             ready: Arc::new(move || not_ready.clone().map_or(Ok(()), Err)),
