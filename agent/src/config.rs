@@ -14,6 +14,7 @@ use std::path::PathBuf;
 
 use muster_protocol::{
     id::RobotId,
+    label::Labels,
     settings::{LogFormat, Settings, SettingsError, Size, Span},
 };
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,8 @@ pub struct Config {
     pub uplink: UplinkConfig,
     /// How logs are written.
     pub log: LogConfig,
+    /// What the robot is called by.
+    pub labels: Labels,
     /// What is declared of channels, in order.
     pub channel: Vec<ChannelRule>,
 }

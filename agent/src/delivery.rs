@@ -15,6 +15,7 @@ use bytes::Bytes;
 use muster_protocol::{
     frame::{Frame, HEADER_BYTES},
     id::{InstanceId, Lane, RobotId, SchemaHash},
+    label::Labels,
     message::{
         Bye, ByeReason, Clock, Heartbeat, HeldLane, Hello, Message, MessageError, Numbered, NumberedHead,
         SchemaBody, SeqRange,
@@ -61,6 +62,8 @@ pub struct Who {
     pub instance: InstanceId,
     /// The agent's version.
     pub version: &'static str,
+    /// What its configuration calls the robot by.
+    pub labels: Labels,
 }
 
 /// What to do next.
@@ -230,6 +233,7 @@ impl Delivery {
             held: self.holding.held.clone(),
             drained: self.holding.drained.clone(),
             clock,
+            labels: self.who.labels.clone(),
         };
         self.say(&Message::Hello(hello));
     }

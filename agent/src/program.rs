@@ -223,8 +223,12 @@ fn delivery(config: &Config, instance: [u64; 2], jitter: u64) -> Delivery {
     let mut id = [0; 16];
     id[..8].copy_from_slice(&instance[0].to_le_bytes());
     id[8..].copy_from_slice(&instance[1].to_le_bytes());
-    let who =
-        Who { robot: config.robot.clone(), instance: InstanceId(id), version: env!("CARGO_PKG_VERSION") };
+    let who = Who {
+        robot: config.robot.clone(),
+        instance: InstanceId(id),
+        version: env!("CARGO_PKG_VERSION"),
+        labels: config.labels.clone(),
+    };
     let ack_timeout_min = config.link.ack_timeout.duration();
     let sender_config = SenderConfig {
         ack_timeout_min,

@@ -238,6 +238,9 @@ impl Entry {
         match &self.envelope.body {
             Body::Batch { payload, .. } => payload.len(),
             Body::Loss { loss, .. } => size_of_val(&loss.lost[..]),
+            Body::Labels(set) => {
+                set.labels.iter().map(|(key, value)| key.as_str().len() + value.as_str().len()).sum()
+            }
             Body::Session(_) | Body::Absence(_) | Body::ClockFix(_) => 0,
         }
     }

@@ -1,13 +1,18 @@
-//! The HTTP API: what backends, operators and machines read of the gateway. It changes nothing.
+//! The HTTP API: what backends, operators and machines read of the gateway. It changes nothing but the labels that
+//! operators give to robots.
 //!
 //! Promises: an answer is exact and says how old what it tells is; a request that cannot be understood is refused with
 //! a sentence that names the parameter (RFC 9457); an answer that could not be finished never looks finished.
 //!
-//! Anything that takes a lock, a disk or a while runs on a thread that may block. Nothing here writes to the log.
+//! Anything that takes a lock, a disk or a while runs on a thread that may block. Nothing here writes to the log by
+//! itself: labels go the way of everything else, through the committer.
+//!
+//! A web page in a browser on this machine reaches the API as the browser does. It may not write: see [`labels`].
 
 mod answer;
 mod choice;
 mod damage;
+mod labels;
 mod lines;
 mod list;
 mod lists;
@@ -39,6 +44,7 @@ use tokio::task::spawn_blocking;
 use crate::{
     clock::Clock,
     fleet::{Fleet, LiveLinks},
+    ingest::Labelling,
     metrics::Metrics,
 };
 
@@ -58,6 +64,8 @@ pub struct Api {
     pub log: Arc<dyn Log>,
     /// The sessions that are open.
     pub live: Arc<dyn LiveLinks>,
+    /// Changes what operators call robots.
+    pub labelling: Arc<dyn Labelling>,
     /// The gateway's own figures.
     pub metrics: Arc<Metrics>,
     /// The gateway's clock.
@@ -78,7 +86,7 @@ struct Shared {
 }
 
 /// The paths; ARCHITECTURE.md says what each answers.
-const PATHS: [&str; 10] = [
+const PATHS: [&str; 11] = [
     "/",
     "/healthz",
     "/metrics",
@@ -87,6 +95,7 @@ const PATHS: [&str; 10] = [
     "/v1/fleet",
     "/v1/robots",
     "/v1/robots/{fleet}/{robot}",
+    "/v1/robots/{fleet}/{robot}/labels",
     "/v1/robots/{fleet}/{robot}/losses",
     "/v1/robots/{fleet}/{robot}/samples",
 ];
@@ -95,7 +104,7 @@ const PATHS: [&str; 10] = [
 pub fn router(api: Arc<Api>) -> Router {
     let shared =
         Shared { api, streams: Streams::new(), damages: Damages::default(), lists: Lists::default() };
-    let [index, healthz, metrics, openapi, readyz, fleet, robots, robot, losses, samples] = PATHS;
+    let [index, healthz, metrics, openapi, readyz, fleet, robots, robot, labels, losses, samples] = PATHS;
     Router::new()
         .route(index, get(probe::index))
         .route(healthz, get(probe::healthz))
@@ -105,6 +114,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route(fleet, get(robots::fleet))
         .route(robots, get(robots::robots))
         .route(robot, get(robots::robot))
+        .route(labels, get(labels::labels).patch(labels::patch))
         .route(losses, get(losses::losses))
         .route(samples, get(samples::samples))
         .fallback(async || axum::http::StatusCode::NOT_FOUND)

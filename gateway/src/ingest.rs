@@ -15,6 +15,7 @@ mod absence;
 mod acks;
 mod events;
 mod json;
+mod labels;
 mod robot;
 mod session;
 #[cfg(test)]
@@ -51,6 +52,8 @@ use crate::{
     metrics::Metrics,
     record::{Body, DownReason, Envelope, SessionEvent},
 };
+
+pub use labels::{Labelling, NotLabelled};
 
 use acks::Acks;
 use robot::{OpenSession, Robot};
@@ -150,7 +153,7 @@ impl Ingest {
             Body::Absence(absence) => receiver.replay_absence(absence),
             Body::Session(SessionEvent::Told { held, .. }) => receiver.replay_told(held),
             Body::Loss { head: None, loss } => receiver.replay_lost(loss),
-            Body::Session(_) | Body::ClockFix(_) => {}
+            Body::Session(_) | Body::ClockFix(_) | Body::Labels(_) => {}
         }
     }
 

@@ -9,6 +9,7 @@ pub mod cli;
 pub mod client;
 pub mod export;
 pub mod failure;
+pub mod label;
 pub mod losses;
 pub mod notes;
 pub mod robot;

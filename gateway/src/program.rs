@@ -185,6 +185,7 @@ impl Gateway {
             fleet: self.fleet.clone(),
             log: Arc::new(self.log.clone()),
             live: Arc::new(self.ingest.clone()),
+            labelling: Arc::new(self.ingest.clone()),
             metrics: self.metrics.clone(),
             clock: self.clock,
             ready: Arc::new(move || readiness(&failed, &reader)),

@@ -128,6 +128,7 @@ pub fn restore(
         }
         restored.replayed += 1;
     }
+    ingest.know_labels(&restored.fleet);
     Ok(restored)
 }
 
@@ -208,7 +209,7 @@ impl Follow for Projection {
                         self.metrics.lost(reason, absence.samples);
                     }
                 }
-                Body::Session(_) | Body::ClockFix(_) => {}
+                Body::Session(_) | Body::ClockFix(_) | Body::Labels(_) => {}
             }
         }
         self.metrics.group_committed(group.records.len(), group.took);

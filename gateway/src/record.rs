@@ -1,10 +1,11 @@
-//! Records: what one offset of the gateway's log numbers. A batch, a loss, or a robot's session going up or down.
+//! Records: what one offset of the gateway's log numbers. A batch, a loss, a robot's session going up or down, or what a
+//! robot is called by.
 //!
 //! A record is encoded once, when it is committed, and kept as it is for as long as the log holds it. Its head has a
 //! fixed shape and is not compressed, so that an index is built without decoding a batch:
 //!
 //! ```text
-//!   0 version   u8    1         32 epoch.random u64      72 payload bytes u32
+//!   0 version   u8    1 or 2    32 epoch.random u64      72 payload bytes u32
 //!   1 kind      u8              40 seq          u64      76 CRC32C        u32
 //!   2 flags     u8    1: numbered                        80 robot, `robot bytes` of text
 //!   3 lane      u8              48 samples      u64         payload
@@ -16,8 +17,8 @@
 //! ```
 //!
 //! Integers are little-endian. The CRC covers everything but itself. Epoch, lane and seq are zero where the flag says
-//! that the record has no number. The payload of a batch is the batch as it came; of a loss and of a session event it
-//! is postcard. PROTOCOL.md#records is the specification.
+//! that the record has no number. The payload of a batch is the batch as it came; that of other kinds is postcard. A
+//! record has the version in which its kind came up, so that an older program refuses what it does not know by version. PROTOCOL.md#records is the specification.
 
 use bytes::{Buf, Bytes};
 use muster_protocol::{
@@ -30,12 +31,14 @@ use muster_protocol::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+mod labels;
 mod session;
 
+pub use labels::{LabelSet, LabelSource};
 pub use session::{DownReason, SessionEvent, Transport};
 
-/// The version of the record format that this program writes; it reads all versions up to this one.
-pub const RECORD_VERSION: u8 = 1;
+/// The newest version of the record format that this program writes and reads.
+pub const RECORD_VERSION: u8 = 2;
 
 /// Longest encoded record: a head, the longest robot, the longest payload.
 pub const RECORD_BYTES_MAX: usize = HEAD_BYTES + u8::MAX as usize + BATCH_BYTES_MAX;
@@ -83,6 +86,8 @@ pub enum Body {
     Absence(Absence),
     /// A later correction of a robot's clock. The number is reserved: version 1 writes none.
     ClockFix(ClockFix),
+    /// What the robot is called by, as one source says it.
+    Labels(LabelSet),
 }
 
 /// How a robot's clock is to be read from one boot's monotonic time.
@@ -108,6 +113,8 @@ pub enum RecordKind {
     ClockFix = 4,
     /// [`Body::Absence`]
     Absence = 5,
+    /// [`Body::Labels`]
+    Labels = 6,
 }
 
 /// What a record's head says: all that an index needs.
@@ -244,6 +251,7 @@ impl Envelope {
             Body::Session(_) => (RecordKind::Session, None, 0, at, at),
             Body::ClockFix(_) => (RecordKind::ClockFix, None, 0, at, at),
             Body::Absence(absence) => (RecordKind::Absence, None, absence.samples, at, at),
+            Body::Labels(_) => (RecordKind::Labels, None, 0, at, at),
         };
         let (robot, session) = (self.robot.clone(), self.session);
         Head { kind, received_at: at, robot, session, number, samples, t_min, t_max, payload_bytes }
@@ -256,6 +264,7 @@ impl Envelope {
             Body::Session(event) => to_postcard(event),
             Body::ClockFix(fix) => to_postcard(fix),
             Body::Absence(absence) => to_postcard(absence),
+            Body::Labels(set) => to_postcard(set),
         }
     }
 }
@@ -274,15 +283,25 @@ impl Body {
             RecordKind::Session => Ok(Self::Session(from_postcard(kind, &payload)?)),
             RecordKind::ClockFix => Ok(Self::ClockFix(from_postcard(kind, &payload)?)),
             RecordKind::Absence => Ok(Self::Absence(from_postcard(kind, &payload)?)),
+            RecordKind::Labels => Ok(Self::Labels(from_postcard(kind, &payload)?)),
         }
     }
 }
 
 impl RecordKind {
-    const ALL: [Self; 5] = [Self::Batch, Self::Loss, Self::Session, Self::ClockFix, Self::Absence];
+    const ALL: [Self; 6] =
+        [Self::Batch, Self::Loss, Self::Session, Self::ClockFix, Self::Absence, Self::Labels];
 
     fn from_disk(number: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| *kind as u8 == number)
+    }
+
+    /// Returns the version that records of this kind have.
+    fn version(self) -> u8 {
+        match self {
+            Self::Batch | Self::Loss | Self::Session | Self::ClockFix | Self::Absence => 1,
+            Self::Labels => 2,
+        }
     }
 }
 
@@ -295,7 +314,7 @@ impl Head {
         let flags = if self.number.is_some() { FLAG_NUMBERED } else { 0 };
         let lane = u8::try_from(number.lane.index()).expect("there are three lanes");
         let robot_bytes = u8::try_from(robot.len()).expect("a robot is two names of at most 63 bytes");
-        out.extend_from_slice(&[RECORD_VERSION, self.kind as u8, flags, lane, robot_bytes, 0, 0, 0]);
+        out.extend_from_slice(&[self.kind.version(), self.kind as u8, flags, lane, robot_bytes, 0, 0, 0]);
         out.extend_from_slice(&self.received_at.0.to_le_bytes());
         for field in [self.session, number.epoch.start, number.epoch.random, number.seq.0, self.samples] {
             out.extend_from_slice(&field.to_le_bytes());
@@ -320,6 +339,9 @@ impl Head {
         }
         let (kind, flags, lane) = (head.get_u8(), head.get_u8(), head.get_u8());
         let kind = RecordKind::from_disk(kind).ok_or_else(|| bad("kind", kind))?;
+        if version != kind.version() {
+            return Err(bad("version", version));
+        }
         let lane = Lane::from_index(usize::from(lane)).ok_or_else(|| bad("lane", lane))?;
         if flags > FLAG_NUMBERED {
             return Err(bad("flags", flags));

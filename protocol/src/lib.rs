@@ -10,6 +10,7 @@ pub mod column;
 pub mod frame;
 pub mod glob;
 pub mod id;
+pub mod label;
 pub mod limits;
 pub mod loss;
 pub mod message;

@@ -67,6 +67,15 @@ pub const GONE_RANGES_MAX: usize = 1024;
 /// Most drained lanes that a Hello lists: those of the last sixteen runs of an agent that used every lane.
 pub const DRAINED_LANES_MAX: usize = 48;
 
+/// Longest name of a label. Keeps tables and queries readable.
+pub const LABEL_KEY_BYTES_MAX: usize = 63;
+
+/// Longest value of a label. A sentence, not a document: labels come with every Hello and are kept for each robot.
+pub const LABEL_VALUE_BYTES_MAX: usize = 256;
+
+/// Most labels of a robot from one source. The longest of them fit a Hello beside everything else, and a record.
+pub const LABELS_MAX: usize = 64;
+
 /// Most lost batches that one loss record lists.
 pub const LOST_SEQS_MAX: usize = 2048;
 

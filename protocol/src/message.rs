@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::{
     frame::{Frame, Kind},
     id::{Epoch, InstanceId, Lane, LogId, RobotId, SchemaHash, Seq},
+    label::Labels,
     limits::{BATCH_BYTES_MAX, DRAINED_LANES_MAX, GONE_RANGES_MAX, HELD_LANES_MAX, RANGES_PER_ACK_MAX},
     loss::{Loss, LossError},
     time::{MonoTime, WallTime},
@@ -57,6 +58,8 @@ pub struct Hello {
     pub drained: Vec<DrainedLane>,
     /// The robot's clocks.
     pub clock: Clock,
+    /// What its configuration calls the robot by.
+    pub labels: Labels,
 }
 
 /// What a spool holds of one lane of one epoch.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use muster_protocol::{
     glob::Glob,
     id::{Lane, RobotId},
+    label::Labels,
     settings::{Key, Kind, LogFormat, Program, Size, Span},
 };
 
@@ -132,6 +133,12 @@ const KEYS: &[Key] = &[
     .or("10%"),
     Key::new::<LogFormat>("log.format", Kind::Text, "The form of the logs on stderr: human or json.")
         .or("human"),
+    Key::new::<Labels>(
+        "labels",
+        Kind::Map,
+        "What the robot is called by, as in site = \"berlin\"; an operator's label of the same name wins.",
+    )
+    .or(""),
     Key::new::<Vec<ChannelRule>>(
         "channel",
         Kind::Tables(CHANNEL_KEYS),

@@ -17,7 +17,7 @@ fn names(table: &tree::Table, level: &str) -> Vec<String> {
     table
         .iter()
         .flat_map(|(name, value)| match value {
-            tree::Value::Object(below) => names(below, &format!("{level}{name}.")),
+            tree::Value::Object(below) if !below.is_empty() => names(below, &format!("{level}{name}.")),
             _ => vec![format!("{level}{name}")],
         })
         .collect()
@@ -37,6 +37,17 @@ fn every_field_is_a_key_and_every_key_a_field() {
     fields.sort();
     keys.sort();
     assert_eq!(fields, keys);
+}
+
+#[test]
+fn labels_come_from_a_table_and_each_wrong_one_is_named() {
+    let labels = config("[labels]\nsite = \"berlin\"\n\"rack/3\" = \"Hall 3, left\"").unwrap().labels;
+    let told: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    assert_eq!(told, ["rack/3=Hall 3, left", "site=berlin"]);
+    let refused = |file| config(file).unwrap_err().to_string();
+    assert!(refused("[labels]\nsite = \"\"").contains("site: \"\" is not a label's value"));
+    let key = refused("[labels]\n\"a b\" = \"x\"");
+    assert!(key.contains("\"a b\" is not a label's name") && key.contains("line 1"), "{key}");
 }
 
 #[test]

@@ -82,7 +82,12 @@ fn welcome() -> Frame {
 
 impl World {
     fn new(kilobits_per_second: usize, round_trip: Duration) -> Self {
-        let who = Who { robot: "a/b".parse().unwrap(), instance: InstanceId([1; 16]), version: "1" };
+        let who = Who {
+            robot: "a/b".parse().unwrap(),
+            instance: InstanceId([1; 16]),
+            version: "1",
+            labels: Labels::default(),
+        };
         let backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(8), 1);
         let mut sender = Sender::new(SenderConfig::DEFAULT);
         sender.handle_recovered(Lane::Live, OLD, 1, SeqRange { first: Seq(1), end: Seq(1_000_000) });

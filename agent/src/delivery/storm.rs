@@ -44,7 +44,12 @@ fn at(seconds: f64) -> MonoTime {
 }
 
 fn robot(seed: u64) -> Delivery {
-    let who = Who { robot: "a/b".parse().unwrap(), instance: InstanceId([1; 16]), version: "1" };
+    let who = Who {
+        robot: "a/b".parse().unwrap(),
+        instance: InstanceId([1; 16]),
+        version: "1",
+        labels: Labels::default(),
+    };
     let backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30), seed)
         .with_return_spread(Duration::from_secs(10));
     let mut robot =

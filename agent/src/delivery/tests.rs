@@ -14,7 +14,12 @@ fn at(seconds: u64) -> MonoTime {
 }
 
 fn delivery(urls: usize) -> Delivery {
-    let who = Who { robot: "a/b".parse().unwrap(), instance: InstanceId([1; 16]), version: "1" };
+    let who = Who {
+        robot: "a/b".parse().unwrap(),
+        instance: InstanceId([1; 16]),
+        version: "1",
+        labels: Labels::default(),
+    };
     let backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(8), 1);
     Delivery::new(who, Sender::new(SenderConfig::DEFAULT), backoff, urls, Duration::from_secs(15))
 }

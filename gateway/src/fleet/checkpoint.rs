@@ -12,7 +12,7 @@ use muster_protocol::id::RobotId;
 use super::{Fleet, applied::Applied, robot::RobotState};
 
 /// The version that is written. Another one is not read: the state is then folded anew from the log.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// Why bytes are not a fleet's state. The log still is: fold it from its start.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -18,11 +18,12 @@ use super::{
     channels::Channels,
     completeness::Holdings,
     conflict::Conflicts,
+    labels::RobotLabels,
     link::{SessionDown, SessionUp, Sessions},
     losses::Losses,
     repair::Unsure,
 };
-use crate::record::{Body, Envelope, SessionEvent};
+use crate::record::{Body, Envelope, LabelSet, LabelSource, SessionEvent};
 
 /// The fold of one robot's records. Read it with [`RobotState::read`](Self::read).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -34,6 +35,7 @@ pub struct RobotState {
     pub(super) conflicts: Conflicts,
     pub(super) losses: Losses,
     pub(super) channels: Channels,
+    pub(super) labels: RobotLabels,
     pub(super) totals: Totals,
 }
 
@@ -50,7 +52,7 @@ pub struct Totals {
     pub lost: BTreeMap<LossReason, u64>,
     /// When the last loss was reported.
     pub last_loss: Option<WallTime>,
-    /// When the first and the last record were received.
+    /// When the first and the last record were received that speak of the robot, and not of what operators call it.
     pub received: Option<(WallTime, WallTime)>,
     /// The offsets of the first and the last record.
     pub offsets: Option<(Offset, Offset)>,
@@ -65,7 +67,10 @@ impl RobotState {
         batch: Option<(&DecodedBatch, &Schema)>,
     ) {
         let received_at = envelope.received_at;
-        self.totals.saw(offset, received_at);
+        self.totals.saw(offset);
+        if !is_of_operator(&envelope.body) {
+            self.totals.received = Some(widened(self.totals.received, received_at));
+        }
         match &envelope.body {
             Body::Batch { head, info, .. } => {
                 self.totals.batches += 1;
@@ -85,6 +90,7 @@ impl RobotState {
             Body::Absence(absence) => self.apply_absence(offset, received_at, absence),
             Body::Session(event) => self.apply_session(offset, envelope, event),
             Body::ClockFix(_) => {}
+            Body::Labels(set) => self.labels.saw(offset, envelope.session, set),
         }
     }
 
@@ -131,6 +137,11 @@ impl RobotState {
         &self.losses
     }
 
+    /// Returns what the robot is called by.
+    pub fn labels(&self) -> &RobotLabels {
+        &self.labels
+    }
+
     /// Returns the number of the last session, if the log does not say that it ended.
     pub fn open_session(&self) -> Option<u64> {
         self.sessions.open()
@@ -143,9 +154,8 @@ impl Totals {
         self.lost.values().fold(0, |sum, samples| sum.saturating_add(*samples))
     }
 
-    fn saw(&mut self, offset: Offset, received_at: WallTime) {
+    fn saw(&mut self, offset: Offset) {
         self.records += 1;
-        self.received = Some(widened(self.received, received_at));
         self.offsets = Some(widened(self.offsets, offset));
     }
 
@@ -165,6 +175,11 @@ impl Totals {
         *lost = lost.saturating_add(samples);
         self.last_loss = self.last_loss.max(Some(received_at));
     }
+}
+
+/// Whether a record is an operator's: nothing was heard of the robot then.
+fn is_of_operator(body: &Body) -> bool {
+    matches!(body, Body::Labels(LabelSet { by: LabelSource::Operator, .. }))
 }
 
 fn widened<T: Ord + Copy>(span: Option<(T, T)>, value: T) -> (T, T) {

@@ -6,6 +6,7 @@ use proptest::{prelude::*, sample::Index};
 use muster_protocol::{
     batch::DecodedBatch,
     id::{InstanceId, Lane, Offset, Seq},
+    label::Labels,
     loss::{Absence, AbsenceReason, Loss, LossReason, LostSeq},
     message::{Clock, HeldLane, NumberedHead, SeqRange},
     sample::{StampedBy, Value},
@@ -14,9 +15,32 @@ use muster_protocol::{
 };
 
 use super::{rehearsal::*, *};
-use crate::record::{Body, DownReason, SessionEvent};
+use crate::record::{Body, DownReason, LabelSet, LabelSource, SessionEvent};
 
 mod clocks;
+
+/// Guards: a robot that an operator labels was not heard by that.
+#[test]
+fn an_operators_label_is_no_sign_of_life() {
+    let labels = Labels::new([("site".parse().unwrap(), "berlin".parse().unwrap())].into()).unwrap();
+    let by = |by, at| {
+        let set = LabelSet { by, labels: labels.clone() };
+        Record {
+            offset: Offset(at),
+            envelope: envelope(robot(1), 0, NOW + S, Body::Labels(set)),
+            batch: None,
+        }
+    };
+    let began = Record { offset: Offset(1), envelope: envelope(robot(1), 1, NOW, up(None, 1)), batch: None };
+    let last_heard = |records: &[Record]| {
+        let fleet = fold(records);
+        let state = fleet.robot(&robot(1)).unwrap();
+        let reading = state.read().unwrap().read(WallTime(NOW + 2 * S), None);
+        reading.link.last_heard
+    };
+    assert_eq!(last_heard(&[began.clone(), by(LabelSource::Operator, 2)]), Some(WallTime(NOW)));
+    assert_eq!(last_heard(&[began, by(LabelSource::Agent, 2)]), Some(WallTime(NOW + S)));
+}
 
 fn any_body() -> impl Strategy<Value = (Body, Option<(DecodedBatch, Arc<Schema>)>)> {
     let schemas = [
@@ -68,12 +92,18 @@ fn any_body() -> impl Strategy<Value = (Body, Option<(DecodedBatch, Arc<Schema>)
         let (instance, address) = (InstanceId([other; 16]), format!("10.0.0.{other}:1"));
         (Body::Session(SessionEvent::Conflict { instance, address }), None)
     });
+    let sources = prop_oneof![Just(LabelSource::Agent), Just(LabelSource::Operator)];
+    let labels = (sources, prop::option::of("[x-z]")).prop_map(|(by, value)| {
+        let label = value.map(|value| ("site".parse().unwrap(), value.parse().unwrap()));
+        (Body::Labels(LabelSet { by, labels: Labels::new(label.into_iter().collect()).unwrap() }), None)
+    });
     let downs = prop_oneof![Just(DownReason::Lost), Just(DownReason::Closed)];
     prop_oneof![
         6 => batches,
         1 => losses,
         2 => tolds,
         1 => absences,
+        2 => labels,
         2 => conflicts,
         2 => (prop::option::of(clocks), 0u8..7).prop_map(|(clock, process)| (up(clock, process), None)),
         1 => downs.prop_map(|why| (Body::Session(SessionEvent::Down { why }), None)),

@@ -149,7 +149,7 @@ fn described(ints: Ints, at: Offset, envelope: &Envelope) -> Option<LossReport> 
         Body::Absence(absence) => {
             (Sum::of_absence(received_at, absence)?, absent_batches(ints, absence), "gateway")
         }
-        Body::Batch { .. } | Body::Session(_) | Body::ClockFix(_) => return None,
+        Body::Batch { .. } | Body::Session(_) | Body::ClockFix(_) | Body::Labels(_) => return None,
     };
     Some(LossReport { record: LossRecord::of(at, &sum, ints), reported_by, lost })
 }

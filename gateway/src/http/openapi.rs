@@ -19,7 +19,7 @@ use utoipa::OpenApi;
 
 use example::Examples;
 
-use super::{answer, losses, probe, problem::Problem, query::Query, robots, samples};
+use super::{answer, labels, losses, probe, problem::Problem, query::Query, robots, samples};
 
 /// The description of every path.
 #[derive(OpenApi)]
@@ -34,6 +34,8 @@ use super::{answer, losses, probe, problem::Problem, query::Query, robots, sampl
         robots::fleet,
         robots::robots,
         robots::robot,
+        labels::labels,
+        labels::patch,
         losses::losses,
         samples::samples,
     ),

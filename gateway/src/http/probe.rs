@@ -104,6 +104,7 @@ Muster gateway
 GET /v1/fleet                      the fleet in counts
 GET /v1/robots                     a page of robots: ?sort= ?limit= ?cursor=
 GET /v1/robots/FLEET/ROBOT         everything known of one robot
+GET /v1/robots/FLEET/ROBOT/labels  what the robot is called by; PATCH changes the operator's labels
 GET /v1/robots/FLEET/ROBOT/losses  what was lost, record by record: ?limit= ?cursor=
 GET /v1/robots/FLEET/ROBOT/samples every stored sample as NDJSON: ?from= ?to= ?channels= ?after=
 GET /healthz                       the process answers

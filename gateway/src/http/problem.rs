@@ -35,6 +35,10 @@ pub(super) struct ProblemBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     parameter: Option<String>,
+    /// The label that is wrong, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    label: Option<String>,
     /// The first offset that the log holds, if a cursor points before it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -66,6 +70,7 @@ impl Problem {
             status: status.as_u16(),
             detail,
             parameter: None,
+            label: None,
             first_offset: None,
             position: None,
         };
@@ -132,7 +137,8 @@ impl Problem {
                 format!("there is nothing at {shown}; GET / lists the paths"),
             ),
             StatusCode::METHOD_NOT_ALLOWED => {
-                let detail = format!("{shown} is read with GET; nothing is changed over this API");
+                let detail =
+                    format!("{shown} is read with GET; only labels are changed over this API, with PATCH");
                 ("method-not-allowed", "Wrong method", detail)
             }
             _ => (
@@ -142,6 +148,12 @@ impl Problem {
             ),
         };
         Self::new(status, kind, title, detail)
+    }
+
+    /// Names the label that is wrong.
+    pub(super) fn of_label(mut self, label: &str) -> Self {
+        self.body.label = Some(label.chars().take(SHOWN_CHARS_MAX).collect());
+        self
     }
 
     /// Says where in a parameter the mistake is.

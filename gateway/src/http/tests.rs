@@ -34,6 +34,7 @@ mod answers;
 mod connections;
 pub(super) mod described;
 mod description;
+mod labels;
 mod losses;
 mod questions;
 mod repaired;
@@ -136,6 +137,19 @@ impl LiveLinks for Live {
 
     fn count(&self) -> usize {
         self.0.len()
+    }
+}
+
+/// For tests that change no labels.
+struct NoLabelling;
+
+impl Labelling for NoLabelling {
+    fn label(
+        &self,
+        _: &RobotId,
+        _: &muster_protocol::label::LabelPatch,
+    ) -> Result<(), crate::ingest::NotLabelled> {
+        panic!("this test changes no labels")
     }
 }
 
@@ -253,6 +267,7 @@ impl World {
             fleet,
             log: Arc::new(self.log),
             live: Arc::new(self.live),
+            labelling: Arc::new(NoLabelling),
             metrics: Arc::new(Metrics::new()),
             clock: Clock::new(),
             ready: Arc::new(move || not_ready.clone().map_or(Ok(()), Err)),

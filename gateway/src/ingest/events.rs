@@ -1,4 +1,4 @@
-//! What happens to sessions, into the log. What the log does not take waits and is tried again, in order: else a disk that
+//! What happens to sessions and what agents call their robots, into the log. What the log does not take waits and is tried again, in order: else a disk that
 //! was full for a minute would leave robots as they were before it, for as long as nothing else happens to them.
 
 use std::{
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Most events of one robot that wait for the log; beyond it the oldest is dropped, and said. A session that comes and
-/// goes makes four.
+/// goes makes four, and one more where its labels are new.
 const OWED_MAX: usize = 8;
 
 /// Events that the log has not taken yet, oldest first.
@@ -53,8 +53,9 @@ impl Robot {
         self.owe_record(state, Envelope { received_at, robot: self.id.clone(), session, body });
     }
 
-    fn owe_record(&self, state: &mut RobotState, event: Envelope) {
+    pub(super) fn owe_record(&self, state: &mut RobotState, event: Envelope) {
         if let Some(dropped) = state.owed.add(event) {
+            state.labels.forget(&dropped.body);
             tracing::warn!(robot = %self.id, event = ?dropped.body, "the log did not take a session event for too long");
         }
     }

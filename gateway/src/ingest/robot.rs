@@ -14,7 +14,7 @@ use muster_protocol::{
     time::MonoTime,
 };
 
-use super::{events::Owed, told::LastTold};
+use super::{events::Owed, labels::KnownLabels, told::LastTold};
 use crate::{
     fleet::LiveLink,
     link::port::{Outbox, TicketIssuer, Unhandled},
@@ -28,6 +28,8 @@ pub(super) struct Robot {
     state: Mutex<RobotState>,
     /// Held while owed events go to the log, so that they get there in their order. Never taken under the state's lock.
     pub(super) paying: Mutex<()>,
+    /// Held while a change of the operator's labels is on its way. Taken by the API alone, and never under another lock.
+    pub(super) labelling: Mutex<()>,
 }
 
 /// What one lock guards. It is held for decisions only, never while anything waits.
@@ -45,6 +47,7 @@ pub(super) struct RobotState {
     pub(super) json_channels: SchemaBuilder,
     /// What became of its sessions and is not in the log yet.
     pub(super) owed: Owed,
+    pub(super) labels: KnownLabels,
     json_next: [Seq; 3],
 }
 
@@ -86,9 +89,10 @@ impl Robot {
             schemas: VecDeque::new(),
             json_channels: SchemaBuilder::new(),
             owed: Owed::default(),
+            labels: KnownLabels::default(),
             json_next: [Seq::FIRST; 3],
         };
-        Self { id, state: Mutex::new(state), paying: Mutex::new(()) }
+        Self { id, state: Mutex::new(state), paying: Mutex::new(()), labelling: Mutex::new(()) }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, RobotState> {

@@ -119,6 +119,7 @@ impl Session {
             for event in [self.up(hello), told] {
                 robot.owe(&mut state, number, (now, event));
             }
+            robot.owe_labels(&mut state, number, (now, &hello.labels));
             state.session.replace(self.opened(number, hello, now))
         };
         shared.commit_owed(&robot);

@@ -11,6 +11,7 @@ use std::{
 use muster_protocol::{
     batch::BatchBuilder,
     id::{ChannelName, Epoch, Lane, Seq},
+    label::Labels,
     loss::{Absence, AbsenceReason, Loss},
     message::{
         Ack, Bye, ByeReason, Clock as ClockReading, Heartbeat, HeldLane, Hello, LaneRanges, Message,
@@ -33,6 +34,7 @@ use crate::{
 mod conflicts;
 mod delivery;
 mod json;
+mod labels;
 mod restart;
 mod sessions;
 
@@ -228,6 +230,10 @@ fn clock_reading() -> ClockReading {
 }
 
 fn hello(instance: u8) -> Message {
+    hello_with(instance, Labels::default())
+}
+
+fn hello_with(instance: u8, labels: Labels) -> Message {
     let held = vec![HeldLane {
         epoch: EPOCH,
         lane: Lane::Live,
@@ -245,6 +251,7 @@ fn hello(instance: u8) -> Message {
         held,
         drained: Vec::new(),
         clock: clock_reading(),
+        labels,
     })
 }
 

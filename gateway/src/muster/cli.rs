@@ -17,7 +17,7 @@ use super::{
     client::{Access, Client, Query},
     export::{self, Order, Target},
     failure::{Failure, Outcome},
-    losses,
+    label, losses,
     notes::{Level, LogFormat},
     robot, robots, status,
     table::{Look, write_csv},
@@ -111,6 +111,16 @@ enum Command {
         #[command(flatten)]
         shape: Shape,
     },
+    /// What a robot is called by: lists its labels, or sets (KEY=VALUE) and removes (KEY-) an operator's
+    Label {
+        /// FLEET/ROBOT
+        id: RobotId,
+        /// KEY=VALUE sets a label, KEY- removes it
+        #[arg(value_name = "KEY=VALUE | KEY-")]
+        changes: Vec<label::Change>,
+        #[command(flatten)]
+        shape: Shape,
+    },
     /// What a robot lost, one line per loss record, the oldest first
     Losses {
         /// FLEET/ROBOT
@@ -164,6 +174,13 @@ fn run(typed: Typed) -> Result<Outcome, Failure> {
             let state = Client::new(access)?.json(&format!("/v1/robots/{id}"), &Query::new())?;
             print_robot(&state, shape.or(typed.shape))?;
         }
+        Command::Label { id, changes, shape } => {
+            let labels = label::run(&Client::new(access)?, &id, &changes)?;
+            print_labels(&labels, shape.or(typed.shape))?;
+            if let Some(told) = label::left_over(&labels, &changes) {
+                typed.log_format.say(Level::Warn, &told);
+            }
+        }
         Command::Losses { id, limit, shape } => {
             let listed = losses::fetch(&Client::new(access)?, &id, limit)?;
             print_losses(&listed.losses, shape.or(typed.shape))?;
@@ -215,6 +232,14 @@ fn print_losses(losses: &[Value], output: Output) -> Result<(), Failure> {
             let header = losses::CSV_HEADER.map(|(name, _)| name);
             write_csv(io::stdout().lock(), &header, losses.iter().map(losses::csv))
         }
+    }
+}
+
+fn print_labels(labels: &Value, output: Output) -> Result<(), Failure> {
+    match output {
+        Output::Table => print(&label::render(labels, look())),
+        Output::Csv => write_csv(io::stdout().lock(), &label::CSV_HEADER, label::csv(labels)),
+        Output::Json | Output::Ndjson => print_json(labels, output),
     }
 }
 
@@ -325,6 +350,7 @@ mod tests {
             ("muster export a/b", "-o <FILE>"),
             ("muster export a/b -o x.csv --since yesterday", "RFC 3339"),
             ("muster robots --limit x", "--limit"),
+            ("muster label a/b site", "KEY=VALUE"),
             ("muster nothing", "nothing"),
         ] {
             let error = typed(line).unwrap_err();

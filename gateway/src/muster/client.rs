@@ -11,7 +11,7 @@ use std::{
 use muster_protocol::time::WallTime;
 use serde_json::Value;
 use ureq::{
-    Agent, Body,
+    Agent, Body, RequestBuilder,
     http::Response,
     tls::{PemItem, RootCerts, TlsConfig},
 };
@@ -75,9 +75,15 @@ impl Client {
 
     /// Asks for one JSON value.
     pub fn json(&self, path: &str, query: &Query) -> Result<Value, Failure> {
-        let body = self.ask(path, query)?.into_body().into_with_config().limit(JSON_BYTES_MAX).read_to_vec();
-        let body = body.map_err(|error| self.explain(&error))?;
-        serde_json::from_slice(&body).map_err(|error| self.not_ours(format!("{path} is not JSON: {error}")))
+        self.read_json(path, self.ask(path, query)?)
+    }
+
+    /// Sends a merge patch (RFC 7396), and returns what is there then.
+    pub fn patch(&self, path: &str, patch: &Value) -> Result<Value, Failure> {
+        let request = self.agent.patch(format!("{}{path}", self.base));
+        let request = self.authorised(request).header("content-type", "application/merge-patch+json");
+        let response = request.send(patch.to_string()).map_err(|error| self.explain(&error))?;
+        self.read_json(path, self.granted(path, response)?)
     }
 
     /// Asks for a stream of lines of any length.
@@ -102,10 +108,24 @@ impl Client {
         for (name, value) in query {
             request = request.query(name, value);
         }
-        if let Some(token) = &self.token {
-            request = request.header("authorization", format!("Bearer {token}"));
+        let response = self.authorised(request).call().map_err(|error| self.explain(&error))?;
+        self.granted(path, response)
+    }
+
+    fn authorised<T>(&self, request: RequestBuilder<T>) -> RequestBuilder<T> {
+        match &self.token {
+            Some(token) => request.header("authorization", format!("Bearer {token}")),
+            None => request,
         }
-        let response = request.call().map_err(|error| self.explain(&error))?;
+    }
+
+    fn read_json(&self, path: &str, response: Response<Body>) -> Result<Value, Failure> {
+        let body = response.into_body().into_with_config().limit(JSON_BYTES_MAX).read_to_vec();
+        let body = body.map_err(|error| self.explain(&error))?;
+        serde_json::from_slice(&body).map_err(|error| self.not_ours(format!("{path} is not JSON: {error}")))
+    }
+
+    fn granted(&self, path: &str, response: Response<Body>) -> Result<Response<Body>, Failure> {
         match response.status().as_u16() {
             200 => Ok(response),
             status => Err(self.refusal(status, path, response)),

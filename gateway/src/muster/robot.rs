@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::{
     answer::{age_cell, number, text, text_cell, tone},
+    label,
     robots::plain,
     table::{Cell, Look, Sheet, Tone},
     times,
@@ -61,6 +62,10 @@ fn lines(state: &Value) -> Vec<(&'static str, Cell)> {
         ("clock", Cell::new(clock_line(state))),
         ("agent", text_cell(state, "/agent/version")),
     ];
+    let labels = label::line(state);
+    if !labels.is_empty() {
+        lines.push(("labels", Cell::new(labels)));
+    }
     if let Some(conflict) = conflict_cell(state) {
         lines.insert(2, ("conflict", conflict));
     }
@@ -172,7 +177,8 @@ mod tests {
             },
             "conflict": {"since": 1_500_000_000_000_000_000_i64, "other": {"address": "10.0.0.9:1"}},
             "loss": {"samples": 40, "by_reason": {"spool_full": 40}},
-            "clock": {"skew_ms": -250, "synchronised": true, "repaired": 2}, "agent": {"version": "0.1.0"}
+            "clock": {"skew_ms": -250, "synchronised": true, "repaired": 2}, "agent": {"version": "0.1.0"},
+            "labels": {"line": "3", "site": "kiel"}, "label_sources": {"line": "agent", "site": "operator"}
         })
     }
 
@@ -188,6 +194,7 @@ mod tests {
             "250 ms behind the gateway's, synchronised; the times of 2 channels are repaired",
             "repaired",
             "stale      before 2020",
+            "line=3 (agent), site=kiel",
         ] {
             assert!(text.contains(part), "{part}\n{text}");
         }

@@ -74,13 +74,13 @@ impl<'a> View<'a> {
     }
 
     /// Returns a label's value.
-    pub(super) fn label(&self, _key: &str) -> Fact<'a> {
-        Fact::Unknown
+    pub(super) fn label(&self, key: &str) -> Fact<'a> {
+        self.state.labels().get(key).map_or(Fact::Unknown, |(value, _)| value.as_str().into())
     }
 
     /// Returns the labels by key.
     pub(super) fn labels(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
-        [].into_iter()
+        self.state.labels().merged().into_iter().map(|(key, (value, _))| (key.as_str(), value.as_str()))
     }
 
     /// Returns the age of the newest value of all.

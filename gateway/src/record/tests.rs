@@ -1,5 +1,6 @@
 use muster_protocol::{
     id::InstanceId,
+    label::Labels,
     limits::{DRAINED_LANES_MAX, GONE_RANGES_MAX, HELD_LANES_MAX},
     loss::{LossReason, LostSeq},
     message::{Clock, DrainedLane, HeldLane, SeqRange},
@@ -65,6 +66,12 @@ fn told() -> SessionEvent {
     SessionEvent::told(&[held], &[], clock)
 }
 
+fn labels(by: LabelSource) -> Envelope {
+    let site = ("site".parse().unwrap(), "berlin".parse().unwrap());
+    let labels = Labels::new([site].into()).unwrap();
+    Envelope { body: Body::Labels(LabelSet { by, labels }), ..up() }
+}
+
 fn conflict() -> SessionEvent {
     SessionEvent::Conflict { instance: InstanceId([0xaa; 16]), address: "a:1".to_owned() }
 }
@@ -106,6 +113,20 @@ fn what_a_robot_told_fits_a_record_whatever_its_numbers_are() {
 }
 
 #[test]
+fn golden_bytes_of_labels_and_their_version() {
+    let bytes = labels(LabelSource::Operator).encode();
+    assert_eq!(bytes[..8], [2, 6, 0, 0, 7, 0, 0, 0]);
+    assert_eq!(bytes[80..], *b"yard/r1\x01\x01\x04site\x06berlin");
+    assert_eq!(labels(LabelSource::Agent).encode()[87], 0);
+    for (version, kind) in [(1, 6), (2, 3)] {
+        let mut bytes = labels(LabelSource::Agent).encode();
+        (bytes[0], bytes[1]) = (version, kind);
+        let found = Envelope::peek(&bytes).unwrap_err();
+        assert_eq!(found, RecordError::BadField { field: "version", found: version.into() });
+    }
+}
+
+#[test]
 fn golden_bytes_of_a_record() {
     let mut expected = vec![1, 3, 0, 0, 7, 0, 0, 0];
     for field in [100_i64, 7, 0, 0, 0, 0, 100, 100] {
@@ -133,7 +154,8 @@ fn a_numbered_record_keeps_its_number_where_the_format_says() {
 #[test]
 fn records_round_trip_and_their_head_is_read_from_their_first_bytes() {
     let events = [told(), conflict()].map(|event| Envelope { body: Body::Session(event), ..up() });
-    for record in [loss(None), loss(Some(number())), up(), down(), fix()].into_iter().chain(events) {
+    let others = [LabelSource::Agent, LabelSource::Operator].map(labels).into_iter().chain(events);
+    for record in [loss(None), loss(Some(number())), up(), down(), fix()].into_iter().chain(others) {
         let bytes: Bytes = record.encode().into();
         assert_eq!(Envelope::decode(&bytes).unwrap(), record);
         let head = Envelope::peek(&bytes[..HEAD_BYTES + robot().as_str().len()]).unwrap();
@@ -149,7 +171,7 @@ fn each_damage_has_its_error() {
         bytes[at] = byte;
         Envelope::decode(&bytes.into()).unwrap_err()
     };
-    assert_eq!(with(0, 2), RecordError::UnknownVersion { found: 2 });
+    assert_eq!(with(0, 3), RecordError::UnknownVersion { found: 3 });
     assert_eq!(with(1, 9), RecordError::BadField { field: "kind", found: 9 });
     assert_eq!(with(2, 2), RecordError::BadField { field: "flags", found: 2 });
     assert_eq!(with(3, 3), RecordError::BadField { field: "lane", found: 3 });
@@ -173,7 +195,7 @@ proptest! {
     #[test]
     fn any_bytes_are_decoded_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300), valid_start in any::<bool>()) {
         let mut bytes = bytes;
-        let kind = bytes.get(8).map_or(1, |byte| 1 + byte % 4);
+        let kind = bytes.get(8).map_or(1, |byte| 1 + byte % 6);
         if valid_start && bytes.len() > 8 {
             bytes[..8].copy_from_slice(&[1, kind, 1, 0, 7, 0, 0, 0]);
         }

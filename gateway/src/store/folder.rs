@@ -1,7 +1,7 @@
 //! The store's folder: which files it has, whose it is, and which program may open it.
 //!
 //! ```text
-//! DATA/store.version      "muster store 2", the log's id and, after a restore, its parent's; a later version is refused
+//! DATA/store.version      "muster store 3", the log's id and, after a restore, its parent's; a later version is refused
 //!                         and nothing is touched
 //! DATA/store.lock         locked while a gateway runs
 //! DATA/store.reserved     no offset at or above this number was ever given
@@ -29,7 +29,7 @@ use super::{
 };
 
 /// The version of the folder that this program writes; it opens all versions up to this one.
-pub const STORE_VERSION: u32 = 2;
+pub const STORE_VERSION: u32 = 3;
 
 /// Why a data folder is not opened. Nothing was changed in it.
 #[derive(Debug, thiserror::Error)]
@@ -312,9 +312,9 @@ mod tests {
     #[test]
     fn a_newer_folder_is_refused_untouched() {
         let temp = tempfile::tempdir().unwrap();
-        fs::write(temp.path().join("store.version"), "muster store 3\nshape unknown\n").unwrap();
+        fs::write(temp.path().join("store.version"), "muster store 4\nshape unknown\n").unwrap();
         let error = Folder::open(&OsDisk, temp.path(), ID).unwrap_err();
-        assert!(matches!(error, OpenError::NewerVersion { found: 3, .. }));
+        assert!(matches!(error, OpenError::NewerVersion { found: 4, .. }));
         let names: Vec<_> =
             fs::read_dir(temp.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["store.version"]);

@@ -1,7 +1,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::loss::{LossReason, LostSeq};
+use crate::{
+    limits::{FRAME_BODY_BYTES_MAX, LABEL_KEY_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MAX},
+    loss::{LossReason, LostSeq},
+};
 
 const EPOCH: Epoch = Epoch { start: 1, random: 0x0102 };
 const CLOCK: Clock = Clock { boot: 7, mono: MonoTime(300), wall: WallTime(1000), synchronised: true };
@@ -21,6 +24,11 @@ fn held() -> Vec<HeldLane> {
         spooled: 70,
         gone,
     }]
+}
+
+fn labels() -> Labels {
+    let site = ("site".parse().unwrap(), "berlin".parse().unwrap());
+    Labels::new([site].into()).unwrap()
 }
 
 fn loss() -> Loss {
@@ -51,6 +59,7 @@ fn one_of_each() -> Vec<Message> {
             held: held(),
             drained: vec![DrainedLane { epoch: EPOCH, lane: Lane::Bulk, next: Seq(4), spooled: 30 }],
             clock: CLOCK,
+            labels: labels(),
         }),
         Message::Welcome(Welcome {
             instance: InstanceId([0xbb; 16]),
@@ -84,11 +93,12 @@ fn golden_bodies_of_each_kind() {
     let held = "010182020101091446010305";
     let drained = "010182020204 1e".replace(' ', "");
     let clock = "07ac02d00f01";
+    let labels = "0104736974650662 65726c696e".replace(' ', "");
     let batch = "0182020102";
     assert_eq!(
         bodies,
         [
-            format!("0764656d6f2f7231{aa}05302e312e30{held}{drained}{clock}"),
+            format!("0764656d6f2f7231{aa}05302e312e30{held}{drained}{clock}{labels}"),
             format!("{bb}{cc}0580804080020101820201010102{}{dd}01", "01"),
             format!("{held}{clock}"),
             "ac02d00f".to_owned(),
@@ -101,6 +111,40 @@ fn golden_bodies_of_each_kind() {
             "01a0fe0a".to_owned(),
         ]
     );
+}
+
+/// Guards the sum of the limits: a spool and labels as large as may be would otherwise never be heard.
+#[test]
+fn the_largest_hello_fits_a_frame() {
+    let key = |n| format!("{n:0LABEL_KEY_BYTES_MAX$}").parse().unwrap();
+    let value = "x".repeat(LABEL_VALUE_BYTES_MAX);
+    let labels = (0..LABELS_MAX).map(|n| (key(n), value.parse().unwrap())).collect();
+    let epoch = Epoch { start: u64::MAX, random: u64::MAX };
+    let end = u64::MAX - 1;
+    let gone = |n: u64| SeqRange { first: Seq(end - 2 * n), end: Seq(end - 2 * n + 1) };
+    let gone: Vec<_> = (1..=GONE_RANGES_MAX as u64).rev().map(gone).collect();
+    let first = Seq(end - 3 * GONE_RANGES_MAX as u64);
+    let (samples, spooled) = (u64::MAX, u64::MAX);
+    let lane = |gone| HeldLane { epoch, lane: Lane::Bulk, first, next: Seq(end), samples, spooled, gone };
+    let held = std::iter::once(lane(gone)).chain((1..HELD_LANES_MAX).map(|_| lane(Vec::new())));
+    let drained = DrainedLane { epoch, lane: Lane::Bulk, next: Seq(u64::MAX), spooled };
+    let hello = Message::Hello(Hello {
+        robot: format!("{0}/{0}", "r".repeat(63)).parse().unwrap(),
+        instance: InstanceId([0xff; 16]),
+        version: "v".repeat(VERSION_BYTES_MAX),
+        held: held.collect(),
+        drained: vec![drained; DRAINED_LANES_MAX],
+        clock: Clock {
+            boot: u64::MAX,
+            mono: MonoTime(u64::MAX),
+            wall: WallTime(i64::MIN),
+            synchronised: true,
+        },
+        labels: Labels::new(labels).unwrap(),
+    });
+    let frame = hello.to_frame();
+    assert!(frame.body.len() <= FRAME_BODY_BYTES_MAX, "{} bytes", frame.body.len());
+    assert_eq!(Message::from_frame(&frame), Ok(hello));
 }
 
 #[test]

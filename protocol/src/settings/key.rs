@@ -1,7 +1,7 @@
 //! One row of a program's table of keys: name, kind, default, bounds, and what it is for.
 
 use serde::de::DeserializeOwned;
-use toml::Value;
+use toml::{Table, Value};
 
 use super::units::{Size, Span};
 
@@ -45,6 +45,9 @@ pub enum Kind {
     Flag,
     /// A list of texts. As text, items are separated by commas, or it is a TOML array.
     List,
+    /// A table of texts under names that the key's type allows, in the file below `[name]`. As text, `NAME=TEXT` separated
+    /// by commas, or a TOML inline table.
+    Map,
     /// A list of tables with these keys, in the file as `[[name]]`. As text, a TOML array of inline tables.
     Tables(&'static [Key]),
 }
@@ -104,6 +107,10 @@ impl Key {
                 let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
                 Ok(Value::Array(items.map(|item| Value::String(item.to_owned())).collect()))
             }
+            Kind::Map if text.trim_start().starts_with('{') => {
+                text.trim().parse().map_err(|_| format!("`{text}` starts like a TOML table and is none"))
+            }
+            Kind::Map => pairs(text),
             Kind::Tables(_) => {
                 Err(format!("`{text}` is not a TOML array of tables such as [{{ key = \"value\" }}]"))
             }
@@ -138,6 +145,13 @@ impl Key {
             | (Kind::Flag, value @ Value::Boolean(_)) => Ok(value),
             (Kind::List, value @ Value::String(_)) => Ok(Value::Array(vec![value])),
             (Kind::List, Value::Array(items)) if items.iter().all(Value::is_str) => Ok(Value::Array(items)),
+            (Kind::Map, Value::Table(table)) => match table.iter().find(|(_, value)| !value.is_str()) {
+                None => Ok(Value::Table(table)),
+                Some((name, Value::Table(_))) => Err(format!(
+                    "{name} is a table; a name with a dot in it stands in quotes, as in \"a.b\" = \"x\""
+                )),
+                Some((name, value)) => Err(format!("{name} = {value}: write text in quotes")),
+            },
             (Kind::Tables(keys), Value::Array(tables)) => {
                 let tables = tables.into_iter().enumerate();
                 let checked = tables.map(|(at, table)| checked_table(keys, at + 1, table));
@@ -149,9 +163,23 @@ impl Key {
             (Kind::Count, _) => Err("write a whole number".to_owned()),
             (Kind::Flag, _) => Err("write true or false".to_owned()),
             (Kind::List, _) => Err("write a list of texts, as in [\"one\", \"two\"]".to_owned()),
+            (Kind::Map, _) => Err(format!("write texts below [{}], as in site = \"berlin\"", self.name)),
             (Kind::Tables(_), _) => Err(format!("write tables headed [[{}]]", self.name)),
         }
     }
+}
+
+/// Reads `NAME=TEXT` items separated by commas.
+fn pairs(text: &str) -> Result<Value, String> {
+    let mut table = Table::new();
+    for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
+        let (name, value) =
+            item.split_once('=').ok_or_else(|| format!("`{item}` is not NAME=TEXT, as in site=berlin"))?;
+        if table.insert(name.trim().to_owned(), Value::String(value.trim().to_owned())).is_some() {
+            return Err(format!("`{name}` is given twice; give it once"));
+        }
+    }
+    Ok(Value::Table(table))
 }
 
 /// Returns the name of the key that is written most like `name`. A key at another level counts a little less.

@@ -1,5 +1,7 @@
 //! What each layer does to the settings, and the sentence for each mistake.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use super::*;
@@ -13,6 +15,7 @@ struct Robotic {
     token: Option<String>,
     spool: Spool,
     log: Log,
+    tags: BTreeMap<String, String>,
     channel: Vec<Channel>,
 }
 
@@ -55,6 +58,7 @@ static PROGRAM: Program = Program {
         Key::new::<Span>("spool.sync_every", Kind::Span, "How often.").or("500ms").within("0us", "1m"),
         Key::new::<u32>("spool.files", Kind::Count, "How many.").or("64").within("1", "100"),
         Key::new::<LogFormat>("log.format", Kind::Text, "For whom.").or("human"),
+        Key::new::<BTreeMap<String, String>>("tags", Kind::Map, "What it is called by.").or(""),
         Key::new::<Vec<Channel>>("channel", Kind::Tables(CHANNEL), "What about.").or("[]"),
     ],
 };
@@ -218,6 +222,34 @@ fn tables_are_checked_key_by_key() {
         refused_file("[[channel]]\ninterval = \"1s\"").contains("number 1 has no match: say which channels")
     );
     assert!(refused_file("[channel]\nmatch = \"a\"").ends_with("write tables headed [[channel]]"));
+}
+
+#[test]
+fn a_table_of_texts_takes_any_name_from_the_file_and_the_environment() {
+    let tags = |settings: &Settings| settings.config::<Robotic>().unwrap().tags;
+    let expected: BTreeMap<_, _> =
+        [("a.b/c".to_owned(), "x = y".to_owned()), ("site".to_owned(), "berlin".to_owned())].into();
+    let mut settings = named();
+    settings.read_file("[tags]\nsite = \"berlin\"\n\"a.b/c\" = \"x = y\"", "f").unwrap();
+    assert_eq!(tags(&settings), expected);
+    let mut again = named();
+    again.read_file(&settings.print(), "printed").unwrap();
+    assert_eq!(tags(&again), expected, "{}", settings.print());
+    for text in ["site=berlin, a.b/c=x = y", "{ site = \"berlin\", \"a.b/c\" = \"x = y\" }"] {
+        let mut settings = named();
+        settings.read_file("tags = { site = \"kiel\", other = \"gone\" }", "f").unwrap();
+        settings.read_environment([("ROBOTIC_TAGS".into(), text.into())]).unwrap();
+        assert_eq!(tags(&settings), expected);
+    }
+    assert!(refused_file("[tags]\nline = 3").ends_with("line = 3: write text in quotes"));
+    assert!(
+        refused_file("[tags]\na.b = \"x\"")
+            .contains("a is a table; a name with a dot in it stands in quotes")
+    );
+    assert!(refused_file("tags = \"x\"").ends_with("write texts below [tags], as in site = \"berlin\""));
+    assert!(refused_variable("ROBOTIC_TAGS", "site").ends_with("`site` is not NAME=TEXT, as in site=berlin"));
+    assert!(refused_variable("ROBOTIC_TAGS", "a=1,a=2").ends_with("`a` is given twice; give it once"));
+    assert!(refused_variable("ROBOTIC_TAGS", "{a").ends_with("starts like a TOML table and is none"));
 }
 
 #[test]

@@ -13,6 +13,7 @@ use muster_agent::{
 use muster_protocol::{
     batch::EncodedBatch,
     id::{Epoch, InstanceId, Lane, RobotId, Seq},
+    label::Labels,
     limits::BATCH_BYTES_MAX,
     message::{
         Ack, Bye, ByeReason, HeldLane, Hello, Message, Numbered, NumberedHead, Refuse, SchemaBody, Welcome,
@@ -150,6 +151,7 @@ fn hello(robot: &RobotId) -> Message {
         held: vec![held],
         drained: Vec::new(),
         clock: clock::reading(),
+        labels: Labels::default(),
     })
 }
 

@@ -22,6 +22,7 @@ use muster_agent::{
 };
 use muster_protocol::{
     id::{InstanceId, RobotId},
+    label::Labels,
     session::sender::{Sender, SenderConfig},
     time::MonoTime,
 };
@@ -186,7 +187,12 @@ impl Robot {
         let seed = u64::try_from(number)?;
         let mut instance = [7; 16];
         instance[..8].copy_from_slice(&seed.to_le_bytes());
-        let who = Who { robot: robot.clone(), instance: InstanceId(instance), version: "bench" };
+        let who = Who {
+            robot: robot.clone(),
+            instance: InstanceId(instance),
+            version: "bench",
+            labels: Labels::default(),
+        };
         let backoff = Backoff::new(config.backoff_min.duration(), config.backoff_max.duration(), seed)
             .with_return_spread(config.return_spread.duration());
         let sender = Sender::new(SenderConfig::DEFAULT);

@@ -14,6 +14,7 @@ use muster_protocol::{
     batch::BatchBuilder,
     frame::{Frame, Kind},
     id::{ChannelName, Epoch, InstanceId, Lane, LogId, Seq},
+    label::Labels,
     loss::{Loss, LossReason, LostSeq},
     message::{
         Ack, Bye, ByeReason, Clock, DrainedLane, Heartbeat, HeartbeatReply, HeldLane, Hello, LaneRanges,
@@ -138,6 +139,7 @@ fn messages() -> Vec<Message> {
             held: held.clone(),
             drained,
             clock: clock(),
+            labels: labels(),
         }),
         Message::Welcome(Welcome {
             instance: InstanceId([2; 16]),
@@ -162,6 +164,11 @@ fn messages() -> Vec<Message> {
         }),
         Message::Bye(Bye { reason: ByeReason::Shutdown, retry_after_ms: 10 }),
     ]
+}
+
+fn labels() -> Labels {
+    let site = ("site".parse().expect("a key"), "berlin".parse().expect("a value"));
+    Labels::new([site].into()).expect("one label")
 }
 
 /// What an MQTT client says after CONNECT that subscribes, says a frame and JSON, and goes.

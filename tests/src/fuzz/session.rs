@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use muster_protocol::{
     id::{Epoch, InstanceId, Lane, RobotId, Seq},
+    label::Labels,
     loss::{AbsenceReason, Loss, LossReason, LostSeq},
     message::{
         Clock, DrainedLane, HeldLane, Hello, LaneRanges, Message, Numbered, NumberedHead, RefuseReason,
@@ -67,7 +68,15 @@ impl World {
         let clock = Clock { boot: 1, mono: MonoTime(2), wall: WallTime(3), synchronised: true };
         let robot: RobotId = "f/r".parse().expect("a robot");
         let (instance, version) = (InstanceId([1; 16]), String::new());
-        let hello = Message::Hello(Hello { robot, instance, version, held, drained, clock });
+        let hello = Message::Hello(Hello {
+            robot,
+            instance,
+            version,
+            held,
+            drained,
+            clock,
+            labels: Labels::default(),
+        });
         let Ok(Message::Hello(hello)) = Message::from_frame(&hello.to_frame()) else { return };
         self.open = hello.held.iter().map(|lane| lane.epoch).collect();
         let have = self.receiver.handle_hello(&hello.held, &hello.drained);

@@ -19,6 +19,7 @@ use muster_agent::{
 use muster_protocol::{
     frame::Frame,
     id::{InstanceId, RobotId, Seq},
+    label::Labels,
     loss::LossReason,
     message::{Clock, NumberedHead},
     session::sender::{Sender, SenderConfig},
@@ -316,7 +317,8 @@ fn delivery(robot: &RobotId, random: [u64; 4]) -> Delivery {
     let mut id = [0; 16];
     id[..8].copy_from_slice(&random[1].to_le_bytes());
     id[8..].copy_from_slice(&random[2].to_le_bytes());
-    let who = Who { robot: robot.clone(), instance: InstanceId(id), version: "world" };
+    let who =
+        Who { robot: robot.clone(), instance: InstanceId(id), version: "world", labels: Labels::default() };
     let backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30), random[3]);
     Delivery::new(who, Sender::new(SenderConfig::DEFAULT), backoff, 1, HEARTBEAT_EVERY)
 }

@@ -307,7 +307,7 @@ impl Checker {
                         }
                     }
                 }
-                Body::Session(_) | Body::ClockFix(_) => {}
+                Body::Session(_) | Body::ClockFix(_) | Body::Labels(_) => {}
             }
         }
         found
@@ -357,7 +357,7 @@ fn places_of(envelope: &Envelope) -> Vec<Place> {
             let seqs = absence.ranges.iter().flat_map(|range| range.first.0..range.end.0);
             seqs.map(|seq| (robot.clone(), absence.epoch, absence.lane, Seq(seq))).collect()
         }
-        Body::Session(_) | Body::ClockFix(_) => Vec::new(),
+        Body::Session(_) | Body::ClockFix(_) | Body::Labels(_) => Vec::new(),
     }
 }
 

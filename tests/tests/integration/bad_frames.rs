@@ -3,6 +3,7 @@
 use muster_protocol::{
     frame::HEADER_BYTES,
     id::InstanceId,
+    label::Labels,
     message::{Clock, Hello, Message},
     time::{MonoTime, WallTime},
 };
@@ -25,6 +26,7 @@ fn hello(robot: &str) -> Vec<u8> {
         held: Vec::new(),
         drained: Vec::new(),
         clock,
+        labels: Labels::default(),
     };
     Message::Hello(hello).to_frame().encode().to_vec()
 }

@@ -4,6 +4,8 @@ use std::{io::Write as _, net::TcpStream};
 
 use muster_protocol::{
     id::{Epoch, InstanceId, Lane, Seq},
+    label::Labels,
+    limits::{LABEL_KEY_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MAX},
     loss::{Loss, LossReason, LostSeq},
     message::{Clock, DrainedLane, Heartbeat, HeldLane, Hello, Message, Numbered, NumberedHead, SeqRange},
     time::{MonoTime, WallTime},
@@ -40,7 +42,15 @@ fn hello(robot: &str) -> Message {
         held: held(),
         drained: vec![drained, drained],
         clock: CLOCK,
+        labels: most_labels(),
     })
+}
+
+/// As many labels as there may be, as long as they may be.
+fn most_labels() -> Labels {
+    let key = |n| format!("{n:0LABEL_KEY_BYTES_MAX$}").parse().unwrap();
+    let value = "x".repeat(LABEL_VALUE_BYTES_MAX);
+    Labels::new((0..LABELS_MAX).map(|n| (key(n), value.parse().unwrap())).collect()).unwrap()
 }
 
 fn loss(seq: u64) -> Message {

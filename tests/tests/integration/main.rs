@@ -18,6 +18,7 @@ mod gateways;
 mod hostile;
 mod journey;
 mod kills;
+mod labels;
 mod operator;
 mod plain_json;
 mod restart;

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use muster_protocol::{
     frame::Frame,
+    label::Labels,
     message::{Message, Numbered},
 };
 
@@ -29,7 +30,12 @@ struct Robot {
 impl Robot {
     fn new() -> Self {
         let bench = Bench::new();
-        let who = Who { robot: "a/b".parse().unwrap(), instance: InstanceId([1; 16]), version: "1" };
+        let who = Who {
+            robot: "a/b".parse().unwrap(),
+            instance: InstanceId([1; 16]),
+            version: "1",
+            labels: Labels::default(),
+        };
         let backoff = Backoff::new(millis(100), millis(100), 1);
         let sender = Sender::new(SenderConfig::DEFAULT);
         let mut delivery = Delivery::new(who, sender, backoff, 1, Duration::from_secs(15));

@@ -16,6 +16,7 @@ use super::{
     Count, Moment, Time,
     channel::Channel,
     completeness::{Completeness, Conflict},
+    labels,
     link::{FreshnessCounts, Health, Link, RobotClock},
     loss::LossRecord,
     ms,
@@ -90,6 +91,9 @@ pub(in crate::http) struct Robot<'a> {
     head: RobotHead,
     /// Each channel that ever had a value, by name.
     channels: BTreeMap<&'a str, Channel<'a>>,
+    /// Who gave each label: `agent` or `operator`.
+    #[schema(examples(json!({"line": "agent", "site": "operator"})))]
+    label_sources: BTreeMap<String, &'static str>,
     log: RobotLog,
     /// The gateway's time.
     now: Time,
@@ -117,6 +121,9 @@ struct RobotHead {
     loss: Loss,
     clock: RobotClock,
     agent: Agent,
+    /// What the robot is called by: operators' labels, and those of the agent that they do not hide.
+    #[schema(examples(json!({"line": "3", "site": "kiel"})))]
+    labels: BTreeMap<String, String>,
     /// Samples of this robot that were ever stored.
     samples: Count,
 }
@@ -223,7 +230,13 @@ impl<'a> Robot<'a> {
         let mut head = RobotHead::of(id, state, &reading, moment);
         let recent = state.losses().recent();
         head.loss.recent = Some(recent.map(|(at, loss)| LossRecord::of(at, loss, moment.ints)).collect());
-        Self { head, channels, log: RobotLog::of(state, moment), now: moment.ints.time(moment.now) }
+        Self {
+            head,
+            channels,
+            label_sources: labels::sources(state.labels()),
+            log: RobotLog::of(state, moment),
+            now: moment.ints.time(moment.now),
+        }
     }
 }
 
@@ -241,6 +254,7 @@ impl RobotHead {
             loss: Loss::of(state, moment),
             clock: RobotClock::from(reading),
             agent: Agent { version: state.agent_version().map(str::to_owned) },
+            labels: labels::merged(state.labels()),
             samples: moment.ints.count(state.totals().samples),
         }
     }

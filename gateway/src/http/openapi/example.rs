@@ -7,7 +7,7 @@ use utoipa::{Modify, openapi::OpenApi, openapi::RefOr};
 pub(super) struct Examples;
 
 /// Path and example; NDJSON and text as they are.
-const EXAMPLES: [(&str, &str); 9] = [
+const EXAMPLES: [(&str, &str); 10] = [
     ("/healthz", "ok\n"),
     ("/metrics", include_str!("examples/metrics.txt")),
     ("/openapi.json", include_str!("examples/openapi.json")),
@@ -15,6 +15,7 @@ const EXAMPLES: [(&str, &str); 9] = [
     ("/v1/fleet", include_str!("examples/fleet.json")),
     ("/v1/robots", include_str!("examples/robots.json")),
     ("/v1/robots/{fleet}/{robot}", include_str!("examples/robot.json")),
+    ("/v1/robots/{fleet}/{robot}/labels", include_str!("examples/labels.json")),
     ("/v1/robots/{fleet}/{robot}/losses", include_str!("examples/losses.json")),
     ("/v1/robots/{fleet}/{robot}/samples", include_str!("examples/samples.ndjson")),
 ];
@@ -23,13 +24,13 @@ impl Modify for Examples {
     fn modify(&self, openapi: &mut OpenApi) {
         let index = ("/", super::super::probe::INDEX);
         for (path, example) in EXAMPLES.into_iter().chain([index]) {
-            let operation = openapi.paths.paths.get_mut(path).and_then(|item| item.get.as_mut());
-            let responses = operation.map(|operation| &mut operation.responses.responses);
-            let Some(RefOr::T(response)) = responses.and_then(|responses| responses.get_mut("200")) else {
-                continue;
-            };
-            for (media_type, content) in &mut response.content {
-                content.example = Some(value_of(media_type, example));
+            let item = openapi.paths.paths.get_mut(path).into_iter();
+            let operations = item.flat_map(|item| [&mut item.get, &mut item.patch, &mut item.put]).flatten();
+            for operation in operations {
+                let Some(RefOr::T(response)) = operation.responses.responses.get_mut("200") else { continue };
+                for (media_type, content) in &mut response.content {
+                    content.example = Some(value_of(media_type, example));
+                }
             }
         }
     }

@@ -21,6 +21,15 @@ type Responses = BTreeMap<String, RefOr<Response>>;
 /// 400: a parameter is wrong.
 pub(in crate::http) struct BadParameter;
 
+/// 400: a label or the path is wrong.
+pub(in crate::http) struct BadLabels;
+
+/// 403: a web page asks for a change.
+pub(in crate::http) struct FromAPage;
+
+/// 408, 413 and 415: the body is not one that is taken.
+pub(in crate::http) struct BodyRefused;
+
 /// 404: no such robot.
 pub(in crate::http) struct NoRobot;
 
@@ -54,6 +63,60 @@ impl IntoResponses for BadParameter {
         let meaning =
             "A parameter is not known, given twice, or does not mean anything; or the path does not decode.";
         one(400, problem(meaning, example))
+    }
+}
+
+impl IntoResponses for BadLabels {
+    fn responses() -> Responses {
+        let example = json!({
+            "type": "urn:muster:problem:bad-label",
+            "title": "The labels are wrong",
+            "status": 400,
+            "detail": "the label floor is 3: put it in quotes, as in {\"floor\": \"3\"}",
+            "label": "floor",
+        });
+        one(
+            400,
+            problem("A label is wrong, or the body is not an object, or the path does not decode.", example),
+        )
+    }
+}
+
+impl IntoResponses for FromAPage {
+    fn responses() -> Responses {
+        let example = json!({
+            "type": "urn:muster:problem:from-a-page",
+            "title": "A web page may not write",
+            "status": 403,
+            "detail": "a web page (https://example.org) asks for a change, and none may: change labels with \
+                       `muster label`, or with a program",
+        });
+        one(403, problem("The request names a web page that it comes from.", example))
+    }
+}
+
+impl IntoResponses for BodyRefused {
+    fn responses() -> Responses {
+        let refused = |status: u16, kind: &str, title: &str, detail: &str, meaning: &str| {
+            let kind = format!("urn:muster:problem:{kind}");
+            one(
+                status,
+                problem(meaning, json!({"type": kind, "title": title, "status": status, "detail": detail})),
+            )
+        };
+        let slow = ("the body did not come within 10 s", "The body did not come in time.");
+        let large = (
+            "the body breaks off or is longer than 65536 bytes; send fewer labels at once",
+            "The body is too large, or breaks off.",
+        );
+        let media = (
+            "the content type is text/plain; send application/merge-patch+json or application/json",
+            "The body is of a type that is not taken.",
+        );
+        let mut all = refused(408, "too-slow", "The body did not come", slow.0, slow.1);
+        all.extend(refused(413, "too-large", "The body is too large", large.0, large.1));
+        all.extend(refused(415, "bad-content-type", "Not a merge patch", media.0, media.1));
+        all
     }
 }
 

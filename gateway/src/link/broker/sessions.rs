@@ -261,6 +261,7 @@ const CONFLICT_RETRY_MS: u32 = 180_000;
 mod tests {
     use muster_protocol::{
         id::{InstanceId, Lane},
+        label::Labels,
         message::{Clock, Hello},
         time::WallTime,
     };
@@ -290,6 +291,7 @@ mod tests {
             held: Vec::new(),
             drained: Vec::new(),
             clock,
+            labels: Labels::default(),
         })
         .to_frame()
     }

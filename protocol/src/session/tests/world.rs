@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::{
     id::{Epoch, InstanceId, Lane, LogId, SchemaHash, Seq},
+    label::Labels,
     limits::HELD_LANES_MAX,
     loss::{Loss, LossReason, LostSeq},
     message::{
@@ -299,6 +300,7 @@ impl World {
                 held,
                 drained: Vec::new(),
                 clock,
+                labels: Labels::default(),
             }));
         }
     }
