@@ -102,10 +102,16 @@ pub enum ConnectError {
     /// No local socket.
     #[error("cannot open a socket: {0}")]
     Socket(#[from] io::Error),
-    /// The connection was refused, timed out or failed its handshake.
+    /// The connection was refused or failed its handshake.
     #[error("{0}")]
     Refused(String),
+    /// Nothing answered.
+    #[error("no answer within {0:?}; check the address and the port, and that no firewall is in between")]
+    Silent(Duration),
 }
+
+/// Takes what there is to say of an attempt that is still under way, a sentence each.
+pub type Doubts = mpsc::Sender<String>;
 
 /// One queue per stream, so that a full lane holds up no other.
 #[derive(Debug)]
@@ -124,9 +130,19 @@ struct Outlets {
 impl Link {
     /// Connects, or says why not: within 10 s over QUIC and 30 s over MQTT.
     pub async fn connect(url: &GatewayUrl, identity: &Identity) -> Result<Self, ConnectError> {
+        let (doubts, _unheard) = mpsc::channel(1);
+        Self::connect_aloud(url, identity, &doubts).await
+    }
+
+    /// Connects like [`Link::connect`], and says sooner why it may take long.
+    pub async fn connect_aloud(
+        url: &GatewayUrl,
+        identity: &Identity,
+        doubts: &Doubts,
+    ) -> Result<Self, ConnectError> {
         let connecting = async {
             match url {
-                GatewayUrl::Quic { host, port } => quic::connect(host, *port, identity).await,
+                GatewayUrl::Quic { host, port } => quic::connect((host, *port), identity, doubts).await,
                 GatewayUrl::Mqtt { host, port, tls } => mqtt::connect((host, *port), *tls, identity).await,
             }
         };
@@ -134,8 +150,7 @@ impl Link {
             GatewayUrl::Quic { .. } => QUIC_CONNECT_TIMEOUT,
             GatewayUrl::Mqtt { .. } => MQTT_CONNECT_TIMEOUT,
         };
-        let waited = || ConnectError::Refused(format!("no answer within {patience:?}"));
-        timeout(patience, connecting).await.unwrap_or_else(|_| Err(waited()))
+        timeout(patience, connecting).await.unwrap_or(Err(ConnectError::Silent(patience)))
     }
 
     /// Queues a frame. Returns false if the link no longer takes any: it is closing, or so far behind that the
@@ -162,7 +177,8 @@ impl Link {
 
     /// Returns about how many bytes an attempt has sent that gave no link after a while.
     pub fn cost_of_failure(url: &GatewayUrl, error: &ConnectError, waited: Duration) -> u64 {
-        if !matches!(error, ConnectError::Refused(_) | ConnectError::Untrusted { .. }) {
+        use ConnectError::{Refused, Silent, Untrusted};
+        if !matches!(error, Refused(_) | Silent(_) | Untrusted { .. }) {
             return 0;
         }
         match url {

@@ -69,6 +69,11 @@ impl Facts {
         self.why_not = Some(why);
     }
 
+    /// Notes what is said of an attempt that still goes on.
+    pub(super) fn doubt(&mut self, why: String) {
+        self.why_not = Some(why);
+    }
+
     pub(super) fn up(&mut self) {
         self.failures = 0;
         self.why_not = None;
