@@ -156,7 +156,16 @@ impl ChannelName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Returns whether the channel is one in which an agent tells of itself. Its values say nothing of the robot: that
+    /// they are fresh does not mean that the robot's are.
+    pub fn is_of_agent(&self) -> bool {
+        self.0.starts_with(OF_AGENT)
+    }
 }
+
+/// What the channels begin with in which an agent tells of itself.
+const OF_AGENT: &str = "muster.agent.";
 
 impl FromStr for ChannelName {
     type Err = ParseIdError;

@@ -93,7 +93,8 @@ impl RobotState {
         let last_record = self.totals.received.map(|(_, last)| last);
         let link = self.sessions.read(now, live, last_record);
         let (mut freshness, mut marks) = (Freshnesses::default(), Marks::default());
-        for channel in self.channels.values() {
+        // What an agent tells of itself goes on when the robot has fallen silent.
+        for channel in self.channels.of_robot() {
             let reading = self.read_channel(channel, now, &link);
             freshness.count(reading.freshness);
             marks.count(&reading);

@@ -111,6 +111,7 @@ impl Moment {
         let mut robot = self.members_of_both(id, state, &reading);
         let newest = state
             .channels()
+            .filter(|(name, _)| !name.is_of_agent())
             .filter_map(|(_, channel)| state.read_channel(channel, self.now, &reading.link).age_ns);
         robot.insert("newest_age_ms".to_owned(), ms(newest.min()));
         robot.insert("channels".to_owned(), state.channel_count().into());
