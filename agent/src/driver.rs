@@ -340,7 +340,7 @@ impl Driver {
 
     fn drop_link(&mut self) {
         self.count_uplink();
-        self.link = None;
+        self.facts.sent_before += self.link.take().map_or(0, |link| link.sent_bytes());
     }
 
     fn handle_link(&mut self, event: LinkEvent) {

@@ -40,8 +40,13 @@ pub enum LinkEvent {
     ClosedByGateway(String),
 }
 
-/// Counts the bytes that a link has sent, with all overhead.
-struct Meter(Arc<dyn Fn() -> u64 + Send + Sync>);
+/// What a link can measure.
+struct Meter {
+    /// The bytes that it has sent, with all overhead.
+    sent: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// Its round trip, where it knows it.
+    rtt: Option<Arc<dyn Fn() -> Duration + Send + Sync>>,
+}
 
 /// Where a frame goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,7 +177,12 @@ impl Link {
     /// Returns the bytes that left the robot through this link so far, with IP and all above it; see
     /// [`overhead`](crate::uplink::overhead) for what is measured and what estimated.
     pub fn sent_bytes(&self) -> u64 {
-        (self.meter.0)()
+        (self.meter.sent)()
+    }
+
+    /// Returns the round trip of its packets; `None` over MQTT, which does not measure it.
+    pub fn rtt(&self) -> Option<Duration> {
+        self.meter.rtt.as_ref().map(|rtt| rtt())
     }
 
     /// Returns about how many bytes an attempt has sent that gave no link after a while.
@@ -213,7 +223,7 @@ fn path_to(host: &str, tls: bool) -> Path {
 
 impl fmt::Debug for Meter {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "Meter({})", (self.0)())
+        write!(out, "Meter({})", (self.sent)())
     }
 }
 

@@ -148,11 +148,13 @@ async fn open(endpoint: Endpoint, connection: Connection) -> Result<Link, Connec
 
 /// Counts what the connection sent: each datagram, also those sent again, the handshake's and those that probe the path.
 fn meter(connection: Connection) -> Meter {
-    Meter(Arc::new(move || {
+    let timed = connection.clone();
+    let sent = move || {
         let sent = connection.stats().udp_tx;
         let path = UplinkPath { v6: connection.remote_address().is_ipv6(), tls: false };
         path.of_datagrams(sent.datagrams, sent.bytes)
-    }))
+    };
+    Meter { sent: Arc::new(sent), rtt: Some(Arc::new(move || timed.rtt())) }
 }
 
 /// Runs the connection until its writers are done or it breaks, then says why it is over.

@@ -19,6 +19,7 @@ mod hostile;
 mod journey;
 mod kills;
 mod operator;
+mod own_figures;
 mod plain_json;
 mod restart;
 #[cfg(target_os = "linux")]
