@@ -5,6 +5,7 @@
 //! the agent. Each field is a key of the table and each key a field.
 
 mod channel;
+mod every;
 mod input;
 mod keys;
 mod percent;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::uplink::Limits;
 
 pub use channel::{ChannelRule, ParseUnitError, Unit};
+pub use every::{Every, ParseEveryError};
 pub use input::{Input, ParseInputError};
 pub use keys::PROGRAM;
 pub use percent::{ParsePercentError, Percent};
@@ -51,6 +53,9 @@ pub struct Config {
     pub link: LinkConfig,
     /// How much may be sent.
     pub uplink: UplinkConfig,
+    /// How the agent tells of itself.
+    #[serde(rename = "self")]
+    pub own: OwnConfig,
     /// How logs are written.
     pub log: LogConfig,
     /// What the robot is called by.
@@ -119,6 +124,14 @@ pub struct UplinkConfig {
     pub bytes_per_month: Option<Size>,
     /// What of each is kept for what is urgent.
     pub urgent_reserve: Percent,
+}
+
+/// How the agent tells of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnConfig {
+    /// How often its own figures are recorded.
+    pub every: Every,
 }
 
 /// How logs are written.

@@ -436,6 +436,11 @@ impl Delivery {
         Standing { stage, since: self.turned, acked: self.acked }
     }
 
+    /// Returns the smoothed time from sending a batch to its acknowledgement; `None` before the first.
+    pub fn ack_time(&self) -> Option<Duration> {
+        self.sender.ack_time()
+    }
+
     /// Returns how many samples wait for their acknowledgement, by lane.
     pub fn samples_held(&self) -> [u64; 3] {
         Lane::ALL.map(|lane| {

@@ -20,7 +20,7 @@ use crate::{
     config::GatewayUrl,
     damper::Damper,
     delivery::{Action, Delivery, Figures, Loaded},
-    link::{ConnectError, Identity, Link, LinkEvent, Stream},
+    link::{ConnectError, Doubts, Identity, Link, LinkEvent, Stream},
     recorder::{RecorderCommand, RecorderEvent, RecorderEvents, Recording},
     spool::{Disk, Holding, ReadError, Span, SpoolReader, StoredKind},
 };
@@ -55,6 +55,9 @@ pub struct Driver {
     asks: mpsc::Receiver<Ask>,
     /// The attempt that goes on: when it began, and to which URL.
     attempt: Option<(MonoTime, usize)>,
+    /// What was said of it already.
+    doubt: Option<String>,
+    doubts: (Doubts, mpsc::Receiver<String>),
     failures: Damper,
     facts: asked::Facts,
 }
@@ -118,6 +121,7 @@ enum Happened {
     Recorder(Option<Vec<RecorderEvent>>),
     Link(LinkEvent),
     Connected(Result<Link, ConnectError>),
+    Doubt(String),
     Loaded(Vec<Read>),
     Saved(Written),
     Asked(Ask),
@@ -151,6 +155,8 @@ impl Driver {
             ledger: Ledger::new(parts.disk),
             asks: parts.asks,
             attempt: None,
+            doubt: None,
+            doubts: mpsc::channel(1),
             failures: Damper::default(),
             facts: asked::Facts::default(),
         }
@@ -177,6 +183,7 @@ impl Driver {
                 Happened::Recorder(None) => return self.ended(Why::RecorderGone),
                 Happened::Link(event) => self.handle_link(event),
                 Happened::Connected(result) => self.handle_connected(result),
+                Happened::Doubt(doubt) => self.handle_doubt(doubt),
                 Happened::Loaded(reads) => self.handle_loaded(reads).await,
                 Happened::Saved((record, written)) => {
                     if self.delivery.handle_saved(record, written.is_ok()) {
@@ -205,6 +212,7 @@ impl Driver {
             events = self.events.next() => Happened::Recorder(events),
             event = link_event(&mut self.link) => Happened::Link(event),
             result = connected(&mut self.connecting) => Happened::Connected(result),
+            Some(doubt) = self.doubts.1.recv() => Happened::Doubt(doubt),
             reads = loaded(&mut self.loading) => Happened::Loaded(reads),
             written = self.ledger.written() => Happened::Saved(written),
             Some(ask) = self.asks.recv() => Happened::Asked(ask),
@@ -217,10 +225,13 @@ impl Driver {
         match action {
             Action::Connect(url) => {
                 self.attempt = Some((self.clock.mono(), url));
+                self.doubt = None;
                 let url = self.urls.get(url).cloned().expect("delivery counts within the given URLs");
                 let identity = self.identity.clone();
                 debug!(%url, "connecting");
-                self.connecting = Some(Box::pin(async move { Link::connect(&url, &identity).await }));
+                let doubts = self.doubts.0.clone();
+                self.connecting =
+                    Some(Box::pin(async move { Link::connect_aloud(&url, &identity, &doubts).await }));
             }
             Action::Send(stream, frame) => {
                 let sent = self.link.as_ref().is_some_and(|link| link.send(stream, &frame));
@@ -296,14 +307,29 @@ impl Driver {
         if let Some((url, since)) = self.attempt.and_then(|(since, url)| Some((self.urls.get(url)?, since))) {
             self.delivery.handle_spent(Link::cost_of_failure(url, error, now.since(since)));
         }
-        let sentence = error.to_string();
-        match self.failures.note(&sentence, now) {
-            Some(0) => warn!("no link: {error}"),
-            Some(unsaid) => warn!("no link: {error}; {unsaid} more attempts have failed since the last word"),
-            None => debug!("no link: {error}"),
+        // What was said while nothing answered says more than that nothing did.
+        let doubt = self.doubt.take().filter(|_| matches!(error, ConnectError::Silent(_)));
+        if doubt.is_none() {
+            self.say_no_link(&error.to_string(), now);
         }
-        self.facts.no_link(sentence);
+        self.facts.no_link(doubt.unwrap_or_else(|| error.to_string()));
         self.delivery.handle_closed(now);
+    }
+
+    fn handle_doubt(&mut self, doubt: String) {
+        if self.connecting.is_some() {
+            self.say_no_link(&doubt, self.clock.mono());
+            self.facts.doubt(doubt.clone());
+            self.doubt = Some(doubt);
+        }
+    }
+
+    fn say_no_link(&mut self, why: &str, now: MonoTime) {
+        match self.failures.note(why, now) {
+            Some(0) => warn!("no link: {why}"),
+            Some(unsaid) => warn!("no link: {why}; {unsaid} more attempts have failed since the last word"),
+            None => debug!("no link: {why}"),
+        }
     }
 
     /// Tells delivery what the link has sent by now.
@@ -314,7 +340,7 @@ impl Driver {
 
     fn drop_link(&mut self) {
         self.count_uplink();
-        self.link = None;
+        self.facts.sent_before += self.link.take().map_or(0, |link| link.sent_bytes());
     }
 
     fn handle_link(&mut self, event: LinkEvent) {

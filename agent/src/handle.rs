@@ -42,6 +42,7 @@ use crate::{
     clock::Clock,
     config::Config,
     intake::{Counts, Intake, Refusal, Refused, Source},
+    own::Host,
     program::{Outcome, Running},
 };
 
@@ -187,7 +188,7 @@ type Started = SyncSender<(Intake, Recorder)>;
 fn run(config: &Config, started: &Started, stopped: oneshot::Receiver<()>) -> anyhow::Result<Outcome> {
     let runtime = runtime()?;
     let outcome = runtime.block_on(async {
-        let mut running = Running::start(config)?;
+        let mut running = Running::start(config, Host::Embedded)?;
         let recorder = Recorder::new(running.intake(), Clock::new());
         running.seal();
         // Nobody is there to be told if the program has gone on without the agent.

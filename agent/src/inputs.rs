@@ -87,9 +87,9 @@ pub struct Inputs {
     summaries: Arc<Mutex<Vec<Summary>>>,
 }
 
-/// Returns what is declared of channels: by the configuration, and behind it by the inputs themselves.
-pub fn declarations(rules: &[ChannelRule]) -> Declarations {
-    Declarations::new(rules.iter().map(Declaration::from).chain(host::declarations()).collect())
+/// Returns what is declared of channels: by the configuration, and behind it by who records them.
+pub fn declarations(rules: &[ChannelRule], own: Vec<Declaration>) -> Declarations {
+    Declarations::new(rules.iter().map(Declaration::from).chain(host::declarations()).chain(own).collect())
 }
 
 /// Returns what a line may hold.

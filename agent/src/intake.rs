@@ -210,6 +210,12 @@ impl Intake {
         self.shared.work.notify_one();
     }
 
+    /// Returns about how much memory the rows take that were not taken yet.
+    pub fn queued_bytes(&self) -> usize {
+        let inner = self.shared.inner();
+        inner.live.bytes() + inner.wait.bytes()
+    }
+
     /// Returns what was refused.
     pub fn ledger(&self) -> &RefusalLedger {
         &self.shared.ledger

@@ -14,6 +14,7 @@ pub mod inputs;
 pub mod inspect;
 pub mod intake;
 pub mod link;
+pub mod own;
 pub mod program;
 pub mod recorder;
 pub mod spool;

@@ -40,8 +40,13 @@ pub enum LinkEvent {
     ClosedByGateway(String),
 }
 
-/// Counts the bytes that a link has sent, with all overhead.
-struct Meter(Arc<dyn Fn() -> u64 + Send + Sync>);
+/// What a link can measure.
+struct Meter {
+    /// The bytes that it has sent, with all overhead.
+    sent: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// Its round trip, where it knows it.
+    rtt: Option<Arc<dyn Fn() -> Duration + Send + Sync>>,
+}
 
 /// Where a frame goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,10 +107,16 @@ pub enum ConnectError {
     /// No local socket.
     #[error("cannot open a socket: {0}")]
     Socket(#[from] io::Error),
-    /// The connection was refused, timed out or failed its handshake.
+    /// The connection was refused or failed its handshake.
     #[error("{0}")]
     Refused(String),
+    /// Nothing answered.
+    #[error("no answer within {0:?}; check the address and the port, and that no firewall is in between")]
+    Silent(Duration),
 }
+
+/// Takes what there is to say of an attempt that is still under way, a sentence each.
+pub type Doubts = mpsc::Sender<String>;
 
 /// One queue per stream, so that a full lane holds up no other.
 #[derive(Debug)]
@@ -124,9 +135,19 @@ struct Outlets {
 impl Link {
     /// Connects, or says why not: within 10 s over QUIC and 30 s over MQTT.
     pub async fn connect(url: &GatewayUrl, identity: &Identity) -> Result<Self, ConnectError> {
+        let (doubts, _unheard) = mpsc::channel(1);
+        Self::connect_aloud(url, identity, &doubts).await
+    }
+
+    /// Connects like [`Link::connect`], and says sooner why it may take long.
+    pub async fn connect_aloud(
+        url: &GatewayUrl,
+        identity: &Identity,
+        doubts: &Doubts,
+    ) -> Result<Self, ConnectError> {
         let connecting = async {
             match url {
-                GatewayUrl::Quic { host, port } => quic::connect(host, *port, identity).await,
+                GatewayUrl::Quic { host, port } => quic::connect((host, *port), identity, doubts).await,
                 GatewayUrl::Mqtt { host, port, tls } => mqtt::connect((host, *port), *tls, identity).await,
             }
         };
@@ -134,8 +155,7 @@ impl Link {
             GatewayUrl::Quic { .. } => QUIC_CONNECT_TIMEOUT,
             GatewayUrl::Mqtt { .. } => MQTT_CONNECT_TIMEOUT,
         };
-        let waited = || ConnectError::Refused(format!("no answer within {patience:?}"));
-        timeout(patience, connecting).await.unwrap_or_else(|_| Err(waited()))
+        timeout(patience, connecting).await.unwrap_or(Err(ConnectError::Silent(patience)))
     }
 
     /// Queues a frame. Returns false if the link no longer takes any: it is closing, or so far behind that the
@@ -157,12 +177,18 @@ impl Link {
     /// Returns the bytes that left the robot through this link so far, with IP and all above it; see
     /// [`overhead`](crate::uplink::overhead) for what is measured and what estimated.
     pub fn sent_bytes(&self) -> u64 {
-        (self.meter.0)()
+        (self.meter.sent)()
+    }
+
+    /// Returns the round trip of its packets; `None` over MQTT, which does not measure it.
+    pub fn rtt(&self) -> Option<Duration> {
+        self.meter.rtt.as_ref().map(|rtt| rtt())
     }
 
     /// Returns about how many bytes an attempt has sent that gave no link after a while.
     pub fn cost_of_failure(url: &GatewayUrl, error: &ConnectError, waited: Duration) -> u64 {
-        if !matches!(error, ConnectError::Refused(_) | ConnectError::Untrusted { .. }) {
+        use ConnectError::{Refused, Silent, Untrusted};
+        if !matches!(error, Refused(_) | Silent(_) | Untrusted { .. }) {
             return 0;
         }
         match url {
@@ -197,7 +223,7 @@ fn path_to(host: &str, tls: bool) -> Path {
 
 impl fmt::Debug for Meter {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "Meter({})", (self.0)())
+        write!(out, "Meter({})", (self.sent)())
     }
 }
 

@@ -34,6 +34,7 @@ use crate::{
     inputs::{self, Inputs, Setting},
     intake::{Intake, IntakeConfig},
     link::Identity,
+    own::{self, Host, OwnFigures},
     recorder::{self, Clocks, RecorderConfig, Recording},
     spool::{Disk, Holding, RealDisk, Recovered, Spool, SpoolConfig},
     status::{About, Asked, StatusServer},
@@ -52,6 +53,8 @@ pub struct Running {
     figures: watch::Receiver<Figures>,
     /// Answers `muster-agent status`, where it could be opened.
     status: Option<StatusServer>,
+    /// Records the agent's own figures, if that is wanted.
+    own_figures: Option<OwnFigures>,
     lost_before: bool,
 }
 
@@ -66,7 +69,7 @@ pub fn run(config: Config) -> anyhow::Result<Outcome> {
         .context("start the runtime")?;
     let outcome = runtime.block_on(async {
         let asked = asked_to_stop().context("listen for signals")?;
-        let mut running = Running::start(&config)?;
+        let mut running = Running::start(&config, Host::Program)?;
         running.seal();
         if config.input.is_empty() {
             let spool = config.spool.dir.display();
@@ -87,14 +90,16 @@ pub fn run(config: Config) -> anyhow::Result<Outcome> {
 
 impl Running {
     /// Starts an agent: spool, recorder, inputs, driver.
-    pub fn start(config: &Config) -> anyhow::Result<Self> {
+    pub fn start(config: &Config, host: Host) -> anyhow::Result<Self> {
         let clock = Clock::new();
         let [instance, instance_more, random, jitter] = random_words()?;
         let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(&config.spool.dir));
         let (spool, recovered) = open_spool(config, disk.clone(), random)?;
         let (holding, reader) = (Holding::of([&spool]), spool.reader());
 
-        let declarations = Arc::new(inputs::declarations(&config.channel));
+        let own_every = own::interval_of(config, host);
+        let own_channels = own_every.map(own::declarations).unwrap_or_default();
+        let declarations = Arc::new(inputs::declarations(&config.channel, own_channels));
         let intake_config = IntakeConfig { declarations: declarations.clone(), ..IntakeConfig::default() };
         let (intake, outlet) = Intake::new(&intake_config);
         let clocks = Clocks { mono: clock, read: Arc::new(move || clock.reading()) };
@@ -129,13 +134,14 @@ impl Running {
             lost_at_start: recovered.losses.iter().map(|loss| (loss.lane, loss.samples())).collect(),
         };
         let asked = Asked { about, clock, started: clock.mono(), ask, intake: intake.clone(), costs };
+        let own_figures = own_every.map(|every| OwnFigures::start(asked.clone(), every));
         let status = StatusServer::start(&config.spool.dir, asked)
             .inspect_err(|error| tracing::warn!("`muster-agent status` will not work: {error}"))
             .ok();
         let (stop, stopped) = watch::channel(false);
         let driver = tokio::spawn(Driver::new(parts, holding, &recovered.spans).run(stopped));
         let lost_before = !recovered.losses.is_empty();
-        Ok(Self { intake, inputs, recording, driver, stop, figures, status, lost_before })
+        Ok(Self { intake, inputs, recording, driver, stop, figures, status, own_figures, lost_before })
     }
 
     /// Returns where further samples may be put in.
@@ -162,8 +168,8 @@ impl Running {
 
     /// Ends in order: inputs first, disks last.
     pub async fn finish(self) -> anyhow::Result<Outcome> {
-        let Self { intake, mut inputs, recording, driver, stop, status, lost_before, .. } = self;
-        drop(status);
+        let Self { intake, mut inputs, recording, driver, stop, status, own_figures, lost_before, .. } = self;
+        drop((status, own_figures));
         inputs.stop();
         stop.send_replace(true);
         let ended = driver.await.context("deliver to the gateway")?;

@@ -191,6 +191,7 @@ impl Spool {
             let (place, action) = (place.clone(), action.to_owned());
             move |source: io::Error| OpenError::Io { place, action, source }
         };
+        recovery::refuse_data_folder(disk.as_ref())?;
         disk.make_folder("").map_err(failed("make the folder"))?;
         let lock = disk.lock(LOCK_PATH).map_err(failed("lock the folder"))?;
         let lock = lock.ok_or_else(|| OpenError::InUse { place: place.clone() })?;

@@ -156,6 +156,12 @@ impl ChannelName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Returns whether the channel is one in which an agent tells of itself. Its values say nothing of the robot: that
+    /// they are fresh does not mean that the robot's are.
+    pub fn is_of_agent(&self) -> bool {
+        self.0.starts_with(OF_AGENT)
+    }
 }
 
 impl Borrow<str> for ChannelName {
@@ -163,6 +169,9 @@ impl Borrow<str> for ChannelName {
         &self.0
     }
 }
+
+/// What the channels begin with in which an agent tells of itself.
+const OF_AGENT: &str = "muster.agent.";
 
 impl FromStr for ChannelName {
     type Err = ParseIdError;

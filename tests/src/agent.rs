@@ -30,6 +30,8 @@ impl AgentPlan {
         plan.set("LINK__BACKOFF_MIN", "50ms")
             .set("LINK__BACKOFF_MAX", "500ms")
             .set("LINK__RETURN_SPREAD", "500ms")
+            // What a test puts in is what it wants to find.
+            .set("SELF__EVERY", "none")
     }
 
     /// Sends to this gateway, and trusts it.

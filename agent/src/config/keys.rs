@@ -9,7 +9,7 @@ use muster_protocol::{
     settings::{Key, Kind, LogFormat, Program, Size, Span},
 };
 
-use super::{DEFAULT_GATEWAY, GatewayUrl, Input, Percent, Unit, channel::ChannelRule};
+use super::{DEFAULT_GATEWAY, Every, GatewayUrl, Input, Percent, Unit, channel::ChannelRule};
 
 /// The agent's name, prefix and keys.
 pub static PROGRAM: Program = Program { name: "muster-agent", env_prefix: "MUSTER_AGENT_", keys: KEYS };
@@ -131,6 +131,13 @@ const KEYS: &[Key] = &[
         "What of each uplink limit is kept for urgent samples, 0% to 90%.",
     )
     .or("10%"),
+    Key::new::<Every>(
+        "self.every",
+        Kind::Span,
+        "How often the agent's own figures, muster.agent.*, are recorded; none for never.",
+    )
+    .or("60s")
+    .within("1s", "1h"),
     Key::new::<LogFormat>("log.format", Kind::Text, "The form of the logs on stderr: human or json.")
         .or("human"),
     Key::new::<Labels>(

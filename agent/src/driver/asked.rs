@@ -1,10 +1,15 @@
 //! What the driver answers when somebody asks how it is.
 
-use muster_protocol::{id::Lane, time::MonoTime};
+use std::time::Duration;
+
+use muster_protocol::{
+    id::Lane,
+    time::{MonoTime, WallTime},
+};
 use tokio::sync::oneshot;
 
 use super::Driver;
-use crate::{delivery::Standing, spool::Evicted, uplink};
+use crate::{delivery::Standing, link::Link, spool::Evicted, uplink};
 
 /// A question; the answer goes there.
 pub type Ask = oneshot::Sender<DeliveryReport>;
@@ -18,6 +23,8 @@ pub struct DeliveryReport {
     pub link: LinkState,
     /// What waits and what was lost, by lane.
     pub lanes: [LaneReport; 3],
+    /// The time of the oldest sample that waits, or of one before it in its segment.
+    pub oldest: Option<WallTime>,
     /// Bytes sent and limits.
     pub uplink: uplink::Figures,
     /// Why the spool failed, if it did.
@@ -35,6 +42,14 @@ pub struct LinkState {
     pub why_not: Option<String>,
     /// Attempts and links that failed since the last session.
     pub failures: u64,
+    /// Sessions since the agent started.
+    pub sessions: u64,
+    /// The round trip, where the link knows it.
+    pub rtt: Option<Duration>,
+    /// The smoothed time from sending a batch to its acknowledgement.
+    pub ack_time: Option<Duration>,
+    /// Bytes that links sent since the agent started, with all overhead.
+    pub sent_bytes: u64,
 }
 
 /// What one lane holds and has lost.
@@ -57,6 +72,8 @@ pub(super) struct Facts {
     failures: u64,
     why_not: Option<String>,
     pub(super) fault: Option<String>,
+    /// What links sent that are gone.
+    pub(super) sent_before: u64,
 }
 
 impl Facts {
@@ -66,6 +83,11 @@ impl Facts {
 
     pub(super) fn no_link(&mut self, why: String) {
         self.failures += 1;
+        self.why_not = Some(why);
+    }
+
+    /// Notes what is said of an attempt that still goes on.
+    pub(super) fn doubt(&mut self, why: String) {
         self.why_not = Some(why);
     }
 
@@ -92,8 +114,13 @@ impl Driver {
                 gateway: gateway.map(ToString::to_string),
                 why_not: self.facts.why_not.clone(),
                 failures: self.facts.failures,
+                sessions: self.delivery.figures().sessions,
+                rtt: self.link.as_ref().and_then(Link::rtt),
+                ack_time: self.delivery.ack_time(),
+                sent_bytes: self.facts.sent_before + self.link.as_ref().map_or(0, Link::sent_bytes),
             },
             lanes,
+            oldest: self.reader.oldest(),
             uplink: self.delivery.uplink(),
             spool_fault: self.facts.fault.clone(),
         }

@@ -63,7 +63,7 @@ impl Feeder {
             LineText::TooLong { bytes, .. } => {
                 let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
                 let error = LineError::LineTooLong { bytes, max: LINE_BYTES_MAX };
-                self.source.refuse(error.kind(), loss_of(&error), &error, shown);
+                self.source.refuse(error.kind(), loss_of(&error, shown.text), &error, shown);
                 return Parsed::Nothing;
             }
         };
@@ -72,12 +72,12 @@ impl Feeder {
             Ok(ndjson::Line::Sync(id)) if self.syncs == Syncs::Answered => Parsed::Sync(id),
             Ok(ndjson::Line::Sync(_)) => {
                 let error = LineError::SyncNotHere;
-                self.source.refuse(error.kind(), loss_of(&error), &error, shown);
+                self.source.refuse(error.kind(), loss_of(&error, shown.text), &error, shown);
                 Parsed::Nothing
             }
             Ok(ndjson::Line::Blank) => Parsed::Nothing,
             Err(error) => {
-                self.source.refuse(error.kind(), loss_of(&error), &error, shown);
+                self.source.refuse(error.kind(), loss_of(&error, shown.text), &error, shown);
                 let asks = self.syncs == Syncs::Answered && is_question(&error);
                 if asks { Parsed::BadSync(error) } else { Parsed::Nothing }
             }
@@ -120,9 +120,13 @@ fn is_question(error: &LineError) -> bool {
     )
 }
 
-/// Returns why the samples of a refused line are lost; `None` if it held none.
-fn loss_of(error: &LineError) -> Option<LossReason> {
+/// Returns why the samples of a refused line are lost; `None` if it held none. A question with a value beside it lost
+/// that value, however little of the line was understood.
+fn loss_of(error: &LineError, text: &[u8]) -> Option<LossReason> {
     match error {
+        LineError::BadSync { .. } | LineError::SyncWithOthers if names_a_value(text) => {
+            Some(LossReason::Malformed)
+        }
         LineError::BadSync { .. } | LineError::SyncWithOthers | LineError::SyncNotHere => None,
         LineError::LineTooLong { .. }
         | LineError::ArrayTooLong { .. }
@@ -132,6 +136,15 @@ fn loss_of(error: &LineError) -> Option<LossReason> {
     }
 }
 
+/// Returns whether a line seems to have the key `v`. One that only looks so is counted as a sample too many, never one
+/// too few.
+fn names_a_value(text: &[u8]) -> bool {
+    text.windows(VALUE_KEY.len()).any(|part| part == VALUE_KEY)
+}
+
+/// The key of a line's values, as it is written almost always.
+const VALUE_KEY: &[u8] = b"\"v\"";
+
 /// Returns what is shown of a line if it is refused.
 pub fn shown(line: Line<'_>) -> Shown<'_> {
     let text = match line.text {
@@ -139,4 +152,35 @@ pub fn shown(line: Line<'_>) -> Shown<'_> {
         LineText::TooLong { head, .. } => head,
     };
     Shown { line: line.number, text }
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_protocol::ndjson::ParserLimits;
+
+    use super::*;
+    use crate::{
+        batcher::Manner,
+        intake::{Intake, IntakeConfig},
+    };
+
+    /// Guards: the value beside a question was in no loss record.
+    #[test]
+    fn a_value_beside_a_question_is_lost_and_a_question_alone_is_not() {
+        let told = |line: &str| {
+            let (intake, outlet) = Intake::new(&IntakeConfig::default());
+            let setting = Setting { intake, clock: Clock::new(), limits: ParserLimits::default() };
+            let source = setting.intake.source("unix", Manner::Live);
+            let mut feeder = Feeder::new(source, &setting, Syncs::Answered);
+            let parsed = feeder.parse(Line { number: 1, text: LineText::Whole(line.as_bytes()) });
+            assert!(matches!(parsed, Parsed::BadSync(_)), "{line}");
+            outlet.take_untold().iter().map(|untold| (untold.reason, untold.samples)).collect::<Vec<_>>()
+        };
+        for line in [r#"{"sync":4,"ch":"x","v":1}"#, r#"{"sync":{},"ch":"x","v":1}"#] {
+            assert_eq!(told(line), [(LossReason::Malformed, 1)], "{line}");
+        }
+        for line in [r#"{"sync":4,"id":1}"#, r#"{"sync":[]}"#] {
+            assert_eq!(told(line), [], "{line}");
+        }
+    }
 }

@@ -8,6 +8,8 @@ use std::{net::SocketAddr, time::Duration};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{net::UdpSocket, sync::watch};
 
+use crate::damper::Damper;
+
 use super::{
     End, InputError,
     feed::Feeder,
@@ -21,7 +23,7 @@ const DATAGRAM_BYTES_MAX: usize = 64 * 1024;
 /// Bytes that the system is asked to keep for a burst; it may give less.
 const SOCKET_BUFFER_BYTES: usize = 1024 * 1024;
 
-/// Long enough for an interface to come back, and for the log to stay readable until it does.
+/// Long enough for an interface to come back.
 const RECEIVE_RETRY: Duration = Duration::from_secs(1);
 
 /// A bound socket.
@@ -55,17 +57,29 @@ impl UdpInput {
     /// Takes datagrams until `stopped` changes or its sender is dropped.
     pub async fn run(self, mut feeder: Feeder, mut stopped: watch::Receiver<()>) -> End {
         let mut datagram = vec![0; DATAGRAM_BYTES_MAX];
-        let mut number = 0;
+        let (mut number, mut troubles) = (0, Damper::default());
         loop {
             let received = tokio::select! {
                 received = self.socket.recv_from(&mut datagram) => received,
                 _ = stopped.changed() => return End::Stopped,
             };
             let bytes = match received {
-                Ok((bytes, _)) => datagram.get(..bytes).unwrap_or_default(),
+                Ok((bytes, _)) => {
+                    troubles.reset();
+                    datagram.get(..bytes).unwrap_or_default()
+                }
                 // Nothing is ever sent from here, so this is the socket itself, as when its interface went away.
                 Err(error) => {
-                    tracing::warn!("input {}: receive: {error}", feeder.source().input());
+                    let input = feeder.source().input();
+                    match troubles.note(&error.to_string(), feeder.clock().mono()) {
+                        Some(0) => tracing::warn!("input {input}: receive: {error}"),
+                        Some(unsaid) => {
+                            tracing::warn!(
+                                "input {input}: receive: {error}; {unsaid} more times since the last word"
+                            );
+                        }
+                        None => tracing::debug!("input {input}: receive: {error}"),
+                    }
                     match pause(self.retry, &mut stopped).await {
                         Pause::Over => continue,
                         Pause::Stopped => return End::Stopped,

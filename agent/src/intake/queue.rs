@@ -45,6 +45,11 @@ impl Queue {
         }
     }
 
+    /// Returns what its rows cost in memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(super) fn has_room_for_sync(&self) -> bool {
         self.syncs < SYNCS_MAX
     }

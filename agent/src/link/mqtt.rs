@@ -117,7 +117,7 @@ impl Sent {
 
     fn meter(&self) -> Meter {
         let bytes = Arc::clone(&self.bytes);
-        Meter(Arc::new(move || bytes.load(Ordering::Relaxed)))
+        Meter { sent: Arc::new(move || bytes.load(Ordering::Relaxed)), rtt: None }
     }
 }
 

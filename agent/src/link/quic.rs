@@ -9,16 +9,25 @@ use quinn::{
     ClientConfig, Connection, ConnectionError, Endpoint, IdleTimeout, RecvStream, SendStream,
     TransportConfig, TransportErrorCode, VarInt,
 };
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    net::UdpSocket,
+    sync::mpsc,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
 use muster_protocol::frame::{ALPN, FrameDecoder};
 
 use super::{
-    ConnectError, EVENTS_QUEUED_MAX, Identity, Link, LinkEvent, Meter, Outlets, Path as UplinkPath,
+    ConnectError, Doubts, EVENTS_QUEUED_MAX, Identity, Link, LinkEvent, Meter, Outlets, Path as UplinkPath,
     QUEUE_TIME, outboxes, tls,
 };
 
-pub(super) async fn connect(host: &str, port: u16, identity: &Identity) -> Result<Link, ConnectError> {
+pub(super) async fn connect(
+    (host, port): (&str, u16),
+    identity: &Identity,
+    doubts: &Doubts,
+) -> Result<Link, ConnectError> {
     let no_ca = || ConnectError::NoCa { url: format!("quic://{host}:{port}") };
     let ca = identity.ca.as_deref().ok_or_else(no_ca)?;
     let tls = tls::client_config(ca, &[ALPN]).await?;
@@ -32,7 +41,7 @@ pub(super) async fn connect(host: &str, port: u16, identity: &Identity) -> Resul
     let addresses = tokio::net::lookup_host((host, port)).await;
     let resolve = |error: io::Error| ConnectError::Resolve { host: host.to_owned(), why: error.to_string() };
     for address in addresses.map_err(resolve)? {
-        match dial(address, host, config.clone()).await {
+        match dial(address, host, config.clone(), doubts).await {
             Ok((endpoint, connection)) => return open(endpoint, connection).await,
             Err(error) => refused = of_handshake(error, address, ca),
         }
@@ -72,12 +81,46 @@ async fn dial(
     address: SocketAddr,
     host: &str,
     config: ClientConfig,
+    doubts: &Doubts,
 ) -> Result<(Endpoint, Connection), DialError> {
-    let wildcard: SocketAddr = if address.is_ipv6() { ([0_u16; 8], 0).into() } else { ([0_u8; 4], 0).into() };
-    let endpoint = Endpoint::client(wildcard).map_err(DialError::Socket)?;
+    let endpoint = Endpoint::client(wildcard(address)).map_err(DialError::Socket)?;
     let connecting = endpoint.connect_with(config, address, host).map_err(DialError::Config)?;
-    let connection = connecting.await.map_err(DialError::Connection)?;
-    Ok((endpoint, connection))
+    tokio::pin!(connecting);
+    let connected = tokio::select! {
+        connected = &mut connecting => connected,
+        doubt = doubt(address) => {
+            // Only a word: the gateway may be about to start, and QUIC goes on asking.
+            let _ = doubts.try_send(doubt);
+            connecting.await
+        }
+    };
+    Ok((endpoint, connected.map_err(DialError::Connection)?))
+}
+
+/// Says after a while why an address may not answer. The datagram that it sends is answered by nobody, but where no
+/// program has the port, the other machine's system says so, which QUIC does not listen to.
+async fn doubt(address: SocketAddr) -> String {
+    sleep(DOUBT_AFTER).await;
+    let asking = async {
+        let socket = UdpSocket::bind(wildcard(address)).await?;
+        socket.connect(address).await?;
+        socket.send(&[0]).await?;
+        socket.recv(&mut [0; 16]).await
+    };
+    match timeout(DOUBT_PATIENCE, asking).await {
+        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => format!(
+            "no program takes UDP at {address}; check the port, the gateway's ready line shows it as quic="
+        ),
+        Ok(Err(error)) => format!("{address} cannot be reached over UDP: {error}"),
+        Ok(Ok(_)) | Err(_) => format!(
+            "{address} does not answer over QUIC; check the address and the port, and that no firewall drops UDP"
+        ),
+    }
+}
+
+/// Returns the address from which one is reached that is local to none.
+fn wildcard(address: SocketAddr) -> SocketAddr {
+    if address.is_ipv6() { ([0_u16; 8], 0).into() } else { ([0_u8; 4], 0).into() }
 }
 
 async fn open(endpoint: Endpoint, connection: Connection) -> Result<Link, ConnectError> {
@@ -105,11 +148,13 @@ async fn open(endpoint: Endpoint, connection: Connection) -> Result<Link, Connec
 
 /// Counts what the connection sent: each datagram, also those sent again, the handshake's and those that probe the path.
 fn meter(connection: Connection) -> Meter {
-    Meter(Arc::new(move || {
+    let timed = connection.clone();
+    let sent = move || {
         let sent = connection.stats().udp_tx;
         let path = UplinkPath { v6: connection.remote_address().is_ipv6(), tls: false };
         path.of_datagrams(sent.datagrams, sent.bytes)
-    }))
+    };
+    Meter { sent: Arc::new(sent), rtt: Some(Arc::new(move || timed.rtt())) }
 }
 
 /// Runs the connection until its writers are done or it breaks, then says why it is over.
@@ -206,3 +251,9 @@ const CONTROL_RANK: i32 = 3;
 const LANE_RANKS: [i32; 3] = [2, 1, 0];
 
 const READ_BYTES_MAX: usize = 64 * 1024;
+
+/// Longer than an answer takes on any path that is of use.
+const DOUBT_AFTER: Duration = Duration::from_secs(1);
+
+/// How long the other machine may take to say that nobody is there.
+const DOUBT_PATIENCE: Duration = Duration::from_secs(2);

@@ -15,6 +15,7 @@ use std::{
 use muster_protocol::{
     id::{Epoch, Lane, Seq},
     message::NumberedHead,
+    time::WallTime,
 };
 
 use super::{
@@ -141,6 +142,12 @@ impl Catalog {
 
     pub(super) fn lane_bytes(&self) -> [u64; 3] {
         self.lane_bytes
+    }
+
+    /// Returns the earliest time in what is held; see [`SpoolReader::oldest`](super::SpoolReader::oldest).
+    pub(super) fn oldest(&self) -> Option<WallTime> {
+        let held = self.segments.values().filter(|segment| !segment.is_released());
+        held.filter_map(Segment::oldest).min()
     }
 
     pub(super) fn find(&self, lane: Lane, epoch: Epoch, seq: Seq) -> Option<&Segment> {

@@ -59,6 +59,14 @@ pub enum OpenError {
         /// For whom it was opened.
         given: RobotId,
     },
+    /// It is a gateway's.
+    #[error(
+        "{place} is the data folder of a gateway, not a spool; give the agent a folder of its own with --spool; nothing was changed"
+    )]
+    DataFolder {
+        /// The folder.
+        place: String,
+    },
     /// The size limit is too small to work in.
     #[error("a spool limit of {given} bytes is too small; give at least {min}")]
     LimitTooSmall {

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use muster_protocol::{
     id::{Epoch, Lane, SchemaHash, Seq},
     message::NumberedHead,
+    time::WallTime,
 };
 
 use super::{
@@ -111,6 +112,13 @@ impl SpoolReader {
             }
         }
         bytes
+    }
+
+    /// Returns the earliest time in what is held and not released: of a segment that is still open exactly, of a sealed
+    /// one the earliest that it ever held, because its index is on the disk.
+    pub fn oldest(&self) -> Option<WallTime> {
+        let shelves = self.shelves();
+        shelves.iter().filter_map(|shelf| shelf.catalog().oldest()).min()
     }
 
     /// Reads a record; `None` if it is not accepted yet, or not held any more.

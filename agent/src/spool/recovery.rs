@@ -58,6 +58,19 @@ pub(super) struct Recovery {
     pub(super) found: Vec<SegmentId>,
 }
 
+/// Refuses a gateway's data folder, before anything is made in it.
+pub(super) fn refuse_data_folder(disk: &dyn Disk) -> Result<(), OpenError> {
+    // What cannot be listed is found out by the next step, with its own words.
+    let names = disk.list("").unwrap_or_default();
+    if names.iter().any(|name| name == DATA_FOLDER_FILE) {
+        return Err(OpenError::DataFolder { place: disk.place() });
+    }
+    Ok(())
+}
+
+/// The file by which a gateway's data folder is known (PROTOCOL.md#store).
+const DATA_FOLDER_FILE: &str = "store.version";
+
 /// Looks at marker and segments and refuses what is not ours to open.
 pub(super) fn survey(disk: &dyn Disk, robot: &RobotId) -> Result<Survey, OpenError> {
     let failed = |action: String| move |source| OpenError::Io { place: disk.place(), action, source };

@@ -80,6 +80,14 @@ impl Segment {
         self.before + self.spooled
     }
 
+    /// Returns the earliest time in what is held of it, as far as that is in memory.
+    pub(super) fn oldest(&self) -> Option<WallTime> {
+        let Some(live) = &self.live else { return self.span.map(|(earliest, _)| earliest) };
+        let held = live.index.seqs().filter(|(seq, _)| !self.released.contains(*seq));
+        let dated = held.filter(|(_, entry)| entry.samples_held() > 0);
+        dated.map(|(_, entry)| entry.t_min).min()
+    }
+
     pub(super) fn samples_held(&self) -> u64 {
         self.samples.saturating_sub(self.released_samples)
     }

@@ -49,7 +49,7 @@ pub struct About {
 }
 
 /// Where the parts of a report come from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Asked {
     /// What never changes.
     pub about: About,

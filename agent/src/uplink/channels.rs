@@ -34,6 +34,7 @@ struct Inner {
     day: i64,
     channels: HashMap<String, Counts>,
     rest: Counts,
+    samples: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -50,10 +51,16 @@ impl ChannelCosts {
     pub fn count(&self, batch: &EncodedBatch, schema: &Schema) {
         let mut inner = self.inner();
         inner.turn_to(Calendar::Day.number(batch.info.clock.wall));
+        inner.samples += u64::from(batch.info.samples);
         for column in &batch.columns {
             let name = schema.channels().get(column.channel as usize).map(|channel| channel.name.as_str());
             inner.counts(name.unwrap_or_default()).add(column.bytes.into());
         }
+    }
+
+    /// Returns how many samples were counted.
+    pub fn samples(&self) -> u64 {
+        self.inner().samples
     }
 
     /// Returns the channels that cost most today, at most so many, and all others together.

@@ -25,6 +25,8 @@ use super::{
 #[serde(from = "Stored")]
 pub(super) struct Channels {
     slots: Vec<Channel>,
+    /// Whether an agent tells of itself in the channel of each slot.
+    of_agent: Vec<bool>,
     by_name: BTreeMap<ChannelName, usize>,
     /// The slot of each channel of a schema, as far as known.
     by_schema: HashMap<SchemaHash, Vec<Option<usize>>>,
@@ -118,9 +120,9 @@ impl Channels {
         self.by_name.iter().map(|(name, &slot)| (name, &self.slots[slot]))
     }
 
-    /// Returns the channels in no order, which is quicker.
-    pub(super) fn values(&self) -> impl Iterator<Item = &Channel> {
-        self.slots.iter()
+    /// Returns the channels that tell of the robot and not of its agent, in no order, which is quicker.
+    pub(super) fn of_robot(&self) -> impl Iterator<Item = &Channel> {
+        self.slots.iter().zip(&self.of_agent).filter(|(_, of_agent)| !**of_agent).map(|(channel, _)| channel)
     }
 
     /// Returns the channel of this name.
@@ -161,6 +163,7 @@ impl Channels {
             self.by_name.insert(candidate.definition.name.clone(), self.slots.len());
             *slot = Some(self.slots.len());
             self.slots.push(Channel::new(candidate));
+            self.of_agent.push(candidate.definition.name.is_of_agent());
         }
         slot.map(|slot| &mut self.slots[slot])
     }
@@ -194,8 +197,9 @@ impl PartialEq for Channels {
 impl From<Stored> for Channels {
     fn from(stored: Stored) -> Self {
         let (names, slots): (Vec<_>, Vec<_>) = stored.channels.into_iter().unzip();
+        let of_agent = names.iter().map(ChannelName::is_of_agent).collect();
         let by_name = names.into_iter().zip(0..).collect();
-        Self { slots, by_name, by_schema: HashMap::new(), untracked: stored.untracked }
+        Self { slots, of_agent, by_name, by_schema: HashMap::new(), untracked: stored.untracked }
     }
 }
 

@@ -75,10 +75,10 @@ pub(super) fn health(signs: &Signs<'_>) -> Health {
         reasons.push(format!("the robot's clock is {} s {ahead}", skew_ns.saturating_abs() / 1_000_000_000));
     }
     if signs.marks.before_2020 > 0 {
-        reasons.push(format!("{} channels have times before 2020", signs.marks.before_2020));
+        reasons.push(format!("{} times before 2020", channels_have(signs.marks.before_2020)));
     }
     if signs.marks.ahead > 0 {
-        reasons.push(format!("{} channels have times from the future", signs.marks.ahead));
+        reasons.push(format!("{} times from the future", channels_have(signs.marks.ahead)));
     }
     if signs.untracked > 0 {
         reasons
@@ -86,6 +86,10 @@ pub(super) fn health(signs: &Signs<'_>) -> Health {
     }
     let level = if reasons.is_empty() { Level::Ok } else { Level::Warn };
     Health { level, reasons }
+}
+
+fn channels_have(count: u64) -> String {
+    if count == 1 { "1 channel has".to_owned() } else { format!("{count} channels have") }
 }
 
 impl Level {

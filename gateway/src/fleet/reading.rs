@@ -92,7 +92,8 @@ impl RobotState {
     pub fn read(&self, now: WallTime, live: Option<&LiveLink>) -> RobotReading {
         let link = self.read_link(now, live);
         let (mut freshness, mut marks) = (Freshnesses::default(), Marks::default());
-        for channel in self.channels.values() {
+        // What an agent tells of itself goes on when the robot has fallen silent.
+        for channel in self.channels.of_robot() {
             let reading = self.read_channel(channel, now, &link);
             freshness.count(reading.freshness);
             marks.count(&reading);
@@ -133,9 +134,10 @@ impl RobotState {
         self.holdings.read(&self.anchors, live)
     }
 
-    /// Returns the age of the newest value of all at `now`, with the link as [`RobotState::read_link`] found it.
+    /// Returns the age of the newest value of all at `now`, an agent's own figures aside, with the link as [`RobotState::read_link`] found it.
     pub fn newest_age_ns(&self, now: WallTime, link: &LinkReading) -> Option<i64> {
-        self.channels.values().filter_map(|channel| self.read_channel(channel, now, link).age_ns).min()
+        let of_robot = self.channels.iter().filter(|(name, _)| !name.is_of_agent());
+        of_robot.filter_map(|(_, channel)| self.read_channel(channel, now, link).age_ns).min()
     }
 
     /// Reads one channel at `now`, with the link as [`RobotState::read`] found it.

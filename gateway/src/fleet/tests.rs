@@ -274,6 +274,23 @@ fn a_killed_robot_turns_late_then_stale_then_down() {
 }
 
 #[test]
+fn what_an_agent_tells_of_itself_makes_no_robot_look_live() {
+    let schema = schema(&[("a", None, false), ("muster.agent.uptime_s", Some(3_600 * 1_000_000_000), false)]);
+    let rows = [(NOW, 1)];
+    let record =
+        batch_record(1, head(1, 1), NOW, (int_batch(&schema, &[0, 1], &rows, clock(1, NOW)), schema.clone()));
+    let fleet = fold([&record]);
+    let bytes = fleet.to_bytes();
+    for fleet in [fleet, Fleet::from_bytes(&bytes).unwrap()] {
+        let robot = fleet.robot(&robot(1)).unwrap();
+        let reading = robot.read().unwrap().read(WallTime(NOW + 60 * S), Some(&heard(NOW + 60 * S)));
+        assert_eq!(reading.freshness, Freshnesses { stale: 1, ..Freshnesses::default() });
+        assert_eq!(reading.health.level, Level::Stale);
+        assert_eq!(robot.read().unwrap().channel_count(), 2, "it is served all the same");
+    }
+}
+
+#[test]
 fn losses_and_samples_are_counted_once() {
     let head = head(1, 1);
     let loss = Loss {

@@ -62,6 +62,12 @@ pub enum OpenError {
         /// The version file.
         file: PathBuf,
     },
+    /// It is an agent's.
+    #[error("{} is the spool of an agent, not a data folder; name another folder with --data-dir; nothing was changed", folder.display())]
+    Spool {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// It is a copy of a backup and a part of it is missing.
     #[error("the backup in {} is not whole: {} is missing or not as long as it was; copy it again", folder.display(), file.display())]
     NotWhole {
@@ -104,6 +110,9 @@ pub(super) struct Folder {
 /// See [`ballast`](super::ballast).
 pub(super) const BALLAST_FILE: &str = "store.ballast";
 
+/// The file by which an agent's spool is known.
+const SPOOL_FILE: &str = "SPOOL";
+
 /// What the version file says.
 struct Known {
     version: u32,
@@ -115,6 +124,9 @@ impl Folder {
     /// Opens a folder, or makes it with `new_id` as the id of its log.
     pub(super) fn open(disk: &dyn Disk, root: &Path, new_id: LogId) -> Result<Self, OpenError> {
         let known = read_version(root)?;
+        if known.is_none() && root.join(SPOOL_FILE).exists() {
+            return Err(OpenError::Spool { folder: root.to_owned() });
+        }
         let not_writable = |source| OpenError::NotWritable { folder: root.to_owned(), source };
         fs::create_dir_all(root).map_err(not_writable)?;
         let lock = File::options().create(true).append(true).open(root.join("store.lock"));
@@ -318,6 +330,15 @@ mod tests {
         let names: Vec<_> =
             fs::read_dir(temp.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["store.version"]);
+    }
+
+    #[test]
+    fn an_agents_spool_is_refused_untouched() {
+        let temp = tempfile::tempdir().unwrap();
+        fs::write(temp.path().join("SPOOL"), "").unwrap();
+        let error = Folder::open(&OsDisk, temp.path(), ID).unwrap_err();
+        assert!(matches!(error, OpenError::Spool { .. }), "{error}");
+        assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1, "nothing was made in it");
     }
 
     #[test]

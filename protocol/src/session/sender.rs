@@ -300,6 +300,11 @@ impl Sender {
         self.lanes.iter().all(LaneQueue::is_empty)
     }
 
+    /// Returns the smoothed time from sending a batch to its acknowledgement; `None` before the first.
+    pub fn ack_time(&self) -> Option<Duration> {
+        self.ack_time
+    }
+
     /// Returns how many batches are sent and not acknowledged.
     pub fn in_flight(&self) -> usize {
         self.flying.len()

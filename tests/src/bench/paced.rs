@@ -18,6 +18,7 @@ use muster_agent::{
     config::{Config, GatewayUrl},
     delivery::Figures,
     intake::{Shown, Source},
+    own::Host,
     program::{Outcome, Running},
 };
 use muster_protocol::{
@@ -59,7 +60,7 @@ fn run(args: impl Iterator<Item = OsString>) -> anyhow::Result<()> {
     // As the agent's own program: one thread for everything that waits.
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let (pushed, released) = runtime.block_on(async {
-        let mut running = Running::start(&config)?;
+        let mut running = Running::start(&config, Host::Program)?;
         let source = running.intake().source("paced", Manner::Live);
         running.seal();
         let (up, seen) = (running.figures(), running.figures());

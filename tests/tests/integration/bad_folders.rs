@@ -90,6 +90,37 @@ fn a_spool_that_another_agent_uses_is_named_with_its_remedy() {
 }
 
 #[test]
+fn the_folder_of_the_other_program_is_refused_untouched() {
+    let scene = scene();
+    let mut gateway = scene.gateway();
+    scene.agent("folders/r1").to(&gateway, Transport::Mqtt).once().deliver();
+    gateway.stop();
+    let (data, spool) = (gateway.data().to_owned(), scene.path("spool-folders-r1"));
+    let before = (content(&data), content(&spool));
+    let said = refused_gateway(&scene, &spool, &[]);
+    assert_has(&said, &[spool.to_str().unwrap(), "spool of an agent", "--data-dir", "nothing was changed"]);
+    let output = scene.run(
+        Which::Agent,
+        &[
+            "--robot",
+            "folders/r1",
+            "--once",
+            "--spool",
+            data.to_str().unwrap(),
+            "--gateway",
+            "mqtt://127.0.0.1:1",
+        ],
+    );
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = sentence(&String::from_utf8(output.stderr).unwrap(), "muster-agent: ");
+    assert_has(
+        &said,
+        &[data.to_str().unwrap(), "data folder of a gateway", "--spool", "nothing was changed"],
+    );
+    assert!(before == (content(&data), content(&spool)), "nothing was touched");
+}
+
+#[test]
 fn a_store_of_a_newer_version_is_refused_untouched() {
     let scene = scene();
     let mut gateway = scene.gateway();

@@ -1,6 +1,6 @@
 //! Several ways to the gateway: an agent takes the next one when one does not answer.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 
 use muster_tests::{
     facts::{Facts, Words},
@@ -47,4 +47,17 @@ fn an_agent_that_is_killed_and_comes_back_over_another_transport_loses_and_doubl
     }
     assert_eq!(feeder.accepted().len(), rows.len());
     gateway.samples("gateways/r2", &mut words).assert_equals(expected, "each row once", &words);
+}
+
+/// Guards: a URL with a wrong port was given up after 10 s of silence, without a word before.
+#[test]
+fn a_quic_url_where_nobody_listens_is_explained_while_it_is_still_tried() {
+    let scene = scene();
+    let free = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let ca = scene.gateway().ca();
+    let plan = scene.agent("ways/wrong").arg("--gateway").arg(format!("quic://{free}"));
+    let mut agent = plan.arg("--ca").arg(ca.to_str().unwrap()).start();
+    agent.wait_to_say(&format!("no link: no program takes UDP at {free}; check the port"));
+    assert!(!agent.said().contains("no answer within"), "said before the attempt was over");
+    assert_eq!(agent.terminate().code(), Some(0));
 }

@@ -20,6 +20,7 @@ mod journey;
 mod kills;
 mod labels;
 mod operator;
+mod own_figures;
 mod plain_json;
 mod restart;
 #[cfg(target_os = "linux")]
