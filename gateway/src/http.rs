@@ -11,6 +11,7 @@
 
 mod answer;
 mod choice;
+mod compress;
 mod damage;
 mod labels;
 mod lines;
@@ -34,7 +35,7 @@ use std::{fmt, sync::Arc};
 use axum::{
     Router,
     extract::{Request, State},
-    http::{HeaderValue, header},
+    http::{HeaderValue, Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
@@ -51,6 +52,7 @@ use crate::{
 pub use log::{Log, Records, TimeSpan};
 pub use serve::serve;
 
+use compress::compress;
 use damage::Damages;
 use lists::Lists;
 use problem::Problem;
@@ -105,7 +107,7 @@ pub fn router(api: Arc<Api>) -> Router {
     let shared =
         Shared { api, streams: Streams::new(), damages: Damages::default(), lists: Lists::default() };
     let [index, healthz, metrics, openapi, readyz, fleet, robots, robot, labels, losses, samples] = PATHS;
-    Router::new()
+    let routes = Router::new()
         .route(index, get(probe::index))
         .route(healthz, get(probe::healthz))
         .route(metrics, get(probe::metrics))
@@ -117,27 +119,41 @@ pub fn router(api: Arc<Api>) -> Router {
         .route(labels, get(labels::labels).patch(labels::patch))
         .route(losses, get(losses::losses))
         .route(samples, get(samples::samples))
-        .fallback(async || axum::http::StatusCode::NOT_FOUND)
-        .layer(middleware::from_fn_with_state(shared.clone(), finish))
-        .with_state(shared)
+        .fallback(async || StatusCode::NOT_FOUND)
+        .with_state(shared.clone());
+    // A router of its own around them, because `Allow` is set outside of the layers of routes.
+    Router::new().fallback_service(routes).layer(middleware::from_fn_with_state(shared, finish))
 }
 
-/// Counts the request, makes a problem of an error that has no body of ours, and adds the headers of every answer.
+/// Counts the request, makes a problem of an error that has no body of ours, answers OPTIONS, and adds the headers of
+/// every answer.
 async fn finish(State(shared): State<Shared>, request: Request, next: Next) -> Response {
-    let path = request.uri().path().to_owned();
+    let (path, asked) = (request.uri().path().to_owned(), request.headers().clone());
+    let method = request.method().clone();
     let mut response = next.run(request).await;
-    let status = response.status();
     let is_problem = |value: &HeaderValue| value == problem::MEDIA_TYPE;
+    let status = response.status();
     if status.as_u16() >= 400 && !response.headers().get(header::CONTENT_TYPE).is_some_and(is_problem) {
         let allow = response.headers_mut().remove(header::ALLOW);
-        response = Problem::of_status(status, &path).into_response();
-        response.headers_mut().extend(allow.map(|allow| (header::ALLOW, allow)));
+        response = if method == Method::OPTIONS && status == StatusCode::METHOD_NOT_ALLOWED {
+            StatusCode::NO_CONTENT.into_response()
+        } else {
+            Problem::of_status(status, &path).into_response()
+        };
+        response.headers_mut().extend(allow.map(|allow| (header::ALLOW, with_options(&allow))));
     }
+    let status = response.status().as_u16();
     let headers = response.headers_mut();
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    shared.api.metrics.request(template_of(&path), status.as_u16());
-    response
+    shared.api.metrics.request(template_of(&path), status);
+    compress(&method, &asked, response)
+}
+
+/// Adds the method that each path has beside its own.
+fn with_options(allow: &HeaderValue) -> HeaderValue {
+    let methods = allow.to_str().unwrap_or_default();
+    HeaderValue::try_from(format!("{methods},OPTIONS")).expect("methods are text")
 }
 
 /// Returns the template that a path matches, for the metrics' labels.

@@ -2,7 +2,7 @@
 //!
 //! This is the one path that writes. Whoever may connect may write; without authentication the gateway listens on
 //! loopback only. What a browser on that machine could be made to send by any web page is kept out: a page's request of
-//! this method or these content types needs a preflight (Fetch standard, "CORS-preflight"), which is never answered, and
+//! this method or these content types needs a preflight (Fetch standard, "CORS-preflight"), which is answered without leave, and
 //! a request that names the page that it comes from is refused, whatever name the page has for this machine.
 
 use std::{

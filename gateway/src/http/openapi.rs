@@ -86,7 +86,8 @@ pub(super) async fn describe(uri: Uri, headers: HeaderMap) -> Result<Response, P
     Query::parse(&uri, &[])?;
     let known = headers.get_all(header::IF_NONE_MATCH).iter().any(|tags| names(tags, &DOCUMENT.etag));
     let mut response = if known {
-        StatusCode::NOT_MODIFIED.into_response()
+        // What the whole answer would vary by, which has a body to say so.
+        (StatusCode::NOT_MODIFIED, [(header::VARY, "accept-encoding")]).into_response()
     } else {
         ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.text.clone()).into_response()
     };

@@ -170,9 +170,18 @@ fn what_cannot_be_understood_is_refused_with_a_sentence() {
 fn another_method_is_refused_with_those_that_are_allowed() {
     let server = world().serve();
     let answer = Answer::of(agent().post(server.url("/v1/fleet")).send("{}").unwrap());
-    assert_eq!((answer.status, answer.header("allow")), (405, "GET,HEAD"));
+    assert_eq!((answer.status, answer.header("allow")), (405, "GET,HEAD,OPTIONS"));
     assert_eq!(answer.header("content-type"), "application/problem+json");
     assert!(answer.body.unwrap().contains("read with GET"));
+}
+
+#[test]
+fn options_tells_the_methods_of_a_path_that_is_there() {
+    let server = world().serve();
+    let answer = Answer::of(agent().options(server.url("/v1/robots/a/1")).call().unwrap());
+    assert_eq!((answer.status, answer.header("allow")), (204, "GET,HEAD,OPTIONS"));
+    assert_eq!(answer.body.unwrap(), "");
+    assert_eq!(Answer::of(agent().options(server.url("/v1")).call().unwrap()).status, 404);
 }
 
 #[test]
@@ -185,6 +194,31 @@ fn head_answers_like_get_without_a_body() {
         assert_eq!((answer.status, answer.header("content-type")), (200, media_type));
         assert_eq!(answer.body.unwrap(), "");
     }
+}
+
+#[test]
+fn long_answers_and_streams_are_compressed_for_who_takes_it() {
+    let server = world().serve();
+    let ask = |method: &str, path: &str| {
+        let request = ureq::http::Request::builder().method(method).uri(server.url(path));
+        let request = request.header("accept-encoding", "gzip").body(()).unwrap();
+        let mut response = agent().run(request).unwrap();
+        let body = response.body_mut().read_to_vec().unwrap();
+        let header =
+            |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        ((header("content-encoding"), header("vary")), body)
+    };
+    let (gzip, by_encoding) = (Some("gzip".to_owned()), Some("accept-encoding".to_owned()));
+    for path in ["/openapi.json", "/v1/robots", "/v1/robots/a/1/samples?channels=mode"] {
+        let (headers, body) = ask("GET", path);
+        assert_eq!(headers, (gzip.clone(), by_encoding.clone()), "{path}");
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&body[..]), &mut text).unwrap();
+        assert!(text.starts_with('{') && text.ends_with("}\n"), "{path}: {text}");
+        // HEAD says what GET would.
+        assert_eq!(ask("HEAD", path), ((gzip.clone(), by_encoding.clone()), Vec::new()), "{path}");
+    }
+    assert_eq!(ask("GET", "/healthz"), ((None, by_encoding), b"ok\n".to_vec()));
 }
 
 #[test]
