@@ -9,10 +9,12 @@
 //!
 //! A web page in a browser on this machine reaches the API as the browser does. It may not write: see [`labels`].
 
+mod aggregate;
 mod answer;
 mod choice;
 mod compress;
 mod damage;
+mod groups;
 mod labels;
 mod lines;
 mod list;
@@ -29,6 +31,7 @@ mod samples;
 mod serve;
 #[cfg(test)]
 mod tests;
+mod writing;
 
 use std::{fmt, sync::Arc};
 
@@ -45,6 +48,7 @@ use tokio::task::spawn_blocking;
 use crate::{
     clock::Clock,
     fleet::{Fleet, LiveLinks},
+    groups::Groups,
     ingest::Labelling,
     metrics::Metrics,
 };
@@ -64,6 +68,8 @@ pub struct Api {
     pub fleet: Arc<Fleet>,
     /// The committed log.
     pub log: Arc<dyn Log>,
+    /// Questions that are saved by name.
+    pub groups: Arc<Groups>,
     /// The sessions that are open.
     pub live: Arc<dyn LiveLinks>,
     /// Changes what operators call robots.
@@ -88,13 +94,16 @@ struct Shared {
 }
 
 /// The paths; ARCHITECTURE.md says what each answers.
-const PATHS: [&str; 11] = [
+const PATHS: [&str; 14] = [
     "/",
     "/healthz",
     "/metrics",
     "/openapi.json",
     "/readyz",
+    "/v1/aggregate",
     "/v1/fleet",
+    "/v1/groups",
+    "/v1/groups/{name}",
     "/v1/robots",
     "/v1/robots/{fleet}/{robot}",
     "/v1/robots/{fleet}/{robot}/labels",
@@ -106,14 +115,18 @@ const PATHS: [&str; 11] = [
 pub fn router(api: Arc<Api>) -> Router {
     let shared =
         Shared { api, streams: Streams::new(), damages: Damages::default(), lists: Lists::default() };
-    let [index, healthz, metrics, openapi, readyz, fleet, robots, robot, labels, losses, samples] = PATHS;
+    let [index, healthz, metrics, openapi, readyz, aggregate, fleet, groups, group, of_robots @ ..] = PATHS;
+    let [robots, robot, labels, losses, samples] = of_robots;
     let routes = Router::new()
         .route(index, get(probe::index))
         .route(healthz, get(probe::healthz))
         .route(metrics, get(probe::metrics))
         .route(openapi, get(openapi::describe))
         .route(readyz, get(probe::readyz))
+        .route(aggregate, get(aggregate::aggregate))
         .route(fleet, get(robots::fleet))
+        .route(groups, get(groups::groups))
+        .route(group, get(groups::group).put(groups::save).delete(groups::remove))
         .route(robots, get(robots::robots))
         .route(robot, get(robots::robot))
         .route(labels, get(labels::labels).patch(labels::patch))

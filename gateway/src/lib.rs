@@ -10,6 +10,7 @@ pub mod control;
 pub mod descriptors;
 pub mod durable_file;
 pub mod fleet;
+pub mod groups;
 pub mod http;
 pub mod ingest;
 pub mod instance;

@@ -34,6 +34,7 @@ use crate::{
     control::Control,
     descriptors,
     fleet::Fleet,
+    groups::Groups,
     http::{self, Api},
     ingest::{Ingest, IngestConfig},
     instance::Instance,
@@ -70,6 +71,7 @@ pub fn run(config: Config) -> anyhow::Result<Outcome> {
 struct Gateway {
     clock: Clock,
     fleet: Arc<Fleet>,
+    groups: Arc<Groups>,
     ingest: Ingest,
     metrics: Arc<Metrics>,
     log: CommittedLog,
@@ -107,6 +109,7 @@ impl Gateway {
             "state restored"
         );
         let fleet = Arc::new(restored.fleet);
+        let groups = Arc::new(Groups::open(&config.data_dir)?);
         let saver = Saver::start(checkpoints).context("start the thread of checkpoints")?;
         let save = Save { clock, every: config.store.checkpoint_every.duration() };
         let projection =
@@ -125,7 +128,7 @@ impl Gateway {
         let log = CommittedLog::new(committer.handle(), reader.clone());
         link.set(log.clone());
         projection::end_lost_sessions(&fleet, &ingest);
-        Ok(Self { clock, fleet, ingest, metrics, log, reader, committer, saver, stop, failed })
+        Ok(Self { clock, fleet, groups, ingest, metrics, log, reader, committer, saver, stop, failed })
     }
 
     async fn serve(self, config: &Config, keys: &Keys) -> anyhow::Result<Outcome> {
@@ -185,6 +188,7 @@ impl Gateway {
             fleet: self.fleet.clone(),
             log: Arc::new(self.log.clone()),
             live: Arc::new(self.ingest.clone()),
+            groups: self.groups.clone(),
             labelling: Arc::new(self.ingest.clone()),
             metrics: self.metrics.clone(),
             clock: self.clock,

@@ -312,7 +312,8 @@ impl fmt::Display for Offset {
     }
 }
 
-fn is_name(text: &str) -> bool {
+/// Returns whether a text is one of the two names of a robot: `[A-Za-z0-9][A-Za-z0-9._-]{0,62}`.
+pub fn is_name(text: &str) -> bool {
     let safe = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     text.len() <= NAME_BYTES_MAX
         && text.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric)

@@ -4,9 +4,11 @@
 //! So a member that is not described cannot be answered. Members that may be unknown are null, never left out, unless
 //! their description says so.
 
+mod aggregate;
 mod channel;
 mod completeness;
 mod fleet;
+mod group;
 mod integer;
 mod labels;
 mod line;
@@ -23,8 +25,10 @@ use axum::{
 use muster_protocol::time::WallTime;
 use serde::Serialize;
 
+pub(super) use aggregate::AggregateAnswer;
 pub(super) use channel::channel_value;
 pub(super) use fleet::{FleetAnswer, FleetCounts, Ingest, LogSpan};
+pub(super) use group::{GroupAnswer, GroupPage};
 pub(super) use integer::{Count, Ints, Time};
 pub(super) use labels::LabelsAnswer;
 pub(super) use line::SampleLine;

@@ -1,21 +1,17 @@
 //! `GET` and `PATCH /v1/robots/F/R/labels`: what a robot is called by, and what operators change of it.
 //!
-//! This is the one path that writes. Whoever may connect may write; without authentication the gateway listens on
-//! loopback only. What a browser on that machine could be made to send by any web page is kept out: a page's request of
-//! this method or these content types needs a preflight (Fetch standard, "CORS-preflight"), which is answered without leave, and
-//! a request that names the page that it comes from is refused, whatever name the page has for this machine.
+//! What may write and what may not is decided in [`writing`](super::writing).
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     fmt,
     sync::PoisonError,
-    time::Duration,
 };
 
 use axum::{
-    body::{Body, to_bytes},
+    body::Body,
     extract::{Path, State},
-    http::{HeaderMap, StatusCode, Uri, header},
+    http::{HeaderMap, StatusCode, Uri},
     response::Response,
 };
 use muster_protocol::{
@@ -27,7 +23,6 @@ use serde::{
     de::{MapAccess, Visitor},
 };
 use serde_json::Value;
-use tokio::time::timeout;
 
 use super::{
     Api, Shared,
@@ -40,6 +35,7 @@ use super::{
     problem::Problem,
     query::Query,
     robots::{known_robot, robot_id},
+    writing::{check_media_type, check_origin, read_body},
 };
 use crate::ingest::NotLabelled;
 
@@ -98,13 +94,10 @@ pub(super) async fn patch(
     body: Body,
 ) -> Result<Response, Problem> {
     Query::parse(&uri, &[])?;
-    check_headers(&headers)?;
+    check_origin(&headers)?;
+    check_media_type(&headers, &MEDIA_TYPES)?;
     let id = robot_id(&fleet, &robot)?;
-    let body = match timeout(BODY_WAIT, to_bytes(body, BODY_BYTES_MAX)).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(_)) => return Err(too_large()),
-        Err(_) => return Err(too_slow()),
-    };
+    let body = read_body(body).await?;
     let patch = parse(&body)?;
     blocking(shared, move |api| {
         known_robot(api, &id)?;
@@ -118,25 +111,6 @@ fn answer(api: &Api, id: &RobotId) -> Result<Response, Problem> {
     let state = known_robot(api, id)?;
     let labels = state.read().unwrap_or_else(PoisonError::into_inner).labels().clone();
     Ok(json_response(&LabelsAnswer::of(id, &labels)))
-}
-
-fn check_headers(headers: &HeaderMap) -> Result<(), Problem> {
-    if let Some(origin) = headers.get(header::ORIGIN) {
-        let detail = format!(
-            "a web page ({}) asks for a change, and none may: change labels with `muster label`, or with a program",
-            String::from_utf8_lossy(origin.as_bytes())
-        );
-        return Err(Problem::new(StatusCode::FORBIDDEN, "from-a-page", "A web page may not write", detail));
-    }
-    let given = headers.get(header::CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
-    let given = given.as_deref().unwrap_or("nothing");
-    let essence = given.split(';').next().unwrap_or_default().trim();
-    if MEDIA_TYPES.iter().any(|known| essence.eq_ignore_ascii_case(known)) {
-        return Ok(());
-    }
-    let detail = format!("the content type is {given}; send {} or {}", MEDIA_TYPES[0], MEDIA_TYPES[1]);
-    let (kind, title) = ("bad-content-type", "Not a merge patch");
-    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, kind, title, detail))
 }
 
 /// Reads a merge patch of labels: an object of texts, which set, and nulls, which remove.
@@ -194,17 +168,6 @@ fn refusal(why: &NotLabelled) -> Problem {
     }
 }
 
-fn too_large() -> Problem {
-    let detail =
-        format!("the body breaks off or is longer than {BODY_BYTES_MAX} bytes; send fewer labels at once");
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large", detail)
-}
-
-fn too_slow() -> Problem {
-    let detail = format!("the body did not come within {} s", BODY_WAIT.as_secs());
-    Problem::new(StatusCode::REQUEST_TIMEOUT, "too-slow", "The body did not come", detail)
-}
-
 /// The members of an object as they stand: one that is there twice is not lost.
 struct Members(Vec<(String, Value)>);
 
@@ -237,9 +200,3 @@ const MEDIA_TYPES: [&str; 2] = ["application/merge-patch+json", "application/jso
 
 /// What a patch looks like.
 const EXAMPLE: &str = r#"an object such as {"site": "berlin", "old": null}"#;
-
-/// Largest body: as many labels as there may be, each as long as it may be, with room for how JSON writes them.
-const BODY_BYTES_MAX: usize = 64 * 1024;
-
-/// Longest wait for a body. It is small, so a client that takes longer is gone or means ill.
-const BODY_WAIT: Duration = Duration::from_secs(10);

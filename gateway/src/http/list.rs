@@ -13,6 +13,7 @@ use super::{
     query::{Page as Part, Query},
     question::{ask, selection},
 };
+use crate::groups::Groups;
 use crate::query::{Found, Scene, Selection, Sort, UndecidedRobots, View};
 
 /// Which page of which list is wanted, and what of each robot.
@@ -38,10 +39,10 @@ struct Page {
 
 impl List {
     /// Reads what a request wants.
-    pub(super) fn of(query: &Query) -> Result<Self, Problem> {
+    pub(super) fn of(query: &Query, groups: &Groups) -> Result<Self, Problem> {
         let part = query.page()?;
-        let question = ["where", "sort"].map(|name| query.text(name).unwrap_or_default()).join("\n");
-        let selection = selection(query)?;
+        let question = ["where", "group", "sort"].map(|name| query.text(name).unwrap_or_default()).join("\n");
+        let selection = selection(query, groups)?;
         Ok(Self {
             named: selection.channels(),
             selection,

@@ -19,7 +19,9 @@ use utoipa::OpenApi;
 
 use example::Examples;
 
-use super::{answer, labels, losses, probe, problem::Problem, query::Query, robots, samples};
+use super::{
+    aggregate, answer, groups, labels, losses, probe, problem::Problem, query::Query, robots, samples,
+};
 
 /// The description of every path.
 #[derive(OpenApi)]
@@ -31,7 +33,12 @@ use super::{answer, labels, losses, probe, problem::Problem, query::Query, robot
         probe::metrics,
         describe,
         probe::readyz,
+        aggregate::aggregate,
         robots::fleet,
+        groups::groups,
+        groups::group,
+        groups::save,
+        groups::remove,
         robots::robots,
         robots::robot,
         labels::labels,

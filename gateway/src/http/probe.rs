@@ -101,8 +101,11 @@ pub(super) async fn metrics(State(shared): State<Shared>, uri: Uri) -> Result<Re
 pub(super) const INDEX: &str = "\
 Muster gateway
 
-GET /v1/fleet                      the fleet in counts
-GET /v1/robots                     a page of robots: ?sort= ?limit= ?cursor=
+GET /v1/fleet                      the fleet in counts: ?where= ?group=
+GET /v1/robots                     a page of robots: ?where= ?group= ?sort= ?fields= ?limit= ?cursor=
+GET /v1/aggregate                  robots taken together: ?by= ?of= ?fn= ?where= ?group=
+GET /v1/groups                     questions that are saved by name: ?limit= ?cursor=
+GET /v1/groups/NAME                one of them; PUT saves it, DELETE removes it
 GET /v1/robots/FLEET/ROBOT         everything known of one robot
 GET /v1/robots/FLEET/ROBOT/labels  what the robot is called by; PATCH changes the operator's labels
 GET /v1/robots/FLEET/ROBOT/losses  what was lost, record by record: ?limit= ?cursor=

@@ -91,6 +91,13 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "unknown-robot", "No such robot", detail)
     }
 
+    /// There is no group of this name.
+    pub(super) fn unknown_group(name: &str) -> Self {
+        let name: String = name.chars().take(SHOWN_CHARS_MAX).collect();
+        let detail = format!("there is no group {name}; GET /v1/groups lists those that there are");
+        Self::new(StatusCode::NOT_FOUND, "unknown-group", "No such group", detail)
+    }
+
     /// A cursor points before what is held.
     pub(super) fn trimmed(parameter: &'static str, after: Offset, first: Offset) -> Self {
         let detail = format!(

@@ -9,18 +9,26 @@ use super::{
     problem::Problem,
     query::{Query, wrong},
 };
+use crate::groups::Groups;
 use crate::query::{Expression, ExpressionError, Scene, Selection, TooLong};
 
 /// The parameters that choose robots.
-pub(super) const SELECTING: [&str; 1] = ["where"];
+pub(super) const SELECTING: [&str; 2] = ["where", "group"];
 
 /// How long the walk over the fleet may take before it is given up.
 const WALK_MAX: Duration = Duration::from_secs(5);
 
-/// Reads which robots are wanted.
-pub(super) fn selection(query: &Query) -> Result<Selection, Problem> {
-    let conditions = query.text("where").map(|text| condition("where", text)).transpose()?;
-    Ok(Selection { conditions: conditions.into_iter().collect() })
+/// Reads which robots are wanted: those of a group and of an expression, if both are given.
+pub(super) fn selection(query: &Query, groups: &Groups) -> Result<Selection, Problem> {
+    let written = query.text("where").map(|text| condition("where", text));
+    let grouped = query.text("group").map(|name| {
+        let text = groups.expression(name).ok_or_else(|| {
+            wrong("group", &format!("there is no group {name:?}; GET /v1/groups lists those that there are"))
+        })?;
+        condition("group", &text)
+    });
+    let conditions = grouped.into_iter().chain(written).collect::<Result<_, _>>()?;
+    Ok(Selection { conditions })
 }
 
 /// Reads a condition, which came as this parameter.

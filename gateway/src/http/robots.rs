@@ -11,16 +11,16 @@ use muster_protocol::id::RobotId;
 
 use super::{
     Api, Shared,
-    answer::{FleetAnswer, FleetCounts, Ingest, LogSpan, Moment, Robot, RobotPage, json_response},
+    answer::{FleetAnswer, FleetCounts, Ingest, LogSpan, Moment, Robot, RobotPage, Undecided, json_response},
     blocking,
     list::List,
     openapi::{
-        parameter::{Fields, Int64, Paging, RobotPath, Sorting, Where},
+        parameter::{Fields, InGroup, Int64, Paging, RobotPath, Sorting, Where},
         reply::{BadParameter, Failed, ListGone, NoRobot, TooCostly},
     },
     problem::Problem,
     query::{PAGING, Query},
-    question::SELECTING,
+    question::{SELECTING, ask, selection},
 };
 use crate::fleet::RobotState;
 
@@ -31,15 +31,21 @@ use crate::fleet::RobotState;
     tag = "fleet",
     summary = "The fleet in counts",
     description = "Robots by link, health and completeness, channels by freshness, totals, and where the log stands.",
-    params(Int64),
-    responses((status = 200, description = "The fleet.", body = FleetAnswer), BadParameter, Failed)
+    params(Where, InGroup, Int64),
+    responses((status = 200, description = "The fleet.", body = FleetAnswer), BadParameter, TooCostly, Failed)
 )]
 pub(super) async fn fleet(State(shared): State<Shared>, uri: Uri) -> Result<Response, Problem> {
-    let ints = Query::parse(&uri, &[])?.ints()?;
+    let query = Query::parse(&uri, &SELECTING)?;
+    let ints = query.ints()?;
+    let selection = selection(&query, &shared.api.groups)?;
     blocking(shared, move |api| {
-        let moment = Moment { now: api.clock.wall(), ints };
+        let (counts, undecided, now) = ask(api, |scene| {
+            FleetCounts::of(scene, &selection, ints).map(|(counts, undecided)| (counts, undecided, scene.now))
+        })?;
+        let moment = Moment { now, ints };
         Ok(json_response(&FleetAnswer {
-            counts: FleetCounts::of(&api.fleet, &*api.live, moment),
+            counts,
+            undecided: Undecided::of(undecided),
             ingest: Ingest {
                 samples_per_s: api.metrics.samples_per_s(api.clock.mono()),
                 json_given_up: ints.count(api.metrics.json_given_up()),
@@ -66,7 +72,7 @@ pub(super) async fn fleet(State(shared): State<Shared>, uri: Uri) -> Result<Resp
     description = "Robots by their ids: whatever the fleet does meanwhile, none comes twice and none is left out. Sorted \
                    by anything else, the pages follow the order of the first one, which is kept for ten minutes. A \
                    robot that `where` does not take any more when its page is read is left out of it.",
-    params(Where, Sorting, Fields, Paging, Int64),
+    params(Where, InGroup, Sorting, Fields, Paging, Int64),
     responses(
         (status = 200, description = "A page.", body = RobotPage),
         BadParameter,
@@ -77,7 +83,7 @@ pub(super) async fn fleet(State(shared): State<Shared>, uri: Uri) -> Result<Resp
 )]
 pub(super) async fn robots(State(shared): State<Shared>, uri: Uri) -> Result<Response, Problem> {
     let query = Query::parse(&uri, &[&SELECTING[..], &PAGING, &["sort", "fields"]].concat())?;
-    let list = List::of(&query)?;
+    let list = List::of(&query, &shared.api.groups)?;
     let lists = shared.lists.clone();
     blocking(shared, move |api| Ok(json_response(&list.page(api, &lists)?))).await
 }

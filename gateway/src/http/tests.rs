@@ -34,6 +34,7 @@ mod answers;
 mod connections;
 pub(super) mod described;
 mod description;
+mod groups;
 mod labels;
 mod losses;
 mod questions;
@@ -159,6 +160,8 @@ struct World {
     log: Memory,
     live: Live,
     not_ready: Option<String>,
+    /// Where groups are saved; nowhere if a test saves none.
+    data_dir: std::path::PathBuf,
 }
 
 /// A server on a thread of its own; it ends when this is dropped.
@@ -267,6 +270,7 @@ impl World {
             fleet,
             log: Arc::new(self.log),
             live: Arc::new(self.live),
+            groups: Arc::new(Groups::open(&self.data_dir).unwrap()),
             labelling: Arc::new(NoLabelling),
             metrics: Arc::new(Metrics::new()),
             clock: Clock::new(),
@@ -353,6 +357,15 @@ fn asked(path: &str, parameters: &[(&str, &str)]) -> String {
     let encoded = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
     let pairs: Vec<_> = parameters.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
     format!("{path}?{}", pairs.join("&"))
+}
+
+/// Returns what a request of another method is answered with.
+fn sent(method: &str, url: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    let mut request = ureq::http::Request::builder().method(method).uri(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    Answer::of(agent().run(request.body(body.to_owned()).unwrap()).unwrap())
 }
 
 fn agent() -> ureq::Agent {

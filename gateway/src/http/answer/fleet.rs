@@ -1,13 +1,13 @@
 //! The fleet in counts.
 
-use std::sync::PoisonError;
-
-use muster_protocol::time::WallTime;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Count, Moment, Time, link::FreshnessCounts};
-use crate::fleet::{Fleet, Freshnesses, Level, LinkState, LiveLinks, RobotReading, Standing};
+use super::{Count, Ints, Time, Undecided, link::FreshnessCounts};
+use crate::{
+    fleet::{Freshnesses, Level, LinkState, Standing},
+    query::{Scene, Selection, TooLong, UndecidedRobots, View},
+};
 
 /// The fleet in counts, and where the log stands.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -15,6 +15,9 @@ use crate::fleet::{Fleet, Freshnesses, Level, LinkState, LiveLinks, RobotReading
 pub(in crate::http) struct FleetAnswer {
     #[serde(flatten)]
     pub(in crate::http) counts: FleetCounts,
+    /// Robots for which the question has no answer; null if there are none.
+    #[schema(required = true)]
+    pub(in crate::http) undecided: Option<Undecided>,
     pub(in crate::http) ingest: Ingest,
     /// Sessions that are open.
     pub(in crate::http) sessions: usize,
@@ -51,7 +54,7 @@ pub(in crate::http) struct LogSpan {
 /// The robots in counts.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(in crate::http) struct FleetCounts {
-    /// Robots that ever reported.
+    /// Robots that ever reported, or as many of them as the question takes.
     robots: u64,
     link: LinkCounts,
     /// Channels of all robots.
@@ -128,12 +131,16 @@ struct Tallies {
 }
 
 impl FleetCounts {
-    /// Counts all robots.
-    pub(in crate::http) fn of(fleet: &Fleet, live: &dyn LiveLinks, Moment { now, ints }: Moment) -> Self {
-        let tallies = Tallies::of(fleet, live, now);
+    /// Counts the robots that a selection takes, and those of which nobody can tell.
+    pub(in crate::http) fn of(
+        scene: &Scene<'_>,
+        selection: &Selection,
+        ints: Ints,
+    ) -> Result<(Self, UndecidedRobots), TooLong> {
+        let (tallies, undecided) = Tallies::of(scene, selection)?;
         let health = |level: Level| tallies.health[level as usize];
         let standing = |standing: Standing| tallies.standings[standing as usize];
-        Self {
+        let counts = Self {
             robots: tallies.robots,
             link: LinkCounts { up: tallies.up, down: tallies.robots - tallies.up },
             freshness: FreshnessCounts::from(&tallies.freshness),
@@ -154,29 +161,38 @@ impl FleetCounts {
             },
             conflicts: tallies.conflicts,
             on_robots: ints.count(tallies.on_robots),
-        }
+        };
+        Ok((counts, undecided))
     }
 }
 
 impl Tallies {
-    fn of(fleet: &Fleet, live: &dyn LiveLinks, now: WallTime) -> Self {
-        let mut tallies = Self::default();
-        for (id, robot) in fleet.robots(None) {
-            let live = live.live(&id);
-            let state = robot.read().unwrap_or_else(PoisonError::into_inner);
-            let reading = state.read(now, live.as_ref());
-            tallies.robots += 1;
-            tallies.up += u64::from(reading.link.state == LinkState::Up);
-            tallies.freshness += reading.freshness;
-            tallies.health[reading.health.level as usize] += 1;
-            tallies.samples += state.totals().samples;
-            tallies.count_completeness(&reading, state.totals().lost_samples());
+    fn of(scene: &Scene<'_>, selection: &Selection) -> Result<(Self, UndecidedRobots), TooLong> {
+        let parts = scene.scan(
+            true,
+            || (Self::default(), UndecidedRobots::default()),
+            |(tallies, undecided): &mut (Self, UndecidedRobots), view| {
+                if selection.takes(view, undecided) {
+                    tallies.count(view);
+                }
+            },
+        )?;
+        let mut all = (Self::default(), UndecidedRobots::default());
+        for (tallies, undecided) in parts {
+            all.0.add(&tallies);
+            all.1.add(undecided);
         }
-        tallies
+        Ok(all)
     }
 
-    fn count_completeness(&mut self, reading: &RobotReading, lost: u64) {
-        let completeness = &reading.completeness;
+    fn count(&mut self, view: &View<'_>) {
+        let (reading, totals) = (view.whole(), view.state().totals());
+        let (completeness, lost) = (&reading.completeness, totals.lost_samples());
+        self.robots += 1;
+        self.up += u64::from(reading.link.state == LinkState::Up);
+        self.freshness += reading.freshness;
+        self.health[reading.health.level as usize] += 1;
+        self.samples += totals.samples;
         self.lost = self.lost.saturating_add(lost);
         self.losers += u64::from(lost > 0);
         self.standings[completeness.standing as usize] += 1;
@@ -184,5 +200,24 @@ impl Tallies {
         self.before = self.before.saturating_add(completeness.before.samples);
         self.unknown = self.unknown.saturating_add(completeness.unknown_up_to);
         self.conflicts += u64::from(reading.conflict.is_some());
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.robots += other.robots;
+        self.up += other.up;
+        self.freshness += other.freshness;
+        let counts = self.health.iter_mut().chain(&mut self.standings);
+        counts.zip(other.health.iter().chain(&other.standings)).for_each(|(ours, theirs)| *ours += theirs);
+        self.samples += other.samples;
+        self.losers += other.losers;
+        self.conflicts += other.conflicts;
+        for (ours, theirs) in [
+            (&mut self.lost, other.lost),
+            (&mut self.on_robots, other.on_robots),
+            (&mut self.before, other.before),
+            (&mut self.unknown, other.unknown),
+        ] {
+            *ours = ours.saturating_add(theirs);
+        }
     }
 }

@@ -27,6 +27,15 @@ pub(in crate::http) struct Int64;
 /// `where`: which robots a question is about.
 pub(in crate::http) struct Where;
 
+/// `group`: which robots a question is about, by a name.
+pub(in crate::http) struct InGroup;
+
+/// What to take together.
+pub(in crate::http) struct Taking;
+
+/// `{name}` of a group in a path.
+pub(in crate::http) struct GroupPath;
+
 /// `sort` of the list of robots.
 pub(in crate::http) struct Sorting;
 
@@ -85,6 +94,42 @@ impl IntoParams for Where {
                        `value(\"battery.soc\")`, `freshness(\"pose\")`, `age_ms(\"pose.x\")` and `known(\"mode\")`. A \
                        robot that has not what is asked for is neither taken nor left out: `undecided` counts it.";
         vec![query("where", meaning, schema, "link.up && freshness(\"battery.soc\") == \"fresh\"")]
+    }
+}
+
+impl IntoParams for InGroup {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let meaning = "Only robots of this group, which is an expression that was saved under a name; with `where`, of \
+                       both.";
+        let schema = text().pattern(Some(NAME)).build();
+        vec![described("group", meaning, schema, Value::Null).example(None).build()]
+    }
+}
+
+impl IntoParams for Taking {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let by = "What the robots of a group have in common: up to eight members, labels or channels with commas between \
+                  them. Without it there is one group of all.";
+        let of = "What is computed of the robots in each group: up to eight members, labels or channels.";
+        let functions = "What is computed of the numbers: `count`, `min`, `max`, `mean`, `sum` and percentiles `p1` to \
+                         `p99`, each of them the number of one of the robots.";
+        vec![
+            query("by", by, text().build(), "labels.site"),
+            query("of", of, text().build(), "battery.soc"),
+            query(
+                "fn",
+                functions,
+                text().default(Some("count,min,max,mean".into())).build(),
+                "count,mean,p95",
+            ),
+        ]
+    }
+}
+
+impl IntoParams for GroupPath {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let parameter = described("name", "The group's name.", text().pattern(Some(NAME)).build(), "low");
+        vec![parameter.parameter_in(ParameterIn::Path).required(Required::True).build()]
     }
 }
 

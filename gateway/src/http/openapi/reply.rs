@@ -24,6 +24,12 @@ pub(in crate::http) struct BadParameter;
 /// 400: a label or the path is wrong.
 pub(in crate::http) struct BadLabels;
 
+/// 400: a group's name or expression is wrong.
+pub(in crate::http) struct BadGroup;
+
+/// 404: no such group.
+pub(in crate::http) struct NoGroup;
+
 /// 403: a web page asks for a change.
 pub(in crate::http) struct FromAPage;
 
@@ -47,6 +53,9 @@ pub(in crate::http) struct Failed;
 
 /// 503: try again later.
 pub(in crate::http) struct Busy;
+
+/// 503: the change could not be saved.
+pub(in crate::http) struct NotSaved;
 
 /// 503: no samples are taken.
 pub(in crate::http) struct NotReady;
@@ -82,14 +91,42 @@ impl IntoResponses for BadLabels {
     }
 }
 
+impl IntoResponses for BadGroup {
+    fn responses() -> Responses {
+        let example = json!({
+            "type": "urn:muster:problem:bad-group",
+            "title": "The group is wrong",
+            "status": 400,
+            "detail": "`where`: at character 1: a robot has no `battery`; the nearest that it has is `battery.charge`",
+            "parameter": "where",
+            "position": {"line": 1, "column": 1},
+        });
+        let meaning = "The name or the expression is wrong, or the body is not an object with `where`, or there are as \
+                       many groups as there may be.";
+        one(400, problem(meaning, example))
+    }
+}
+
+impl IntoResponses for NoGroup {
+    fn responses() -> Responses {
+        let example = json!({
+            "type": "urn:muster:problem:unknown-group",
+            "title": "No such group",
+            "status": 404,
+            "detail": "there is no group low; GET /v1/groups lists those that there are",
+        });
+        one(404, problem("There is no group of this name.", example))
+    }
+}
+
 impl IntoResponses for FromAPage {
     fn responses() -> Responses {
         let example = json!({
             "type": "urn:muster:problem:from-a-page",
             "title": "A web page may not write",
             "status": 403,
-            "detail": "a web page (https://example.org) asks for a change, and none may: change labels with \
-                       `muster label`, or with a program",
+            "detail": "a web page (https://example.org) asks for a change, and none may: use `muster`, \
+                       or a program",
         });
         one(403, problem("The request names a web page that it comes from.", example))
     }
@@ -106,7 +143,7 @@ impl IntoResponses for BodyRefused {
         };
         let slow = ("the body did not come within 10 s", "The body did not come in time.");
         let large = (
-            "the body breaks off or is longer than 65536 bytes; send fewer labels at once",
+            "the body breaks off or is longer than 65536 bytes; send less at once",
             "The body is too large, or breaks off.",
         );
         let media = (
@@ -115,7 +152,7 @@ impl IntoResponses for BodyRefused {
         );
         let mut all = refused(408, "too-slow", "The body did not come", slow.0, slow.1);
         all.extend(refused(413, "too-large", "The body is too large", large.0, large.1));
-        all.extend(refused(415, "bad-content-type", "Not a merge patch", media.0, media.1));
+        all.extend(refused(415, "bad-content-type", "The body is of another type", media.0, media.1));
         all
     }
 }
@@ -196,6 +233,19 @@ impl IntoResponses for Busy {
         let seconds = Object::builder().schema_type(Type::Integer).build();
         let wait = header(seconds, "Seconds until it may be tried again.");
         one(503, problem("As many streams are open as there may be.", example).header("Retry-After", wait))
+    }
+}
+
+impl IntoResponses for NotSaved {
+    fn responses() -> Responses {
+        let example = json!({
+            "type": "urn:muster:problem:busy",
+            "title": "The gateway is busy",
+            "status": 503,
+            "detail": "the group was not changed: cannot write muster-data/groups: No space left on device; check the \
+                       folder's owner and free space",
+        });
+        one(503, problem("The change could not be saved; the detail says why.", example))
     }
 }
 

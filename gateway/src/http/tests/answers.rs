@@ -135,7 +135,7 @@ fn what_cannot_be_understood_is_refused_with_a_sentence() {
     let server = world().serve();
     let many = format!("/v1/robots/a/1/samples?channels={}", "a,".repeat(64));
     let table = [
-        ("/v1/fleet?x=1", 400, "x", "the nearest one is `int64`"),
+        ("/v1/fleet?x=1", 400, "x", "is not known here; the nearest one is"),
         ("/v1/robots?limt=1", 400, "limt", "the nearest one is `limit`"),
         ("/v1/robots?limit=0", 400, "limit", "from 1 to 1000"),
         ("/v1/robots?limit=x", 400, "limit", "invalid digit"),
@@ -238,7 +238,7 @@ fn the_index_lists_the_paths() {
     let server = world().serve();
     let index = server.get("/").body.unwrap();
     for path in PATHS {
-        let shown = path.replace("{fleet}", "FLEET").replace("{robot}", "ROBOT");
+        let shown = path.replace("{fleet}", "FLEET").replace("{robot}", "ROBOT").replace("{name}", "NAME");
         assert!(path == "/" || index.contains(&shown), "{path}");
     }
 }

@@ -83,7 +83,9 @@ fn valid(schema: &Value, value: &Value) -> Result<(), String> {
             }
             "additionalProperties" if said == &Value::Bool(true) => {}
             "additionalProperties" => {
-                for (name, member) in value.as_object().into_iter().flatten() {
+                let named = |name: &str| schema["properties"].get(name).is_some();
+                for (name, member) in value.as_object().into_iter().flatten().filter(|(name, _)| !named(name))
+                {
                     fits(said, member).map_err(|why| format!("{name}: {why}"))?;
                 }
             }

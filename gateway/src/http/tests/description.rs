@@ -1,10 +1,13 @@
 //! The description, asked over a connection.
 
+use std::path::Path;
+
 use super::{described::DESCRIPTION, *};
 
-/// A fleet that has the robot of the examples.
-fn world() -> World {
-    let mut world = World::default();
+/// A fleet that has the robot and the group of the examples.
+fn world(folder: &Path) -> World {
+    Groups::open(folder).unwrap().set("low", "link.up").unwrap();
+    let mut world = World { data_dir: folder.to_owned(), ..World::default() };
     let schema = world.schema(&["battery.soc", "mode"]);
     world.batch("warehouse/r17", &schema, &[(now().0, &[(0, Sample::Float(0.81))])]);
     world.record("warehouse/r17", loss(40));
@@ -14,7 +17,8 @@ fn world() -> World {
 
 #[test]
 fn each_path_answers_with_the_examples_of_its_parameters() {
-    let server = world().serve();
+    let folder = tempfile::tempdir().unwrap();
+    let server = world(folder.path()).serve();
     let mut paths = 0;
     for (path, item) in DESCRIPTION["paths"].as_object().unwrap() {
         let (mut path, mut query) = (path.clone(), Vec::new());
@@ -45,7 +49,8 @@ fn each_path_answers_with_the_examples_of_its_parameters() {
 
 #[test]
 fn a_copy_of_the_description_is_not_sent_again() {
-    let server = world().serve();
+    let folder = tempfile::tempdir().unwrap();
+    let server = world(folder.path()).serve();
     let first = server.get("/openapi.json");
     assert_eq!((first.status, first.header("cache-control")), (200, "no-cache"));
     let etag = first.header("etag").to_owned();

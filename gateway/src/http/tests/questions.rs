@@ -87,7 +87,7 @@ fn pages_of_a_list_neither_repeat_nor_leave_out_a_robot_while_the_fleet_changes(
             let mut parameters = vec![("sort", sort), ("limit", "3"), ("where", r#"id != "f/r00""#)];
             parameters.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
             let page = server.json(&asked("/v1/robots", &parameters));
-            assert_eq!(page["matched"].as_u64().unwrap() >= 11, true);
+            assert!(page["matched"].as_u64().unwrap() >= 11);
             seen.extend(names(&page).split(' ').map(str::to_owned));
             // Every robot moves to another place in the order, and a new one turns up behind the others.
             for n in (0..12_u64).chain([90 + round]) {
@@ -156,5 +156,49 @@ fn what_is_wrong_with_a_question_is_said_with_its_place() {
         let problem = server.problem(&asked("/v1/robots", parameters));
         assert_eq!(problem["parameter"], named, "{problem}");
         assert!(problem["detail"].as_str().unwrap().contains(sentence), "{problem}");
+    }
+}
+
+#[test]
+fn robots_are_taken_together_by_what_they_have_in_common() {
+    let server = world().serve();
+    let parameters = [("by", "link.state"), ("of", "battery.soc,mode"), ("fn", "count,min,max,mean,p50,p95")];
+    let answer = server.json(&asked("/v1/aggregate", &parameters));
+    let [down, up] = answer["groups"].as_array().unwrap().as_slice() else { panic!("{answer}") };
+    assert_eq!((&down["by"]["link.state"], &down["robots"]), (&"down".into(), &8.into()));
+    let soc = &up["of"]["battery.soc"];
+    assert_eq!((&soc["count"], &soc["numbers"]), (&3.into(), &3.into()));
+    assert_eq!((&soc["min"], &soc["max"], &soc["p50"]), (&0.0.into(), &0.3.into(), &0.1.into()));
+    assert_eq!(soc["freshness"]["stale"], 2);
+    assert!(soc["oldest_age_ms"].as_i64().unwrap() >= 30_000);
+    let mode = &up["of"]["mode"];
+    assert_eq!((&mode["count"], &mode["max"], &mode["numbers"]), (&4.into(), &Value::Null, &0.into()));
+    assert_eq!((&answer["robots"], &answer["beyond"]), (&12.into(), &0.into()));
+}
+
+#[test]
+fn robots_without_what_they_are_grouped_by_are_a_group_of_their_own() {
+    let server = world().serve();
+    let parameters = [("by", "battery.soc"), ("where", "!link.up")];
+    let answer = server.json(&asked("/v1/aggregate", &parameters));
+    let first = &answer["groups"][0];
+    assert_eq!((&first["by"]["battery.soc"], &first["robots"]), (&Value::Null, &3.into()));
+    assert_eq!(answer["groups"].as_array().unwrap().len(), 6);
+}
+
+#[test]
+fn the_fleet_may_be_counted_in_part() {
+    let server = world().serve();
+    let fleet = server.json(&asked("/v1/fleet", &[("where", r#"value("battery.soc") > 0.5"#)]));
+    assert_eq!((&fleet["robots"], &fleet["undecided"]["robots"]), (&4.into(), &4.into()));
+    for (path, parameters, named, words) in [
+        ("/v1/aggregate", [("by", "link.upp")], "by", "`link.up`"),
+        ("/v1/aggregate", [("of", "a,b,c,d,e,f,g,h,i")], "of", "at most 8"),
+        ("/v1/aggregate", [("fn", "median")], "fn", "`median` is none of"),
+        ("/v1/fleet", [("group", "low")], "group", "no group"),
+    ] {
+        let problem = server.problem(&asked(path, &parameters));
+        assert_eq!(problem["parameter"], named);
+        assert!(problem["detail"].as_str().unwrap().contains(words), "{problem}");
     }
 }

@@ -1,0 +1,57 @@
+//! `GET /v1/aggregate`: robots taken together.
+
+use axum::{extract::State, http::Uri, response::Response};
+
+use super::{
+    Shared,
+    answer::{AggregateAnswer, Moment, json_response},
+    blocking,
+    openapi::{
+        parameter::{InGroup, Int64, Taking, Where},
+        reply::{BadParameter, Failed, TooCostly},
+    },
+    problem::Problem,
+    query::{Query, wrong},
+    question::{SELECTING, ask, selection},
+};
+use crate::query::{Aggregation, Function};
+
+/// Answers `GET /v1/aggregate`.
+#[utoipa::path(
+    get,
+    path = "/v1/aggregate",
+    tag = "fleet",
+    summary = "Robots taken together",
+    description = "Groups robots by what they have in common, and says of each group how many there are and what a \
+                   member, label or channel amounts to: computed of the newest values, whatever their age, beside how \
+                   many of these are fresh, late and stale. At most 1000 groups, those with most robots first.",
+    params(Taking, Where, InGroup, Int64),
+    responses(
+        (status = 200, description = "The groups.", body = AggregateAnswer),
+        BadParameter,
+        TooCostly,
+        Failed
+    )
+)]
+pub(super) async fn aggregate(State(shared): State<Shared>, uri: Uri) -> Result<Response, Problem> {
+    let query = Query::parse(&uri, &[&SELECTING[..], &["by", "of", "fn"]].concat())?;
+    let aggregation = Aggregation {
+        selection: selection(&query, &shared.api.groups)?,
+        by: query.parsed("by")?.unwrap_or_default(),
+        of: query.parsed("of")?.unwrap_or_default(),
+    };
+    let functions = Function::parse_list(query.text("fn").unwrap_or(FUNCTIONS));
+    let functions = functions.map_err(|error| wrong("fn", &error))?;
+    let ints = query.ints()?;
+    blocking(shared, move |api| {
+        let answer = ask(api, |scene| {
+            let groups = aggregation.run(scene)?;
+            Ok(AggregateAnswer::of(&aggregation, groups, &functions, Moment { now: scene.now, ints }))
+        })?;
+        Ok(json_response(&answer))
+    })
+    .await
+}
+
+/// What is computed when the request does not say.
+const FUNCTIONS: &str = "count,min,max,mean";
