@@ -3,6 +3,7 @@
 //! The document is checked in as `gateway/openapi.json`, so that a change to the API shows as a change there.
 
 mod example;
+mod form;
 pub(super) mod parameter;
 pub(super) mod reply;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use axum::{
 use utoipa::OpenApi;
 
 use example::Examples;
+use form::Forms;
 
 use super::{
     aggregate, answer, groups, labels, losses, probe, problem::Problem, query::Query, robots, samples,
@@ -51,7 +53,7 @@ use super::{
         (name = "gateway", description = "The gateway itself.")
     ),
     components(schemas(super::problem::ProblemBody, answer::SampleLine<'_>)),
-    modifiers(&Examples)
+    modifiers(&Examples, &Forms)
 )]
 struct Description;
 

@@ -57,11 +57,15 @@ fn valid(schema: &Value, value: &Value) -> Result<(), String> {
         match keyword.as_str() {
             "$ref" => valid(resolved(said), value)?,
             "allOf" => list().try_for_each(|part| valid(part, value))?,
-            "oneOf" => {
-                let fitting = list().filter(|part| fits(part, value).is_ok()).count();
-                if fitting == 0 {
-                    let why: Vec<_> = list().filter_map(|part| fits(part, value).err()).collect();
+            "oneOf" | "anyOf" => {
+                let (fitting, why): (Vec<_>, Vec<_>) =
+                    list().map(|part| fits(part, value)).partition(Result::is_ok);
+                if fitting.is_empty() {
+                    let why: Vec<_> = why.into_iter().filter_map(Result::err).collect();
                     return Err(format!("fits none of its forms: {}", why.join("; ")));
+                }
+                if keyword == "oneOf" && fitting.len() > 1 {
+                    return Err(format!("fits {} of its forms, and may fit one", fitting.len()));
                 }
             }
             "type" if !is_of_type(said, value) => return Err(format!("{value} is not of type {said}")),
@@ -108,7 +112,7 @@ fn members_of(schema: &Value) -> Option<BTreeSet<&str>> {
     }
     let mut known: BTreeSet<&str> =
         schema["properties"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
-    for part in ["allOf", "oneOf"].iter().filter_map(|kind| schema[kind].as_array()).flatten() {
+    for part in ["allOf", "anyOf", "oneOf"].iter().filter_map(|kind| schema[kind].as_array()).flatten() {
         known.extend(members_of(part)?);
     }
     Some(known)
