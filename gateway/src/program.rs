@@ -106,7 +106,9 @@ impl Gateway {
             took = ?clock.mono().since(began),
             "state restored"
         );
-        let fleet = Arc::new(restored.fleet);
+        let mut fleet = restored.fleet;
+        fleet.map(config.mapping());
+        let fleet = Arc::new(fleet);
         let saver = Saver::start(checkpoints).context("start the thread of checkpoints")?;
         let save = Save { clock, every: config.store.checkpoint_every.duration() };
         let projection =
