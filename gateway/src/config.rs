@@ -8,18 +8,22 @@
 mod broker;
 mod keys;
 mod listen;
+mod map;
 
 use std::{net::SocketAddr, path::PathBuf};
 
 use muster_protocol::settings::{LogFormat, Settings, SettingsError, Size, Span};
 use serde::{Deserialize, Serialize};
 
+use crate::fleet::Mapping;
+
 pub use broker::{BrokerUrl, ClientId, ParseBrokerUrlError, ParseClientIdError};
 pub use keys::PROGRAM;
 pub use listen::{Listen, ParseListenError};
+pub use map::{MapConfig, ParseThresholdNameError, ThresholdConfig, ThresholdLevel, ThresholdName};
 
 /// Everything that a gateway is told.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The folder of everything that it keeps.
@@ -42,6 +46,10 @@ pub struct Config {
     pub session: SessionConfig,
     /// How logs are written.
     pub log: LogConfig,
+    /// Which channels say where robots are, how full their batteries are, what they run and how they are.
+    pub map: MapConfig,
+    /// What values are worth a warning.
+    pub threshold: Vec<ThresholdConfig>,
 }
 
 /// How agents and other MQTT clients reach a gateway.
@@ -157,6 +165,37 @@ pub enum ConfigError {
     /// A password is nothing without a name.
     #[error("mqtt.broker.password_file is set and mqtt.broker.username is not: set both or neither")]
     PasswordAlone,
+    /// Channels that belong together stand side by side.
+    #[error(
+        "{part} has {has} channels and {whole} has {most}: they stand side by side, so give one for one, and - for a \
+         part that is not there"
+    )]
+    NotBeside {
+        /// The key of the one list.
+        part: &'static str,
+        /// How many it has.
+        has: usize,
+        /// The key of the other.
+        whole: &'static str,
+        /// How many it has.
+        most: usize,
+    },
+    /// Everything that is mapped is looked for whenever a robot is read.
+    #[error("{key} has {count} entries, and may have {most}: leave those out that no robot has")]
+    TooMany {
+        /// The key.
+        key: &'static str,
+        /// How many it has.
+        count: usize,
+        /// How many it may have.
+        most: usize,
+    },
+    /// A threshold without a bound judges nothing.
+    #[error("the threshold {name:?} has neither below nor above: give one, as in below = 0.2")]
+    NoBound {
+        /// Its name.
+        name: String,
+    },
 }
 
 impl Default for Config {
@@ -189,7 +228,18 @@ impl Config {
         let retention = ("store.retention_size", self.store.retention_size);
         fits(partition, retention, PARTITIONS_MIN)?;
         fits(retention, ("store.quota_size", self.store.quota()), 1)?;
+        self.map.mapping(&self.threshold)?;
         fits(("commit.group_size", self.commit.group_size), ("commit.queue_size", self.commit.queue_size), 1)
+    }
+}
+
+impl Config {
+    /// Returns what channels are mapped to.
+    ///
+    /// # Panics
+    /// If it was not checked.
+    pub fn mapping(&self) -> Mapping {
+        self.map.mapping(&self.threshold).expect("a configuration is checked before it is used")
     }
 }
 

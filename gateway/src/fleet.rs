@@ -26,6 +26,7 @@ mod health;
 mod labels;
 mod link;
 mod losses;
+mod mapping;
 mod reading;
 mod recent;
 #[cfg(test)]
@@ -58,6 +59,10 @@ pub use health::{Health, LOSS_NS_WARN, Level, SKEW_NS_WARN};
 pub use labels::RobotLabels;
 pub use link::{LinkReading, LiveLink, LiveLinks};
 pub use losses::{LossRecord, LossTally, Losses, LostSeqs};
+pub use mapping::{
+    Battery, BatterySource, Bounds, Frame, Heading, Mapping, ParseSourceError, Pose, PoseSource, Position,
+    PositionSource, Seen, Source, Threshold, Version,
+};
 pub use reading::{Backlog, ChannelReading, Freshnesses, Marks, RobotReading};
 pub use repair::Repair;
 pub use robot::{RobotState, Totals};
@@ -69,6 +74,7 @@ use applied::Applied;
 pub struct Fleet {
     robots: RwLock<BTreeMap<RobotId, Arc<RwLock<RobotState>>>>,
     applied: Mutex<Applied>,
+    mapping: Option<Arc<Mapping>>,
 }
 
 impl Fleet {
@@ -127,8 +133,18 @@ impl Fleet {
         }
     }
 
+    /// Reads robots through this mapping from now on: those that are there and those that come.
+    pub fn map(&mut self, mapping: Mapping) {
+        let mapping = Some(Arc::new(mapping));
+        for (_, robot) in self.robots(None) {
+            robot.write().unwrap_or_else(PoisonError::into_inner).map(mapping.clone());
+        }
+        self.mapping = mapping;
+    }
+
     fn add(&self, robot: &RobotId) -> Arc<RwLock<RobotState>> {
         let mut robots = self.robots.write().unwrap_or_else(PoisonError::into_inner);
-        robots.entry(robot.clone()).or_default().clone()
+        let new = || Arc::new(RwLock::new(RobotState::mapped(self.mapping.clone())));
+        robots.entry(robot.clone()).or_insert_with(new).clone()
     }
 }

@@ -11,6 +11,7 @@ pub mod export;
 pub mod failure;
 pub mod label;
 pub mod losses;
+pub mod mapped;
 pub mod notes;
 pub mod robot;
 pub mod robots;

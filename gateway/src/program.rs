@@ -108,7 +108,9 @@ impl Gateway {
             took = ?clock.mono().since(began),
             "state restored"
         );
-        let fleet = Arc::new(restored.fleet);
+        let mut fleet = restored.fleet;
+        fleet.map(config.mapping());
+        let fleet = Arc::new(fleet);
         let groups = Arc::new(Groups::open(&config.data_dir)?);
         let saver = Saver::start(checkpoints).context("start the thread of checkpoints")?;
         let save = Save { clock, every: config.store.checkpoint_every.duration() };

@@ -1,6 +1,7 @@
 use serde_json::Value;
 
 use super::*;
+use crate::fleet::Level;
 
 fn config(file: &str) -> Result<Config, ConfigError> {
     let mut settings = Settings::defaults(&PROGRAM);
@@ -79,6 +80,52 @@ fn a_broker_has_a_url_and_the_listener_both_its_forms() {
     assert!(refused("mqtt.broker.password_file = \"p\"").contains("username is not: set both"));
     assert!(refused("[mqtt.broker]\nurl = \"mqtts://b:8883\"").contains("write mqtt://HOST:PORT"));
     assert!(refused("[mqtt.broker]\nclient_id = \"\"").contains("write 1 to 64"));
+}
+
+#[test]
+fn channels_that_belong_together_stand_side_by_side() {
+    let defaults = Config::default().mapping();
+    let first = &defaults.positions[0];
+    assert_eq!(
+        (first.latitude.to_string(), first.longitude.to_string()),
+        ("/fix.lat".into(), "/fix.lon".into())
+    );
+    assert_eq!(defaults.positions.iter().filter(|source| source.altitude.is_none()).count(), 0);
+    assert_eq!(
+        defaults.poses.iter().filter(|pose| pose.heading.is_none() || pose.frame.is_none()).count(),
+        0
+    );
+    assert_eq!(defaults.batteries.iter().filter(|battery| battery.charging.is_none()).count(), 1);
+    let told =
+        "[map]\nlatitude = [\"a\", \"b*1e-7\"]\nlongitude = [\"c\", \"d*1e-7\"]\naltitude = [\"-\", \"e\"]";
+    let mapping = config(told).unwrap().mapping();
+    assert_eq!(mapping.positions[0].altitude, None);
+    assert_eq!(mapping.positions[1].longitude.factor, Some(1e-7));
+    assert_eq!(config("map.health = []").unwrap().mapping().healths, []);
+    assert_eq!(
+        refused("map.latitude = \"a\""),
+        "map.latitude has 1 channels and map.longitude has 9: they stand side by side, so give one for one, and - for \
+         a part that is not there"
+    );
+    assert!(refused("map.charge = \"a\"").starts_with("map.charging has 9 channels and map.charge has 1"));
+    assert!(refused("map.charge = \"a*0\"").contains("give a factor that is finite and not 0"));
+    let many = format!("map.version = [{}]", "\"v\",".repeat(33));
+    assert!(refused(&many).starts_with("map.version has 33 entries, and may have 32"));
+}
+
+#[test]
+fn a_threshold_has_a_name_a_channel_and_a_bound() {
+    let rule =
+        |more: &str| format!("[[threshold]]\nname = \"low battery\"\nchannel = \"battery.soc\"\n{more}");
+    let told = config(&rule("below = 0.2\nlevel = \"error\"")).unwrap().mapping();
+    assert_eq!((told.thresholds[0].bounds.below, told.thresholds[0].level), (Some(0.2), Level::Error));
+    let told = config(&rule("above = 80")).unwrap().mapping();
+    assert_eq!((told.thresholds[0].bounds.above, told.thresholds[0].level), (Some(80.0), Level::Warn));
+    assert!(refused(&rule("")).contains("\"low battery\" has neither below nor above"));
+    assert!(refused(&rule("below = nan")).contains("neither below nor above"));
+    assert!(refused(&rule("below = \"x\"")).contains("write a number, as in 0.2"));
+    assert!(refused(&rule("level = \"stale\"")).contains("expected `warn` or `error`"));
+    assert!(refused("[[threshold]]\nchannel = \"a\"\nbelow = 1").contains("has no name: give it a name"));
 }
 
 #[test]

@@ -67,7 +67,7 @@ impl Fleet {
             return Err(malformed(format!("{} bytes follow", rest.len())));
         }
         let robots = image.robots.into_iter().map(|(id, state)| (id, Arc::new(RwLock::new(state))));
-        Ok(Self { robots: RwLock::new(robots.collect()), applied: Mutex::new(image.applied) })
+        Ok(Self { robots: RwLock::new(robots.collect()), applied: Mutex::new(image.applied), mapping: None })
     }
 
     fn imaging(&self) -> Imaging {

@@ -1,9 +1,10 @@
-//! One word for how a robot is, with the reasons. Thresholds on its values are not part of it yet: what counts here is
-//! what the gateway itself knows.
+//! One word for how a robot is, with the reasons: what the gateway itself knows, what the robot says of itself, and what
+//! thresholds find in its values.
 
 use super::{
     conflict::Conflict,
     freshness::LinkState,
+    mapping::Said,
     reading::{Freshnesses, Marks},
 };
 
@@ -16,7 +17,7 @@ pub enum Level {
     Warn,
     /// Something is broken.
     Error,
-    /// Nothing is known of now: every value is stale.
+    /// Nothing is known of now: every value is stale, or the robot says so itself.
     Stale,
 }
 
@@ -39,6 +40,7 @@ pub(super) struct Signs<'a> {
     pub(super) untracked: u64,
     pub(super) skew_ns: Option<i64>,
     pub(super) conflict: Option<&'a Conflict>,
+    pub(super) said: &'a [Said],
 }
 
 /// A clock that is off by more is worth a warning: ages are wrong by as much.
@@ -84,7 +86,11 @@ pub(super) fn health(signs: &Signs<'_>) -> Health {
         reasons
             .push(format!("{} samples belong to more channels than are kept in the state", signs.untracked));
     }
-    let level = if reasons.is_empty() { Level::Ok } else { Level::Warn };
+    let mut level = if reasons.is_empty() { Level::Ok } else { Level::Warn };
+    for Said { level: found, reason } in signs.said {
+        level = level.max(*found);
+        reasons.push(reason.clone());
+    }
     Health { level, reasons }
 }
 
@@ -120,6 +126,7 @@ mod tests {
             untracked: 0,
             skew_ns: Some(-SKEW_NS_WARN),
             conflict: None,
+            said: &[],
         }
     }
 
@@ -148,6 +155,21 @@ mod tests {
             let health = health(&signs);
             assert_eq!(health.level, Level::Warn);
             assert!(health.reasons.len() == 1 && health.reasons[0].contains(words), "{:?}", health.reasons);
+        }
+    }
+
+    #[test]
+    fn what_values_say_raises_the_level_and_lowers_nothing() {
+        let said = |level| [Said { level, reason: "low battery".to_owned() }];
+        for (level, lost_lately, expected) in [
+            (Level::Warn, false, Level::Warn),
+            (Level::Error, false, Level::Error),
+            (Level::Error, true, Level::Error),
+            (Level::Stale, true, Level::Stale),
+        ] {
+            let health = health(&Signs { said: &said(level), lost_lately, ..well() });
+            assert_eq!(health.level, expected);
+            assert_eq!(health.reasons.last().unwrap(), "low battery");
         }
     }
 

@@ -101,6 +101,7 @@ impl RobotState {
         let lost_lately = |at: WallTime| now.nanos_since(at) <= LOSS_NS_WARN;
         let skew_ns = live.and_then(LiveLink::skew_ns).or_else(|| self.anchors.skew_ns());
         let conflict = self.conflicts.read(now);
+        let said = self.said_of_health(now, &link);
         let health = health(&Signs {
             link: link.state,
             evidence: &link.evidence,
@@ -110,6 +111,7 @@ impl RobotState {
             untracked: self.channels.untracked(),
             skew_ns,
             conflict: conflict.as_ref(),
+            said: &said,
         });
         RobotReading {
             link,

@@ -1,6 +1,6 @@
 //! One robot, as the log tells it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,7 @@ use super::{
     labels::RobotLabels,
     link::{SessionDown, SessionUp, Sessions},
     losses::Losses,
+    mapping::Mapping,
     repair::Unsure,
 };
 use crate::record::{Body, Envelope, LabelSet, LabelSource, SessionEvent};
@@ -37,6 +38,9 @@ pub struct RobotState {
     pub(super) channels: Channels,
     pub(super) labels: RobotLabels,
     pub(super) totals: Totals,
+    /// How its channels are read: configuration, and no part of what the log says.
+    #[serde(skip)]
+    mapping: Option<Arc<Mapping>>,
 }
 
 /// What the log holds of a robot, counted.
@@ -135,6 +139,21 @@ impl RobotState {
     /// Returns what is lost.
     pub fn losses(&self) -> &Losses {
         &self.losses
+    }
+
+    /// Starts without records, read through this mapping.
+    pub(super) fn mapped(mapping: Option<Arc<Mapping>>) -> Self {
+        Self { mapping, ..Self::default() }
+    }
+
+    /// Reads the robot through this mapping from now on.
+    pub(super) fn map(&mut self, mapping: Option<Arc<Mapping>>) {
+        self.mapping = mapping;
+    }
+
+    /// Returns how the robot's channels are read.
+    pub(super) fn mapping(&self) -> Option<&Mapping> {
+        self.mapping.as_deref()
     }
 
     /// Returns what the robot is called by.

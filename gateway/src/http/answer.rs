@@ -14,6 +14,7 @@ mod labels;
 mod line;
 mod link;
 mod loss;
+mod mapped;
 mod robot;
 mod value;
 mod word;

@@ -37,6 +37,7 @@ mod description;
 mod groups;
 mod labels;
 mod losses;
+mod mapped;
 mod questions;
 mod repaired;
 mod stored;
@@ -254,7 +255,9 @@ impl World {
     }
 
     fn api(self) -> Api {
-        let fleet = Arc::new(Fleet::default());
+        let mut fleet = Fleet::default();
+        fleet.map(crate::config::Config::default().mapping());
+        let fleet = Arc::new(fleet);
         for (offset, envelope) in &self.log.records {
             let batch = match &envelope.body {
                 Body::Batch { info, payload, .. } => {

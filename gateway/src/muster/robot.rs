@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     answer::{age_cell, number, text, text_cell, tone},
-    label,
+    label, mapped,
     robots::plain,
     table::{Cell, Look, Sheet, Tone},
     times,
@@ -66,6 +66,7 @@ fn lines(state: &Value) -> Vec<(&'static str, Cell)> {
     if !labels.is_empty() {
         lines.push(("labels", Cell::new(labels)));
     }
+    lines.extend(mapped::lines(state));
     if let Some(conflict) = conflict_cell(state) {
         lines.insert(2, ("conflict", conflict));
     }

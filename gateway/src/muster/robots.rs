@@ -6,6 +6,7 @@ use super::{
     answer::{FRESHNESS, age_cell, count_cell, counts, state_cell, text, text_cell, tone, trouble_cell},
     client::{Client, Query},
     failure::Failure,
+    mapped,
     table::{Cell, Look, Sheet, Tone},
 };
 
@@ -53,12 +54,13 @@ pub fn render(robots: &[Value], look: Look) -> String {
         "health",
         "freshness",
         "newest",
+        "battery",
         "samples",
         "on robot",
         "lost",
         "agent",
     ]);
-    sheet = sheet.spare(&["agent", "heard", "on robot", "lost", "samples", "newest"]);
+    sheet = sheet.spare(&["agent", "heard", "on robot", "lost", "samples", "newest", "battery"]);
     for robot in robots {
         sheet.push(vec![
             robot_cell(robot),
@@ -67,6 +69,7 @@ pub fn render(robots: &[Value], look: Look) -> String {
             state_cell(robot, "/health/level"),
             freshness_cell(robot),
             age_cell(robot, "/newest_age_ms"),
+            mapped::battery_cell(robot),
             count_cell(robot, "/samples"),
             count_cell(robot, "/completeness/on_robot/samples"),
             trouble_cell(robot, "/loss/samples"),
@@ -106,7 +109,7 @@ fn freshness_cell(robot: &Value) -> Cell {
 }
 
 /// The columns of the CSV and where the API has them.
-pub const CSV_HEADER: [(&str, &str); 17] = [
+pub const CSV_HEADER: [(&str, &str); 24] = [
     ("robot", "/robot"),
     ("link", "/link/state"),
     ("link_since", "/link/since"),
@@ -124,6 +127,13 @@ pub const CSV_HEADER: [(&str, &str); 17] = [
     ("completeness", "/completeness/standing"),
     ("whole_up_to", "/completeness/whole_up_to"),
     ("conflict_with", "/conflict/other/address"),
+    ("charge", "/battery/charge"),
+    ("latitude", "/position/latitude"),
+    ("longitude", "/position/longitude"),
+    ("x", "/pose/x"),
+    ("y", "/pose/y"),
+    ("map", "/pose/map"),
+    ("version", "/version/v"),
 ];
 
 /// Robots asked for at once: one answer stays small and a fleet of thousands takes few.

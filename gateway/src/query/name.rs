@@ -73,6 +73,18 @@ pub const NAMES_MAX: usize = 8;
 /// Members of a robot's state by name, in the order of the alphabet.
 pub const MEMBERS: &[Member] = &[
     heard("agent.version", "the agent's version", |view| text(view.state().agent_version())),
+    heard("battery.age_ms", "how old the charge of the battery is", |view| {
+        ms(view.battery().and_then(|battery| battery.seen.age_ns))
+    }),
+    heard("battery.charge", "how full the battery is, from 0 to 1", |view| {
+        float(view.battery().and_then(|battery| battery.charge))
+    }),
+    heard("battery.charging", "whether the battery charges", |view| {
+        view.battery().and_then(|battery| battery.charging).map_or(Fact::Unknown, Fact::Bool)
+    }),
+    heard("battery.freshness", "fresh, late or stale", |view| {
+        text(view.battery().map(|battery| battery.seen.freshness.as_str()))
+    }),
     plain("channels", "how many channels there are", |view| count(view.state().channel_count())),
     heard("clock.skew_ms", "how far the robot's clock is ahead of the gateway's", |view| {
         ms(view.whole().skew_ns)
@@ -132,8 +144,38 @@ pub const MEMBERS: &[Member] = &[
     plain("loss.samples", "samples that are lost", |view| Fact::count(view.state().totals().lost_samples())),
     plain("name", "the robot's name within its fleet", |view| view.id().robot().into()),
     heard("newest_age_ms", "the age of the newest value of all", |view| ms(view.newest_age_ns())),
+    heard("pose.age_ms", "how old the place on a map is", |view| {
+        ms(view.pose().and_then(|pose| pose.seen.age_ns))
+    }),
+    heard("pose.freshness", "fresh, late or stale", |view| {
+        text(view.pose().map(|pose| pose.seen.freshness.as_str()))
+    }),
+    heard("pose.heading", "radians from the x axis towards the y axis", |view| {
+        float(view.pose().and_then(|pose| pose.heading))
+    }),
+    heard("pose.map", "the map's name", |view| text(view.pose().and_then(|pose| pose.map))),
+    heard("pose.x", "metres on the map", |view| float(view.pose().map(|pose| pose.x))),
+    heard("pose.y", "metres on the map", |view| float(view.pose().map(|pose| pose.y))),
+    heard("position.age_ms", "how old the position is", |view| {
+        ms(view.position().and_then(|position| position.seen.age_ns))
+    }),
+    heard("position.altitude", "metres", |view| {
+        float(view.position().and_then(|position| position.altitude))
+    }),
+    heard("position.freshness", "fresh, late or stale", |view| {
+        text(view.position().map(|position| position.seen.freshness.as_str()))
+    }),
+    heard("position.latitude", "degrees north", |view| {
+        float(view.position().map(|position| position.latitude))
+    }),
+    heard("position.longitude", "degrees east", |view| {
+        float(view.position().map(|position| position.longitude))
+    }),
     plain("robot", "the same as id", |view| view.id().as_str().into()),
     plain("samples", "samples that are stored", |view| Fact::count(view.state().totals().samples)),
+    heard("version", "the version of the robot's software", |view| {
+        view.version().map_or(Fact::Unknown, |version| Fact::Text(version.v))
+    }),
 ];
 
 /// What a label's name begins with.
@@ -256,6 +298,10 @@ const fn heard(name: &'static str, doc: &'static str, read: Read) -> Member {
 
 fn text(text: Option<&str>) -> Fact<'_> {
     text.map_or(Fact::Unknown, Fact::from)
+}
+
+fn float(number: Option<f64>) -> Fact<'static> {
+    number.map_or(Fact::Unknown, Fact::Float)
 }
 
 fn count(n: usize) -> Fact<'static> {

@@ -5,7 +5,10 @@ use std::sync::OnceLock;
 use muster_protocol::{id::RobotId, time::WallTime};
 
 use super::{Fact, Member, Name};
-use crate::fleet::{ChannelReading, Freshness, LinkReading, LiveLink, RobotReading, RobotState};
+use crate::fleet::{
+    Battery, ChannelReading, Freshness, LinkReading, LiveLink, Pose, Position, RobotReading, RobotState,
+    Version,
+};
 
 /// A robot's state at `now`. Whoever makes one holds the robot's lock: it lives briefly.
 #[derive(Debug)]
@@ -71,6 +74,26 @@ impl<'a> View<'a> {
     pub(super) fn freshness(&self, channel: &str) -> Freshness {
         let of_one = self.channel(channel).map(|reading| reading.freshness);
         of_one.or_else(|| self.freshness_of_group(channel)).unwrap_or(Freshness::Never)
+    }
+
+    /// Returns where the robot is on earth.
+    pub(super) fn position(&self) -> Option<Position<'_>> {
+        self.state.position(self.now, self.link())
+    }
+
+    /// Returns where the robot is on a map.
+    pub(super) fn pose(&self) -> Option<Pose<'_>> {
+        self.state.pose(self.now, self.link())
+    }
+
+    /// Returns how full the robot's battery is.
+    pub(super) fn battery(&self) -> Option<Battery<'_>> {
+        self.state.battery(self.now, self.link())
+    }
+
+    /// Returns the version of the robot's software.
+    pub(super) fn version(&self) -> Option<Version<'_>> {
+        self.state.version(self.now, self.link())
     }
 
     /// Returns a label's value.

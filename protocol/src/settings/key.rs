@@ -41,6 +41,8 @@ pub enum Kind {
     Span,
     /// A whole number.
     Count,
+    /// A number, whole or with a fraction.
+    Number,
     /// `true` or `false`.
     Flag,
     /// A list of texts. As text, items are separated by commas, or it is a TOML array.
@@ -95,6 +97,10 @@ impl Key {
                 let number = text.trim().parse().map(Value::Integer);
                 number.map_err(|_| format!("`{text}` is not a whole number"))
             }
+            Kind::Number => {
+                let number = text.trim().parse().map(Value::Float);
+                number.map_err(|_| format!("`{text}` is not a number"))
+            }
             Kind::Flag => match text {
                 "true" => Ok(Value::Boolean(true)),
                 "false" => Ok(Value::Boolean(false)),
@@ -142,6 +148,7 @@ impl Key {
         match (self.kind, value) {
             (Kind::Text | Kind::Secret | Kind::Size | Kind::Span, value @ Value::String(_))
             | (Kind::Count, value @ Value::Integer(_))
+            | (Kind::Number, value @ (Value::Integer(_) | Value::Float(_)))
             | (Kind::Flag, value @ Value::Boolean(_)) => Ok(value),
             (Kind::List, value @ Value::String(_)) => Ok(Value::Array(vec![value])),
             (Kind::List, Value::Array(items)) if items.iter().all(Value::is_str) => Ok(Value::Array(items)),
@@ -161,6 +168,7 @@ impl Key {
             (Kind::Size, _) => Err("a size is text with a unit, as in \"32KiB\"".to_owned()),
             (Kind::Span, _) => Err("a duration is text with a unit, as in \"500ms\"".to_owned()),
             (Kind::Count, _) => Err("write a whole number".to_owned()),
+            (Kind::Number, _) => Err("write a number, as in 0.2".to_owned()),
             (Kind::Flag, _) => Err("write true or false".to_owned()),
             (Kind::List, _) => Err("write a list of texts, as in [\"one\", \"two\"]".to_owned()),
             (Kind::Map, _) => Err(format!("write texts below [{}], as in site = \"berlin\"", self.name)),

@@ -87,6 +87,7 @@ impl Kind {
             Self::Size => "size",
             Self::Span => "duration",
             Self::Count => "whole number",
+            Self::Number => "number",
             Self::Flag => "true or false",
             Self::List => "list of texts",
             Self::Map => "table of texts",

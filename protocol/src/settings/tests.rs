@@ -12,6 +12,7 @@ struct Robotic {
     name: String,
     gateway: Vec<String>,
     verbose: bool,
+    rate: f64,
     token: Option<String>,
     spool: Spool,
     log: Log,
@@ -53,6 +54,7 @@ static PROGRAM: Program = Program {
         Key::new::<String>("name", Kind::Text, "Who it is.").required("give it with --name NAME"),
         Key::new::<Vec<String>>("gateway", Kind::List, "Where to.").or("a, b"),
         Key::new::<bool>("verbose", Kind::Flag, "Say more.").or("false"),
+        Key::new::<f64>("rate", Kind::Number, "How fast.").or("1.5"),
         Key::new::<String>("token", Kind::Secret, "What it shows."),
         Key::new::<Size>("spool.limit", Kind::Size, "How much.").or("1GiB").within("1MiB", "1TiB"),
         Key::new::<Span>("spool.sync_every", Kind::Span, "How often.").or("500ms").within("0us", "1m"),
@@ -250,6 +252,19 @@ fn a_table_of_texts_takes_any_name_from_the_file_and_the_environment() {
     assert!(refused_variable("ROBOTIC_TAGS", "site").ends_with("`site` is not NAME=TEXT, as in site=berlin"));
     assert!(refused_variable("ROBOTIC_TAGS", "a=1,a=2").ends_with("`a` is given twice; give it once"));
     assert!(refused_variable("ROBOTIC_TAGS", "{a").ends_with("starts like a TOML table and is none"));
+}
+
+#[test]
+fn a_number_may_be_whole_or_have_a_fraction() {
+    let rate = |settings: &Settings| settings.config::<Robotic>().unwrap().rate;
+    assert!((rate(&named()) - 1.5).abs() < f64::EPSILON);
+    for (text, expected) in [("rate = 2", 2.0), ("rate = -0.25", -0.25)] {
+        let mut settings = named();
+        settings.read_file(text, "f").unwrap();
+        assert!((rate(&settings) - expected).abs() < f64::EPSILON);
+    }
+    assert!(refused_file("rate = \"2\"").ends_with("write a number, as in 0.2"));
+    assert!(refused_variable("ROBOTIC_RATE", "fast").ends_with("`fast` is not a number"));
 }
 
 #[test]

@@ -19,6 +19,7 @@ use super::{
     labels,
     link::{FreshnessCounts, Health, Link, RobotClock},
     loss::LossRecord,
+    mapped::Mapped,
     ms,
 };
 use crate::{
@@ -124,6 +125,8 @@ struct RobotHead {
     /// What the robot is called by: operators' labels, and those of the agent that they do not hide.
     #[schema(examples(json!({"line": "3", "site": "kiel"})))]
     labels: BTreeMap<String, String>,
+    #[serde(flatten)]
+    mapped: Mapped,
     /// Samples of this robot that were ever stored.
     samples: Count,
 }
@@ -255,6 +258,7 @@ impl RobotHead {
             clock: RobotClock::from(reading),
             agent: Agent { version: state.agent_version().map(str::to_owned) },
             labels: labels::merged(state.labels()),
+            mapped: Mapped::of(state, reading, moment),
             samples: moment.ints.count(state.totals().samples),
         }
     }

@@ -1,0 +1,71 @@
+//! Thresholds: what of a robot's values is worth a word about its health.
+
+use muster_protocol::sample::Value;
+
+use super::{
+    Source,
+    reading::{Reader, number},
+    source::Quantity,
+};
+use crate::fleet::health::Level;
+
+/// A rule with a name: a channel's value that is out of these bounds makes the robot's health this bad.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Threshold {
+    /// The name, for a person.
+    pub name: String,
+    /// What is judged.
+    pub source: Source,
+    /// What is allowed.
+    pub bounds: Bounds,
+    /// How bad it is out of bounds.
+    pub level: Level,
+}
+
+/// What is allowed: not below the one, not above the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Bounds {
+    /// Less is out of bounds.
+    pub below: Option<f64>,
+    /// More is out of bounds.
+    pub above: Option<f64>,
+}
+
+/// What a value says of a robot's health.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::fleet) struct Said {
+    pub(in crate::fleet) level: Level,
+    pub(in crate::fleet) reason: String,
+}
+
+impl Threshold {
+    /// Judges the value as it is now. One that is stale says nothing of now, and neither does one that is no number.
+    pub(super) fn judge(&self, reader: &Reader<'_>) -> Option<Said> {
+        let (reading, seen) = reader.current(&self.source)?;
+        let value = number(&reading, &self.source, Quantity::Plain)?;
+        let (word, bound) = self.bounds.broken_by(value)?;
+        let age = seen.late_words();
+        let reason = format!("{}: {} is {value}{age}, {word} {bound}", self.name, seen.channel);
+        Some(Said { level: self.level, reason })
+    }
+}
+
+impl Bounds {
+    fn broken_by(self, value: f64) -> Option<(&'static str, f64)> {
+        let below = self.below.filter(|bound| value < *bound).map(|bound| ("below", bound));
+        below.or_else(|| self.above.filter(|bound| value > *bound).map(|bound| ("above", bound)))
+    }
+}
+
+/// Reads a health that a robot tells itself: a number of ROS's `diagnostic_msgs/DiagnosticStatus`, or its word.
+pub(super) fn level_of(value: &Value) -> Option<Level> {
+    const LEVELS: [Level; 4] = [Level::Ok, Level::Warn, Level::Error, Level::Stale];
+    match value {
+        Value::Int(number) => usize::try_from(*number).ok().and_then(|at| LEVELS.get(at)).copied(),
+        Value::Float(number) => {
+            LEVELS.into_iter().zip([0.0, 1.0, 2.0, 3.0]).find(|(_, at)| at == number).map(|(level, _)| level)
+        }
+        Value::Text(word) => LEVELS.into_iter().find(|level| word.eq_ignore_ascii_case(level.as_str())),
+        Value::Bool(_) | Value::Bytes(_) => None,
+    }
+}
