@@ -16,6 +16,7 @@
 
 mod acceptance;
 mod applied;
+mod as_of;
 mod channel;
 mod channels;
 mod checkpoint;
@@ -50,14 +51,15 @@ use muster_protocol::{
 
 use crate::record::Envelope;
 
+pub use as_of::{AsOf, Known};
 pub use channel::{Aging, Channel, Mark};
-pub use checkpoint::CheckpointError;
+pub use checkpoint::{CheckpointError, FleetImage};
 pub use completeness::{Amount, Completeness, Standing};
 pub use conflict::{CONFLICT_NS_OVER, Conflict};
 pub use freshness::{FRESH_NS_MIN, Freshness, LATE_NS_MIN, LinkState, Pace, SILENCE_NS_MAX, freshness};
 pub use health::{Health, LOSS_NS_WARN, Level, SKEW_NS_WARN};
 pub use labels::RobotLabels;
-pub use link::{LinkReading, LiveLink, LiveLinks};
+pub use link::{Heard, LinkReading, LiveLink, LiveLinks};
 pub use losses::{LossRecord, LossTally, Losses, LostSeqs};
 pub use mapping::{
     Battery, BatterySource, Bounds, Frame, Heading, Mapping, ParseSourceError, Pose, PoseSource, Position,
@@ -133,9 +135,25 @@ impl Fleet {
         }
     }
 
+    /// Makes a fleet of robots that were folded one by one.
+    pub fn of(robots: impl IntoIterator<Item = (RobotId, RobotState)>) -> Self {
+        let robots = robots.into_iter().map(|(id, state)| (id, Arc::new(RwLock::new(state)))).collect();
+        Self { robots: RwLock::new(robots), ..Self::default() }
+    }
+
+    /// Reads robots through the mapping of another fleet.
+    #[must_use]
+    pub fn mapped_like(mut self, other: &Self) -> Self {
+        self.map_shared(other.mapping.clone());
+        self
+    }
+
     /// Reads robots through this mapping from now on: those that are there and those that come.
     pub fn map(&mut self, mapping: Mapping) {
-        let mapping = Some(Arc::new(mapping));
+        self.map_shared(Some(Arc::new(mapping)));
+    }
+
+    fn map_shared(&mut self, mapping: Option<Arc<Mapping>>) {
         for (_, robot) in self.robots(None) {
             robot.write().unwrap_or_else(PoisonError::into_inner).map(mapping.clone());
         }

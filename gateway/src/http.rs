@@ -22,6 +22,7 @@ mod lists;
 mod log;
 mod losses;
 mod openapi;
+mod past;
 mod probe;
 mod problem;
 mod query;
@@ -59,6 +60,7 @@ pub use serve::serve;
 use compress::compress;
 use damage::Damages;
 use lists::Lists;
+use past::Turns;
 use problem::Problem;
 use samples::Streams;
 
@@ -91,6 +93,7 @@ struct Shared {
     streams: Streams,
     damages: Damages,
     lists: Lists,
+    turns: Turns,
 }
 
 /// The paths; ARCHITECTURE.md says what each answers.
@@ -113,8 +116,13 @@ const PATHS: [&str; 14] = [
 
 /// Returns the API as a service.
 pub fn router(api: Arc<Api>) -> Router {
-    let shared =
-        Shared { api, streams: Streams::new(), damages: Damages::default(), lists: Lists::default() };
+    let shared = Shared {
+        api,
+        streams: Streams::new(),
+        damages: Damages::default(),
+        lists: Lists::default(),
+        turns: Turns::new(),
+    };
     let [index, healthz, metrics, openapi, readyz, aggregate, fleet, groups, group, of_robots @ ..] = PATHS;
     let [robots, robot, labels, losses, samples] = of_robots;
     let routes = Router::new()

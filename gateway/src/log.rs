@@ -1,10 +1,11 @@
 //! The committed log as ingest and the API see it: records go in through the committer, and come out of the store.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use muster_protocol::{
     id::{LogId, Offset, RobotId, SchemaHash},
     schema::Schema,
+    time::WallTime,
 };
 
 use crate::{
@@ -68,6 +69,18 @@ impl http::Log for CommittedLog {
     ) -> http::Records<'a> {
         let (since, until) = times;
         Box::new(self.reader.robot_records(robot, since, until, after))
+    }
+
+    fn records(&self, from: Offset) -> http::Records<'_> {
+        Box::new(self.reader.scan(from))
+    }
+
+    fn milestone(&self, by: WallTime) -> io::Result<Option<Vec<u8>>> {
+        self.reader.milestone(by)
+    }
+
+    fn first_milestone(&self) -> Option<WallTime> {
+        self.reader.first_milestone()
     }
 
     fn schema(&self, offset: Offset, robot: &RobotId, hash: SchemaHash) -> Option<Arc<Schema>> {

@@ -22,7 +22,7 @@ use muster_protocol::{
     loss::Absence,
     message::NumberedHead,
     schema::Schema,
-    time::MonoTime,
+    time::{MonoTime, WallTime},
 };
 
 use crate::{
@@ -42,7 +42,7 @@ pub struct Projection {
     metrics: Arc<Metrics>,
     clock: Clock,
     pace: Pace,
-    saver: SyncSender<Checkpoint>,
+    saver: SyncSender<Saved>,
 }
 
 /// When the next checkpoint is due: by time, and by how much a start would have to fold anew.
@@ -55,10 +55,20 @@ struct Pace {
     samples: u64,
 }
 
+/// A checkpoint on its way to the disk.
+#[derive(Debug)]
+pub struct Saved {
+    checkpoint: Checkpoint,
+    /// When it was made.
+    made: WallTime,
+    /// The last record that its state includes.
+    includes: Offset,
+}
+
 /// Writes checkpoints on a thread of its own: the committer does not wait for their sync.
 #[derive(Debug)]
 pub struct Saver {
-    to: SyncSender<Checkpoint>,
+    to: SyncSender<Saved>,
     thread: JoinHandle<CheckpointStore>,
 }
 
@@ -178,11 +188,18 @@ impl Projection {
         fleet: Arc<Fleet>,
         ingest: Ingest,
         metrics: Arc<Metrics>,
-        saver: SyncSender<Checkpoint>,
+        saver: SyncSender<Saved>,
         save: Save,
     ) -> Self {
         let Save { clock, every } = save;
         Self { fleet, ingest, metrics, clock, pace: Pace::new(every, clock.mono()), saver }
+    }
+}
+
+impl Projection {
+    fn saved(&self, at: Offset) -> Saved {
+        let includes = Offset(self.fleet.next().0.saturating_sub(1));
+        Saved { checkpoint: checkpoint(&self.fleet, &self.ingest, at), made: self.clock.wall(), includes }
     }
 }
 
@@ -220,7 +237,7 @@ impl Follow for Projection {
                 self.ingest.replay(envelope);
             }
             // The writer of checkpoints may still be at the last one: then the next group brings the next one.
-            let _ = self.saver.try_send(checkpoint(&self.fleet, &self.ingest, last.offset()));
+            let _ = self.saver.try_send(self.saved(last.offset()));
             self.pace.saved(now, self.clock.mono());
         }
     }
@@ -228,7 +245,7 @@ impl Follow for Projection {
     fn handle_sealed(&mut self, last: Offset) {
         let now = self.clock.mono();
         // If the writer is still at the last one, that one is recent enough.
-        let _ = self.saver.try_send(checkpoint(&self.fleet, &self.ingest, last));
+        let _ = self.saver.try_send(self.saved(last));
         self.pace.saved(now, self.clock.mono());
     }
 }
@@ -274,13 +291,17 @@ pub fn last_checkpoint(fleet: &Fleet, ingest: &Ingest, next: Offset) -> Option<C
 impl Saver {
     /// Starts the thread.
     pub fn start(mut checkpoints: CheckpointStore) -> io::Result<Self> {
-        let (to, from): (_, Receiver<Checkpoint>) = sync_channel(1);
+        let (to, from): (_, Receiver<Saved>) = sync_channel(1);
         let save = move || {
-            for checkpoint in from {
+            for Saved { checkpoint, made, includes } in from {
                 if let Err(error) = checkpoints.write(&checkpoint) {
                     tracing::error!(
                         "cannot save a checkpoint: {error}; the next start reads more of the log"
                     );
+                }
+                let state = checkpoint.section(FLEET).expect("every checkpoint has the fleet");
+                if let Err(error) = checkpoints.keep_milestone(includes, made, state) {
+                    tracing::error!("cannot keep a milestone: {error}; questions about the past take longer");
                 }
             }
             checkpoints
@@ -290,7 +311,7 @@ impl Saver {
     }
 
     /// Returns where checkpoints go; [`Saver::finish`] waits until all of these are dropped.
-    pub fn sender(&self) -> SyncSender<Checkpoint> {
+    pub fn sender(&self) -> SyncSender<Saved> {
         self.to.clone()
     }
 

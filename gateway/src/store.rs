@@ -45,6 +45,7 @@ mod forgetting;
 mod handles;
 mod index;
 mod manifest;
+mod milestones;
 mod open;
 mod pack;
 mod partition;
@@ -106,6 +107,8 @@ pub struct StoreConfig {
     pub read_cache_bytes: u64,
     /// How many sealed partitions stay open.
     pub sealed_open_max: usize,
+    /// Fewest bytes of log between two milestones.
+    pub milestone_log_bytes: u64,
 }
 
 /// The writer of the log. There is one, and one thread that owns it.
@@ -199,6 +202,8 @@ impl Default for StoreConfig {
             write_cache_bytes: 64 << 20,
             read_cache_bytes: 16 << 20,
             sealed_open_max: 3,
+            // What is folded in a fraction of a second.
+            milestone_log_bytes: 16 << 20,
         }
     }
 }

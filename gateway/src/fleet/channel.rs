@@ -120,6 +120,26 @@ pub(super) fn effective(t: WallTime, received_at: WallTime) -> WallTime {
     t.min(received_at.shifted(EARLY_NS_MAX))
 }
 
+/// Returns when a sample happened, in the gateway's time, as far as is known when which clock was right: what it ages
+/// by, and if nobody knows, when it was received.
+pub(super) fn happened(t: WallTime, stamped_by: StampedBy, origin: &Origin, anchors: &Anchors) -> WallTime {
+    let t = match Stamp::of(stamped_by, &origin.clock) {
+        Stamp::Clock => t,
+        Stamp::Boot(_) => t.shifted(anchors.shift(&origin.clock)),
+    };
+    let since = aging(t, origin, anchors).since.unwrap_or(origin.received_at);
+    effective(since, origin.received_at)
+}
+
+/// Decides what a sample ages by; `t` is its time as it should have come.
+fn aging(t: WallTime, origin: &Origin, anchors: &Anchors) -> Aging {
+    let Origin { session, received_at, clock } = origin;
+    let accepted = anchors.accepted(*session, clock, *received_at);
+    let ahead = t.nanos_since(accepted.unwrap_or(*received_at)) > AHEAD_NS_MAX;
+    let mark = if t < PLAUSIBLE_FROM { Some(Mark::Before2020) } else { ahead.then_some(Mark::Ahead) };
+    Aging { since: if mark.is_some() { accepted } else { Some(t) }, mark }
+}
+
 impl Stamp {
     /// Returns whose clock a row's time came from.
     pub(super) fn of(stamped_by: StampedBy, clock: &Clock) -> Self {
@@ -248,11 +268,7 @@ impl Newest {
 
     /// Decides what the value ages by; `t` is its time as it should have come.
     pub(super) fn aging(&self, t: WallTime, anchors: &Anchors) -> Aging {
-        let Origin { session, received_at, clock } = &self.origin;
-        let accepted = anchors.accepted(*session, clock, *received_at);
-        let ahead = t.nanos_since(accepted.unwrap_or(*received_at)) > AHEAD_NS_MAX;
-        let mark = if t < PLAUSIBLE_FROM { Some(Mark::Before2020) } else { ahead.then_some(Mark::Ahead) };
-        Aging { since: if mark.is_some() { accepted } else { Some(t) }, mark }
+        aging(t, &self.origin, anchors)
     }
 
     /// Orders values of all kinds.

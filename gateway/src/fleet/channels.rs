@@ -12,11 +12,12 @@ use muster_protocol::{
     id::{ChannelName, SchemaHash},
     message::NumberedHead,
     schema::Schema,
+    time::WallTime,
 };
 
 use super::{
     acceptance::Anchors,
-    channel::{Candidate, Channel, Origin, Rank, Stamp, effective},
+    channel::{Candidate, Channel, Origin, Rank, Stamp, effective, happened},
     recent::RecentTimes,
 };
 
@@ -48,11 +49,21 @@ struct Storing<'a> {
     untracked: u64,
 }
 
+/// What is known of clocks when a batch is folded in, and of which time it is wanted.
+#[derive(Clone, Copy)]
+pub(super) struct Clocks<'a> {
+    pub(super) anchors: &'a Anchors,
+    /// Later samples are left out; `None` takes all.
+    pub(super) until: Option<WallTime>,
+}
+
 /// What the columns of a group share: its newest row of each kind of stamp, and its newest distinct times.
 struct GroupTimes {
     /// A row that an input stamped and one that the agent stamped, if there are both.
     newest: [Option<NewestRow>; 2],
     recent: RecentTimes,
+    /// How many rows were looked at.
+    rows: usize,
 }
 
 /// A row that is the newest of its kind.
@@ -71,18 +82,22 @@ const CHANNELS_MAX: usize = 4 * muster_protocol::limits::SCHEMA_CHANNELS_MAX;
 const SCHEMAS_MAX: usize = 8;
 
 impl Channels {
-    /// Folds in a batch; `anchors` are those that are known by then.
+    /// Folds in a batch, or of it what is known to be of `until` or earlier.
     pub(super) fn apply(
         &mut self,
         head: &NumberedHead,
         origin: &Origin,
         (batch, schema): (&DecodedBatch, &Schema),
-        anchors: &Anchors,
+        Clocks { anchors, until }: Clocks<'_>,
     ) {
         let mut slots = self.by_schema.remove(&schema.hash()).unwrap_or_default();
         slots.resize(schema.channels().len(), None);
         for group in &batch.groups {
-            let times = GroupTimes::of(group, origin);
+            let is_in_time = |at: usize| {
+                until
+                    .is_none_or(|until| happened(group.t[at], group.stamped_by[at], origin, anchors) <= until)
+            };
+            let times = GroupTimes::of(group, origin, is_in_time);
             for newest in times.newest.iter().flatten() {
                 let (at, row) = (newest.at, group.row[newest.at]);
                 for (field, column) in (0..).zip(&group.columns) {
@@ -102,7 +117,7 @@ impl Channels {
                 }
             }
             for column in &group.columns {
-                let samples = column.data.len() as u64;
+                let samples = times.rows as u64;
                 match slots[column.channel as usize] {
                     Some(slot) => self.slots[slot].count(&times.recent, samples),
                     None => self.untracked += samples,
@@ -170,10 +185,14 @@ impl Channels {
 }
 
 impl GroupTimes {
-    /// Looks at the times of a group's rows.
-    fn of(group: &Group, origin: &Origin) -> Self {
+    /// Looks at the times of those rows of a group that are taken.
+    fn of(group: &Group, origin: &Origin, takes: impl Fn(usize) -> bool + Copy) -> Self {
+        let rows = (0..group.t.len()).filter(move |at| takes(*at));
         let mut newest: [Option<NewestRow>; 2] = [None; 2];
-        for (at, (&t, &stamped_by)) in group.t.iter().zip(&group.stamped_by).enumerate() {
+        let mut count = 0;
+        for at in rows.clone() {
+            count += 1;
+            let (t, stamped_by) = (group.t[at], group.stamped_by[at]);
             let stamp = Stamp::of(stamped_by, &origin.clock);
             let row = NewestRow { stamp, rank: stamp.rank_of(t, origin), at };
             let of_kind = &mut newest[usize::from(stamp == Stamp::Clock)];
@@ -182,8 +201,8 @@ impl GroupTimes {
                 *of_kind = Some(row);
             }
         }
-        let times = group.t.iter().map(|&t| effective(t, origin.received_at).0);
-        Self { newest, recent: RecentTimes::of(times) }
+        let times = rows.map(|at| effective(group.t[at], origin.received_at).0);
+        Self { newest, recent: RecentTimes::of(times), rows: count }
     }
 }
 

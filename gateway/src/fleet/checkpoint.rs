@@ -7,12 +7,12 @@ use std::{
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use muster_protocol::id::RobotId;
+use muster_protocol::id::{Offset, RobotId};
 
 use super::{Fleet, applied::Applied, robot::RobotState};
 
 /// The version that is written. Another one is not read: the state is then folded anew from the log.
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 
 /// Why bytes are not a fleet's state. The log still is: fold it from its start.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,22 +31,30 @@ pub enum CheckpointError {
     },
 }
 
-/// What a checkpoint holds, as it is read.
-#[derive(Deserialize)]
-struct Image {
+/// The state of a fleet as bytes that are read robot by robot.
+#[derive(Debug)]
+pub struct FleetImage<'a> {
     applied: Applied,
-    robots: BTreeMap<RobotId, RobotState>,
+    robots: BTreeMap<RobotId, &'a [u8]>,
 }
 
-/// A robot as it is written: locked only while it is.
-struct Locked(Arc<RwLock<RobotState>>);
+/// What a checkpoint holds, as it is read: each robot in bytes of its own, so that one is found without reading all.
+#[derive(Deserialize)]
+struct Image<'a> {
+    applied: Applied,
+    #[serde(borrow)]
+    robots: BTreeMap<RobotId, &'a [u8]>,
+}
 
-/// The same as [`Image`], as it is written: nothing is copied, because the committer waits.
+/// The same, as it is written.
 #[derive(Serialize)]
 struct Imaging {
     applied: Applied,
     robots: BTreeMap<RobotId, Locked>,
 }
+
+/// A robot as it is written: locked only while it is.
+struct Locked(Arc<RwLock<RobotState>>);
 
 impl Fleet {
     /// Returns the state as bytes. Call it on the thread that applies, so that all robots are at the same offset.
@@ -56,23 +64,40 @@ impl Fleet {
 
     /// Reads what [`Fleet::to_bytes`] returned.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, CheckpointError> {
-        let malformed = |why: String| CheckpointError::Malformed { why };
-        let body = match bytes.split_first() {
-            Some((&VERSION, body)) => body,
-            found => return Err(CheckpointError::Version { found: found.map(|(version, _)| *version) }),
-        };
-        let (image, rest) =
-            postcard::take_from_bytes::<Image>(body).map_err(|error| malformed(error.to_string()))?;
-        if !rest.is_empty() {
-            return Err(malformed(format!("{} bytes follow", rest.len())));
+        let image = FleetImage::read(bytes)?;
+        let mut robots = BTreeMap::new();
+        for id in image.robots.keys() {
+            let state = image.robot(id)?.expect("it is in the image");
+            robots.insert(id.clone(), Arc::new(RwLock::new(state)));
         }
-        let robots = image.robots.into_iter().map(|(id, state)| (id, Arc::new(RwLock::new(state))));
-        Ok(Self { robots: RwLock::new(robots.collect()), applied: Mutex::new(image.applied), mapping: None })
+        Ok(Self { robots: RwLock::new(robots), applied: Mutex::new(image.applied), mapping: None })
     }
 
     fn imaging(&self) -> Imaging {
         let robots = self.robots(None).into_iter().map(|(id, robot)| (id, Locked(robot))).collect();
         Imaging { applied: self.applied.lock().unwrap_or_else(PoisonError::into_inner).clone(), robots }
+    }
+}
+
+impl<'a> FleetImage<'a> {
+    /// Reads what [`Fleet::to_bytes`] returned, but for the robots.
+    pub fn read(bytes: &'a [u8]) -> Result<Self, CheckpointError> {
+        let body = match bytes.split_first() {
+            Some((&VERSION, body)) => body,
+            found => return Err(CheckpointError::Version { found: found.map(|(version, _)| *version) }),
+        };
+        let Image { applied, robots } = whole(body)?;
+        Ok(Self { applied, robots })
+    }
+
+    /// Returns the offset at which the log goes on behind the state.
+    pub fn next(&self) -> Offset {
+        self.applied.next()
+    }
+
+    /// Returns a robot's state, if the robot is in it.
+    pub fn robot(&self, id: &RobotId) -> Result<Option<RobotState>, CheckpointError> {
+        self.robots.get(id).map(|bytes| whole(bytes)).transpose()
     }
 }
 
@@ -84,8 +109,16 @@ impl Imaging {
 
 impl Serialize for Locked {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).serialize(serializer)
+        let state = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let bytes = postcard::to_stdvec(&*state).expect("the state has only lengths that postcard knows");
+        serializer.serialize_bytes(&bytes)
     }
+}
+
+fn whole<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, CheckpointError> {
+    let malformed = |why: String| CheckpointError::Malformed { why };
+    let (value, rest) = postcard::take_from_bytes(bytes).map_err(|error| malformed(error.to_string()))?;
+    if rest.is_empty() { Ok(value) } else { Err(malformed(format!("{} bytes follow", rest.len()))) }
 }
 
 impl PartialEq for Fleet {

@@ -41,6 +41,31 @@ pub struct LiveLink {
     pub address: String,
 }
 
+/// What says whether a robot can be heard.
+#[derive(Clone, Copy, Debug)]
+pub enum Heard<'a> {
+    /// Whoever holds the sessions: the robot's open one, if one is open.
+    Now(Option<&'a LiveLink>),
+    /// The log alone, of a moment in the past: a session whose end is not on record was open.
+    OnRecord,
+}
+
+impl<'a> Heard<'a> {
+    /// Returns the robot's open session, if somebody holds it.
+    pub fn live(self) -> Option<&'a LiveLink> {
+        match self {
+            Self::Now(live) => live,
+            Self::OnRecord => None,
+        }
+    }
+}
+
+impl<'a> From<Option<&'a LiveLink>> for Heard<'a> {
+    fn from(live: Option<&'a LiveLink>) -> Self {
+        Self::Now(live)
+    }
+}
+
 impl LiveLink {
     /// Returns whether there is a spool: a client of plain JSON has none, and promises nothing.
     pub fn has_spool(&self) -> bool {
@@ -124,13 +149,9 @@ impl Sessions {
     }
 
     /// Reads the link: `last_record` is when the robot's last record was received.
-    pub(super) fn read(
-        &self,
-        now: WallTime,
-        live: Option<&LiveLink>,
-        last_record: Option<WallTime>,
-    ) -> LinkReading {
-        let up = self.up.as_ref();
+    pub(super) fn read(&self, now: WallTime, heard: Heard<'_>, last_record: Option<WallTime>) -> LinkReading {
+        let (up, live) = (self.up.as_ref(), heard.live());
+        let on_record = matches!(heard, Heard::OnRecord);
         let ended = self.down.as_ref().filter(|down| up.is_none_or(|up| down.session >= up.session));
         let silent_at = |live: &LiveLink| live.last_heard.shifted(SILENCE_NS_MAX);
         let (state, since, evidence) = match (live, ended) {
@@ -147,6 +168,9 @@ impl Sessions {
             }
             (None, Some(down)) => {
                 (LinkState::Down, Some(down.at), format!("the session ended: {}", why_down(down.why)))
+            }
+            (None, None) if on_record && up.is_some() => {
+                (LinkState::Up, up.map(|up| up.at), "a session was open, as the log says".to_owned())
             }
             (None, None) if up.is_some() => {
                 let evidence = "the session was open when the gateway stopped, and did not come back";
@@ -227,7 +251,7 @@ mod tests {
             if let Some(up) = up {
                 sessions.began(up);
             }
-            let link = sessions.read(WallTime(100 * S), live.as_ref(), Some(WallTime(42 * S)));
+            let link = sessions.read(WallTime(100 * S), live.as_ref().into(), Some(WallTime(42 * S)));
             assert_eq!((link.state, link.since), (state, since.map(|at: i64| WallTime(at * S))), "{link:?}");
         }
     }
@@ -236,9 +260,9 @@ mod tests {
     fn the_session_that_is_open_says_how_and_from_where() {
         let mut sessions = Sessions::default();
         sessions.began(up(1, 10));
-        let link = sessions.read(WallTime(100 * S), Some(&heard(99)), None);
+        let link = sessions.read(WallTime(100 * S), Some(&heard(99)).into(), None);
         assert_eq!((link.transport, link.address.as_deref()), (Some(Transport::Mqtt), Some("10.0.0.9:1")));
-        let link = sessions.read(WallTime(100 * S), None, None);
+        let link = sessions.read(WallTime(100 * S), None.into(), None);
         assert_eq!((link.transport, link.address.as_deref()), (Some(Transport::Quic), Some("10.0.0.5:4312")));
     }
 }

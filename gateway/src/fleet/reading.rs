@@ -13,7 +13,7 @@ use super::{
     conflict::Conflict,
     freshness::{Freshness, Pace, freshness},
     health::{Health, LOSS_NS_WARN, Signs, health},
-    link::{LinkReading, LiveLink},
+    link::{Heard, LinkReading, LiveLink},
     robot::RobotState,
 };
 
@@ -88,9 +88,10 @@ pub struct Marks {
 }
 
 impl RobotState {
-    /// Reads the robot at `now`; `live` is its open session, if one is open.
-    pub fn read(&self, now: WallTime, live: Option<&LiveLink>) -> RobotReading {
-        let link = self.read_link(now, live);
+    /// Reads the robot at `now`, with what is heard of it.
+    pub fn read<'a>(&self, now: WallTime, heard: impl Into<Heard<'a>>) -> RobotReading {
+        let heard = heard.into();
+        let (link, live) = (self.read_link(now, heard), heard.live());
         let (mut freshness, mut marks) = (Freshnesses::default(), Marks::default());
         // What an agent tells of itself goes on when the robot has fallen silent.
         for channel in self.channels.of_robot() {
@@ -125,10 +126,10 @@ impl RobotState {
         }
     }
 
-    /// Reads the robot's link alone; `live` is its open session, if one is open.
-    pub fn read_link(&self, now: WallTime, live: Option<&LiveLink>) -> LinkReading {
+    /// Reads the robot's link alone.
+    pub fn read_link<'a>(&self, now: WallTime, heard: impl Into<Heard<'a>>) -> LinkReading {
         let last_record = self.totals.received.map(|(_, last)| last);
-        self.sessions.read(now, live, last_record)
+        self.sessions.read(now, heard.into(), last_record)
     }
 
     /// Reads how much of what the robot accepted is in the log; `live` is its open session, if one is open.

@@ -15,7 +15,7 @@ use muster_protocol::{
 use super::{
     acceptance::{Anchor, Anchors},
     channel::Origin,
-    channels::Channels,
+    channels::{Channels, Clocks},
     completeness::Holdings,
     conflict::Conflicts,
     labels::RobotLabels,
@@ -70,6 +70,17 @@ impl RobotState {
         envelope: &Envelope,
         batch: Option<(&DecodedBatch, &Schema)>,
     ) {
+        self.apply_until(offset, envelope, batch, None);
+    }
+
+    /// The same, without the samples that happened after `until`.
+    pub(super) fn apply_until(
+        &mut self,
+        offset: Offset,
+        envelope: &Envelope,
+        batch: Option<(&DecodedBatch, &Schema)>,
+        until: Option<WallTime>,
+    ) {
         let received_at = envelope.received_at;
         self.totals.saw(offset);
         if !is_of_operator(&envelope.body) {
@@ -83,7 +94,7 @@ impl RobotState {
                 let origin = Origin { session: envelope.session, received_at, clock: info.clock };
                 self.holdings.saw_batch(offset, head, info.samples, &origin);
                 if let Some(batch) = batch {
-                    self.channels.apply(head, &origin, batch, &self.anchors);
+                    self.channels.apply(head, &origin, batch, Clocks { anchors: &self.anchors, until });
                 }
             }
             Body::Loss { head, loss } => {
@@ -149,6 +160,11 @@ impl RobotState {
     /// Reads the robot through this mapping from now on.
     pub(super) fn map(&mut self, mapping: Option<Arc<Mapping>>) {
         self.mapping = mapping;
+    }
+
+    /// Returns the mapping to be shared with another state.
+    pub(super) fn mapping_shared(&self) -> Option<Arc<Mapping>> {
+        self.mapping.clone()
     }
 
     /// Returns how the robot's channels are read.

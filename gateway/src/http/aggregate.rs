@@ -7,12 +7,13 @@ use super::{
     answer::{AggregateAnswer, Moment, json_response},
     blocking,
     openapi::{
-        parameter::{InGroup, Int64, Taking, Where},
-        reply::{BadParameter, Failed, TooCostly},
+        parameter::{At, InGroup, Int64, Taking, Where},
+        reply::{BadParameter, Busy, Failed, TooCostly, Trimmed},
     },
+    past::{WHEN, when},
     problem::Problem,
     query::{Query, wrong},
-    question::{SELECTING, ask, selection},
+    question::{SELECTING, Stage, selection},
 };
 use crate::query::{Aggregation, Function};
 
@@ -25,16 +26,18 @@ use crate::query::{Aggregation, Function};
     description = "Groups robots by what they have in common, and says of each group how many there are and what a \
                    member, label or channel amounts to: computed of the newest values, whatever their age, beside how \
                    many of these are fresh, late and stale. At most 1000 groups, those with most robots first.",
-    params(Taking, Where, InGroup, Int64),
+    params(Taking, Where, InGroup, At, Int64),
     responses(
         (status = 200, description = "The groups.", body = AggregateAnswer),
         BadParameter,
+        Trimmed,
         TooCostly,
-        Failed
+        Failed,
+        Busy
     )
 )]
 pub(super) async fn aggregate(State(shared): State<Shared>, uri: Uri) -> Result<Response, Problem> {
-    let query = Query::parse(&uri, &[&SELECTING[..], &["by", "of", "fn"]].concat())?;
+    let query = Query::parse(&uri, &[&SELECTING[..], &WHEN, &["by", "of", "fn"]].concat())?;
     let aggregation = Aggregation {
         selection: selection(&query, &shared.api.groups)?,
         by: query.parsed("by")?.unwrap_or_default(),
@@ -43,12 +46,16 @@ pub(super) async fn aggregate(State(shared): State<Shared>, uri: Uri) -> Result<
     let functions = Function::parse_list(query.text("fn").unwrap_or(FUNCTIONS));
     let functions = functions.map_err(|error| wrong("fn", &error))?;
     let ints = query.ints()?;
+    let as_of = when(&query, shared.api.clock.wall())?;
+    let turn = shared.turns.take(as_of)?;
     blocking(shared, move |api| {
-        let answer = ask(api, |scene| {
+        let _turn = turn;
+        let stage = Stage::set(api, as_of)?;
+        let answer = stage.ask(|scene| {
             let groups = aggregation.run(scene)?;
             Ok(AggregateAnswer::of(&aggregation, groups, &functions, Moment { now: scene.now, ints }))
         })?;
-        Ok(json_response(&answer))
+        Ok(json_response(&answer.as_of(stage.as_of(ints))))
     })
     .await
 }

@@ -26,6 +26,7 @@ use axum::{
 use muster_protocol::time::WallTime;
 use serde::Serialize;
 
+pub(super) use super::past::AsOfAnswer;
 pub(super) use aggregate::AggregateAnswer;
 pub(super) use channel::channel_value;
 pub(super) use fleet::{FleetAnswer, FleetCounts, Ingest, LogSpan};

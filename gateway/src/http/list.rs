@@ -2,19 +2,23 @@
 
 use std::sync::Arc;
 
-use muster_protocol::id::RobotId;
+use muster_protocol::{id::RobotId, time::WallTime};
 
 use super::{
     Api,
     answer::{ChosenRobot, Ints, ListedRobot, Moment, RobotPage, RobotSummary, Undecided},
     choice::{Fields, line},
     lists::{Cursor, Lists},
+    past::when,
     problem::Problem,
     query::{Page as Part, Query},
-    question::{ask, selection},
+    question::{Stage, selection},
 };
-use crate::groups::Groups;
-use crate::query::{Found, Scene, Selection, Sort, UndecidedRobots, View};
+use crate::{
+    fleet::{AsOf, Fleet},
+    groups::Groups,
+    query::{Found, Scene, Selection, Sort, UndecidedRobots, View},
+};
 
 /// Which page of which list is wanted, and what of each robot.
 pub(super) struct List {
@@ -24,6 +28,8 @@ pub(super) struct List {
     sort: Sort,
     fields: Option<Fields>,
     part: Part<Cursor>,
+    /// The moment in the past that is asked about, if it is one.
+    pub(super) as_of: Option<AsOf>,
     ints: Ints,
     /// What tells this list from others, as it was written.
     question: String,
@@ -39,9 +45,11 @@ struct Page {
 
 impl List {
     /// Reads what a request wants.
-    pub(super) fn of(query: &Query, groups: &Groups) -> Result<Self, Problem> {
+    pub(super) fn of(query: &Query, groups: &Groups, now: WallTime) -> Result<Self, Problem> {
         let part = query.page()?;
-        let question = ["where", "group", "sort"].map(|name| query.text(name).unwrap_or_default()).join("\n");
+        let question = ["where", "group", "sort", "at", "known"]
+            .map(|name| query.text(name).unwrap_or_default())
+            .join("\n");
         let selection = selection(query, groups)?;
         Ok(Self {
             named: selection.channels(),
@@ -49,6 +57,7 @@ impl List {
             sort: query.parsed("sort")?.unwrap_or_default(),
             fields: query.parsed("fields")?,
             part,
+            as_of: when(query, now)?,
             ints: query.ints()?,
             question,
         })
@@ -56,14 +65,13 @@ impl List {
 
     /// Answers with the page.
     pub(super) fn page(&self, api: &Api, lists: &Lists) -> Result<RobotPage, Problem> {
+        let stage = Stage::set(api, self.as_of)?;
+        let find = || stage.ask(|scene| self.selection.find(scene, &self.sort));
         let page = match &self.part.after {
-            None if self.is_plain() => self.from_the_tree(api, None),
-            Some(Cursor::After(after)) if self.is_plain() => self.from_the_tree(api, Some(after)),
-            None => self.first(api, lists, ask(api, |scene| self.selection.find(scene, &self.sort))?)?,
-            Some(Cursor::After(after)) if self.sort.is_by_id() => {
-                let found = ask(api, |scene| self.selection.find(scene, &self.sort))?;
-                self.behind(found, Some(after))
-            }
+            None if self.is_plain() => self.from_the_tree(stage.fleet(), None),
+            Some(Cursor::After(after)) if self.is_plain() => self.from_the_tree(stage.fleet(), Some(after)),
+            None => self.first(api, lists, find()?)?,
+            Some(Cursor::After(after)) if self.sort.is_by_id() => self.behind(find()?, Some(after)),
             Some(Cursor::Kept { list, at }) if !self.sort.is_by_id() => {
                 let robots = lists.find(*list, &self.question, api.clock.mono())?;
                 self.kept(&robots, *list, *at)
@@ -73,7 +81,8 @@ impl List {
                 return Err(Problem::parameter("cursor", detail.to_owned()));
             }
         };
-        ask(api, |scene| Ok(self.answer(scene, page)))
+        let answer = stage.ask(|scene| Ok(self.answer(scene, page)))?;
+        Ok(RobotPage { as_of: stage.as_of(self.ints), ..answer })
     }
 
     /// Whether the page can be cut from the tree of all robots without looking at any.
@@ -81,8 +90,8 @@ impl List {
         self.selection.is_all() && self.sort.is_by_id()
     }
 
-    fn from_the_tree(&self, api: &Api, after: Option<&RobotId>) -> Page {
-        let robots = api.fleet.robots(after).into_iter().take(self.part.limit + 1).map(|(id, _)| id);
+    fn from_the_tree(&self, fleet: &Fleet, after: Option<&RobotId>) -> Page {
+        let robots = fleet.robots(after).into_iter().take(self.part.limit + 1).map(|(id, _)| id);
         self.cut(robots.collect(), None)
     }
 
@@ -136,6 +145,7 @@ impl List {
             next_cursor: page.next.map(|cursor| cursor.to_string()),
             matched: page.matched,
             undecided: Undecided::of(page.undecided),
+            as_of: None,
             now: self.ints.time(scene.now),
         }
     }

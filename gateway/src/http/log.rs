@@ -1,6 +1,6 @@
 //! What the API needs from the store.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use muster_protocol::{
     id::{LogId, Offset, RobotId, SchemaHash},
@@ -24,6 +24,16 @@ pub trait Log: Send + Sync + 'static {
     /// Returns the robot's records that may have samples in `times`, after an offset or from the first one, ascending.
     /// What cannot be read is an error in its place, never left out.
     fn robot_records<'a>(&'a self, robot: &RobotId, times: TimeSpan, after: Option<Offset>) -> Records<'a>;
+
+    /// Returns all records from an offset on, ascending. What cannot be read is an error in its place.
+    fn records(&self, from: Offset) -> Records<'_>;
+
+    /// Returns the newest state of the fleet that the store keeps of this moment or an earlier one, as bytes, if what
+    /// followed it is held.
+    fn milestone(&self, by: WallTime) -> io::Result<Option<Vec<u8>>>;
+
+    /// Returns the moment of the oldest such state.
+    fn first_milestone(&self) -> Option<WallTime>;
 
     /// Returns the schema of a robot's batch at `offset`.
     fn schema(&self, offset: Offset, robot: &RobotId, hash: SchemaHash) -> Option<Arc<Schema>>;

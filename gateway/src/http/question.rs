@@ -6,17 +6,25 @@ use muster_protocol::time::MonoTime;
 
 use super::{
     Api,
+    answer::Ints,
+    past::{self, AsOfAnswer, Past},
     problem::Problem,
     query::{Query, wrong},
 };
-use crate::groups::Groups;
-use crate::query::{Expression, ExpressionError, Scene, Selection, TooLong};
+use crate::{
+    fleet::{AsOf, Fleet},
+    groups::Groups,
+    query::{Expression, ExpressionError, Scene, Selection, TooLong},
+};
 
 /// The parameters that choose robots.
 pub(super) const SELECTING: [&str; 2] = ["where", "group"];
 
 /// How long the walk over the fleet may take before it is given up.
 const WALK_MAX: Duration = Duration::from_secs(5);
+
+/// How long a fold of the past may take.
+pub(super) const FOLD_MAX: Duration = Duration::from_secs(20);
 
 /// Reads which robots are wanted: those of a group and of an expression, if both are given.
 pub(super) fn selection(query: &Query, groups: &Groups) -> Result<Selection, Problem> {
@@ -48,8 +56,49 @@ pub(super) fn ask<T>(
     api: &Api,
     question: impl FnOnce(&Scene<'_>) -> Result<T, TooLong>,
 ) -> Result<T, Problem> {
-    let began: MonoTime = api.clock.mono();
-    let is_late = || api.clock.mono().since(began) > WALK_MAX;
-    let scene = Scene { fleet: &api.fleet, live: &*api.live, now: api.clock.wall(), is_late: &is_late };
+    let is_late = late_after(api, WALK_MAX);
+    let scene = Scene { fleet: &api.fleet, live: Some(&*api.live), now: api.clock.wall(), is_late: &is_late };
     question(&scene).map_err(|error| Problem::too_costly(error.to_string()))
+}
+
+/// Says when an answer has taken too long.
+pub(super) fn late_after(api: &Api, most: Duration) -> impl Fn() -> bool + Sync {
+    let (clock, began): (_, MonoTime) = (api.clock, api.clock.mono());
+    move || clock.mono().since(began) > most
+}
+
+/// The fleet of an answer: as it is now, or as it was.
+pub(super) struct Stage<'a> {
+    api: &'a Api,
+    past: Option<(AsOf, Past<Fleet>)>,
+}
+
+impl<'a> Stage<'a> {
+    /// Sets the fleet as it is now, or folds it as it was.
+    pub(super) fn set(api: &'a Api, as_of: Option<AsOf>) -> Result<Self, Problem> {
+        let is_late = late_after(api, FOLD_MAX);
+        let fold = |as_of| past::fleet(api, as_of, &is_late).map(|fleet| (as_of, fleet));
+        Ok(Self { api, past: as_of.map(fold).transpose()? })
+    }
+
+    /// Returns the fleet.
+    pub(super) fn fleet(&self) -> &Fleet {
+        self.past.as_ref().map_or(&*self.api.fleet, |(_, past)| &past.state)
+    }
+
+    /// Lets a question look at the fleet, for as long as it may take.
+    pub(super) fn ask<T>(
+        &self,
+        question: impl FnOnce(&Scene<'_>) -> Result<T, TooLong>,
+    ) -> Result<T, Problem> {
+        let Some((as_of, past)) = &self.past else { return ask(self.api, question) };
+        let is_late = late_after(self.api, WALK_MAX);
+        let scene = Scene { fleet: &past.state, live: None, now: as_of.at, is_late: &is_late };
+        question(&scene).map_err(|error| Problem::too_costly(error.to_string()))
+    }
+
+    /// Returns what an answer about the past says of itself.
+    pub(super) fn as_of(&self, ints: Ints) -> Option<AsOfAnswer> {
+        self.past.as_ref().map(|(as_of, past)| AsOfAnswer::of(*as_of, past.unreadable, ints))
+    }
 }

@@ -11,18 +11,24 @@ use muster_protocol::id::RobotId;
 
 use super::{
     Api, Shared,
-    answer::{FleetAnswer, FleetCounts, Ingest, LogSpan, Moment, Robot, RobotPage, Undecided, json_response},
+    answer::{
+        FleetAnswer, FleetCounts, Ingest, Ints, LogSpan, Moment, Robot, RobotPage, Undecided, json_response,
+    },
     blocking,
     list::List,
     openapi::{
-        parameter::{Fields, InGroup, Int64, Paging, RobotPath, Sorting, Where},
-        reply::{BadParameter, Failed, ListGone, NoRobot, TooCostly},
+        parameter::{At, Fields, InGroup, Int64, Paging, RobotPath, Sorting, Where},
+        reply::{BadParameter, Busy, Failed, ListGone, NoRobot, TooCostly, Trimmed},
     },
+    past::{self, AsOfAnswer, WHEN, when},
     problem::Problem,
     query::{PAGING, Query},
-    question::{SELECTING, ask, selection},
+    question::{FOLD_MAX, SELECTING, Stage, late_after, selection},
 };
-use crate::fleet::RobotState;
+use crate::{
+    fleet::{AsOf, Heard, RobotState},
+    query::View,
+};
 
 /// Answers `GET /v1/fleet`.
 #[utoipa::path(
@@ -31,21 +37,25 @@ use crate::fleet::RobotState;
     tag = "fleet",
     summary = "The fleet in counts",
     description = "Robots by link, health and completeness, channels by freshness, totals, and where the log stands.",
-    params(Where, InGroup, Int64),
-    responses((status = 200, description = "The fleet.", body = FleetAnswer), BadParameter, TooCostly, Failed)
+    params(Where, InGroup, At, Int64),
+    responses((status = 200, description = "The fleet.", body = FleetAnswer), BadParameter, Trimmed, TooCostly, Failed, Busy)
 )]
 pub(super) async fn fleet(State(shared): State<Shared>, uri: Uri) -> Result<Response, Problem> {
-    let query = Query::parse(&uri, &SELECTING)?;
+    let query = Query::parse(&uri, &[&SELECTING[..], &WHEN].concat())?;
     let ints = query.ints()?;
     let selection = selection(&query, &shared.api.groups)?;
+    let as_of = when(&query, shared.api.clock.wall())?;
+    let turn = shared.turns.take(as_of)?;
     blocking(shared, move |api| {
-        let (counts, undecided, now) = ask(api, |scene| {
-            FleetCounts::of(scene, &selection, ints).map(|(counts, undecided)| (counts, undecided, scene.now))
-        })?;
+        let _turn = turn;
+        let stage = Stage::set(api, as_of)?;
+        let ((counts, undecided), now) =
+            stage.ask(|scene| Ok((FleetCounts::of(scene, &selection, ints)?, scene.now)))?;
         let moment = Moment { now, ints };
         Ok(json_response(&FleetAnswer {
             counts,
             undecided: Undecided::of(undecided),
+            as_of: stage.as_of(ints),
             ingest: Ingest {
                 samples_per_s: api.metrics.samples_per_s(api.clock.mono()),
                 json_given_up: ints.count(api.metrics.json_given_up()),
@@ -72,20 +82,25 @@ pub(super) async fn fleet(State(shared): State<Shared>, uri: Uri) -> Result<Resp
     description = "Robots by their ids: whatever the fleet does meanwhile, none comes twice and none is left out. Sorted \
                    by anything else, the pages follow the order of the first one, which is kept for ten minutes. A \
                    robot that `where` does not take any more when its page is read is left out of it.",
-    params(Where, InGroup, Sorting, Fields, Paging, Int64),
+    params(Where, InGroup, At, Sorting, Fields, Paging, Int64),
     responses(
         (status = 200, description = "A page.", body = RobotPage),
         BadParameter,
         ListGone,
         TooCostly,
-        Failed
+        Failed,
+        Busy
     )
 )]
 pub(super) async fn robots(State(shared): State<Shared>, uri: Uri) -> Result<Response, Problem> {
-    let query = Query::parse(&uri, &[&SELECTING[..], &PAGING, &["sort", "fields"]].concat())?;
-    let list = List::of(&query, &shared.api.groups)?;
-    let lists = shared.lists.clone();
-    blocking(shared, move |api| Ok(json_response(&list.page(api, &lists)?))).await
+    let known = [&SELECTING[..], &WHEN, &PAGING, &["sort", "fields"]].concat();
+    let list = List::of(&Query::parse(&uri, &known)?, &shared.api.groups, shared.api.clock.wall())?;
+    let (lists, turn) = (shared.lists.clone(), shared.turns.take(list.as_of)?);
+    blocking(shared, move |api| {
+        let _turn = turn;
+        Ok(json_response(&list.page(api, &lists)?))
+    })
+    .await
 }
 
 /// Answers `GET /v1/robots/F/R`.
@@ -95,24 +110,43 @@ pub(super) async fn robots(State(shared): State<Shared>, uri: Uri) -> Result<Res
     tag = "fleet",
     summary = "One robot's whole state",
     description = "Link, health and freshness are three separate axes: a robot can be connected and have stale values.",
-    params(RobotPath, Int64),
-    responses((status = 200, description = "The robot.", body = Robot<'_>), BadParameter, NoRobot, Failed)
+    params(RobotPath, At, Int64),
+    responses((status = 200, description = "The robot.", body = Robot<'_>), BadParameter, NoRobot, Trimmed, TooCostly, Failed, Busy)
 )]
 pub(super) async fn robot(
     State(shared): State<Shared>,
     Path((fleet, robot)): Path<(String, String)>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let ints = Query::parse(&uri, &[])?.ints()?;
+    let query = Query::parse(&uri, &WHEN)?;
+    let ints = query.ints()?;
+    let as_of = when(&query, shared.api.clock.wall())?;
+    let turn = shared.turns.take(as_of)?;
     let id = robot_id(&fleet, &robot)?;
     blocking(shared, move |api| {
-        let state = known_robot(api, &id)?;
-        let live = api.live.live(&id);
-        let moment = Moment { now: api.clock.wall(), ints };
-        let state = state.read().unwrap_or_else(PoisonError::into_inner);
-        Ok(json_response(&Robot::of(&id, &state, live.as_ref(), moment)))
+        let _turn = turn;
+        match as_of {
+            None => robot_now(api, &id, ints),
+            Some(as_of) => robot_then(api, &id, as_of, ints),
+        }
     })
     .await
+}
+
+fn robot_now(api: &Api, id: &RobotId, ints: Ints) -> Result<Response, Problem> {
+    let state = known_robot(api, id)?;
+    let live = api.live.live(id);
+    let moment = Moment { now: api.clock.wall(), ints };
+    let state = state.read().unwrap_or_else(PoisonError::into_inner);
+    let view = View::new(id, &state, moment.now, live.as_ref().into());
+    Ok(json_response(&Robot::of(&view, moment)))
+}
+
+fn robot_then(api: &Api, id: &RobotId, as_of: AsOf, ints: Ints) -> Result<Response, Problem> {
+    let past = past::robot(api, id, as_of, &late_after(api, FOLD_MAX))?;
+    let view = View::new(id, &past.state, as_of.at, Heard::OnRecord);
+    let robot = Robot::of(&view, Moment { now: as_of.at, ints });
+    Ok(json_response(&robot.as_of(Some(AsOfAnswer::of(as_of, past.unreadable, ints)))))
 }
 
 /// Reads a robot's id from a path.

@@ -38,6 +38,7 @@ mod groups;
 mod labels;
 mod losses;
 mod mapped;
+mod past;
 mod questions;
 mod repaired;
 mod stored;
@@ -51,6 +52,7 @@ struct Memory {
     records: Vec<(Offset, Envelope)>,
     schemas: HashMap<SchemaHash, Arc<Schema>>,
     first: u64,
+    milestones: Vec<(WallTime, Vec<u8>)>,
     /// What comes after the records.
     end: End,
     /// Told when an iterator over the records is dropped.
@@ -117,6 +119,21 @@ impl Log for Memory {
             return Box::new(self.records.iter().cycle().filter(wanted).map(|record| Ok(record.clone())));
         }
         Box::new(self.records.iter().filter(wanted).map(|record| Ok(record.clone())).chain(after))
+    }
+
+    fn records(&self, from: Offset) -> Records<'_> {
+        Box::new(
+            self.records.iter().filter(move |(offset, _)| *offset >= from).map(|record| Ok(record.clone())),
+        )
+    }
+
+    fn milestone(&self, by: WallTime) -> std::io::Result<Option<Vec<u8>>> {
+        let found = self.milestones.iter().rfind(|(at, _)| *at <= by);
+        Ok(found.map(|(_, image)| image.clone()))
+    }
+
+    fn first_milestone(&self) -> Option<WallTime> {
+        self.milestones.first().map(|(at, _)| *at)
     }
 
     fn schema(&self, _: Offset, _: &RobotId, hash: SchemaHash) -> Option<Arc<Schema>> {

@@ -284,7 +284,8 @@ mod tests {
                 row_record(n.unsigned_abs() + 1, robot, NOW - age, &row)
             })
             .collect();
-        let scene = Scene { fleet: &fold(&records), live: &Nobody, now: WallTime(NOW), is_late: &|| false };
+        let scene =
+            Scene { fleet: &fold(&records), live: Some(&Nobody), now: WallTime(NOW), is_late: &|| false };
         aggregation.run(&scene).unwrap()
     }
 

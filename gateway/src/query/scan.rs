@@ -10,15 +10,15 @@ use std::{
 use muster_protocol::{id::RobotId, time::WallTime};
 
 use super::View;
-use crate::fleet::{Fleet, LiveLinks, RobotState};
+use crate::fleet::{Fleet, Heard, LiveLinks, RobotState};
 
 /// The fleet that a question is about, at one moment.
 #[derive(Clone, Copy)]
 pub struct Scene<'a> {
     /// The robots.
     pub fleet: &'a Fleet,
-    /// What is heard of them.
-    pub live: &'a dyn LiveLinks,
+    /// Who knows what is heard of them; nobody does of a moment in the past.
+    pub live: Option<&'a dyn LiveLinks>,
     /// The moment.
     pub now: WallTime,
     /// Says when the answer has taken too long; asked between robots.
@@ -77,9 +77,10 @@ impl Scene<'_> {
 
     /// Looks at one robot.
     fn look<T>(&self, (id, robot): &Robot, heard: bool, look: impl FnOnce(&View<'_>) -> T) -> T {
-        let live = if heard { self.live.live(id) } else { None };
+        let live = self.live.filter(|_| heard).and_then(|live| live.live(id));
+        let heard = if self.live.is_some() { Heard::Now(live.as_ref()) } else { Heard::OnRecord };
         let state = robot.read().unwrap_or_else(PoisonError::into_inner);
-        look(&View::new(id, &state, self.now, live.as_ref()))
+        look(&View::new(id, &state, self.now, heard))
     }
 }
 

@@ -6,8 +6,7 @@ use muster_protocol::{id::RobotId, time::WallTime};
 
 use super::{Fact, Member, Name};
 use crate::fleet::{
-    Battery, ChannelReading, Freshness, LinkReading, LiveLink, Pose, Position, RobotReading, RobotState,
-    Version,
+    Battery, ChannelReading, Freshness, Heard, LinkReading, Pose, Position, RobotReading, RobotState, Version,
 };
 
 /// A robot's state at `now`. Whoever makes one holds the robot's lock: it lives briefly.
@@ -16,15 +15,15 @@ pub struct View<'a> {
     id: &'a RobotId,
     state: &'a RobotState,
     now: WallTime,
-    live: Option<&'a LiveLink>,
+    heard: Heard<'a>,
     link: OnceLock<LinkReading>,
     whole: OnceLock<RobotReading>,
 }
 
 impl<'a> View<'a> {
-    /// Looks at a robot; `live` is its open session, if one is open and the question asks for it.
-    pub fn new(id: &'a RobotId, state: &'a RobotState, now: WallTime, live: Option<&'a LiveLink>) -> Self {
-        Self { id, state, now, live, link: OnceLock::new(), whole: OnceLock::new() }
+    /// Looks at a robot; `heard` is what is heard of it, as far as the question asks for that.
+    pub fn new(id: &'a RobotId, state: &'a RobotState, now: WallTime, heard: Heard<'a>) -> Self {
+        Self { id, state, now, heard, link: OnceLock::new(), whole: OnceLock::new() }
     }
 
     /// Returns which robot it is.
@@ -120,12 +119,12 @@ impl<'a> View<'a> {
     pub(super) fn link(&self) -> &LinkReading {
         match self.whole.get() {
             Some(whole) => &whole.link,
-            None => self.link.get_or_init(|| self.state.read_link(self.now, self.live)),
+            None => self.link.get_or_init(|| self.state.read_link(self.now, self.heard)),
         }
     }
 
     /// Returns the robot's whole state, which takes a look at each channel.
     pub fn whole(&self) -> &RobotReading {
-        self.whole.get_or_init(|| self.state.read(self.now, self.live))
+        self.whole.get_or_init(|| self.state.read(self.now, self.heard))
     }
 }

@@ -80,6 +80,7 @@ impl Hold {
         let covered = checkpoint::offsets_in(&folder.checkpoints())?.into_iter().filter(|at| *at < end);
         let checkpoints = covered.map(|at| checkpoint::file_of(Path::new("checkpoints"), at));
         files.extend(checkpoints);
+        list_into(&folder.root, Path::new("milestones"), &mut files)?;
         files.extend(small_files(&folder.root)?);
         Ok(files)
     }
@@ -139,7 +140,7 @@ impl Listing {
 /// Returns the files of a folder that nobody writes, relative to it, but for those that belong to a running gateway.
 pub(crate) fn files_of(root: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = small_files(root)?;
-    for folder in ["log", "checkpoints"] {
+    for folder in ["log", "checkpoints", "milestones"] {
         list_into(root, Path::new(folder), &mut files)?;
     }
     files.retain(|path| !path.iter().any(|part| is_half_made(&part.to_string_lossy())));

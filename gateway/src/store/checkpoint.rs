@@ -16,9 +16,9 @@ use std::{
 };
 
 use bytes::{Buf, BufMut, Bytes};
-use muster_protocol::id::Offset;
+use muster_protocol::{id::Offset, time::WallTime};
 
-use super::{disk::replace, shared::Shared};
+use super::{disk::replace, milestones, shared::Shared};
 
 const VERSION: u8 = 1;
 const MAGIC: [u8; 4] = *b"MSTC";
@@ -79,7 +79,7 @@ impl Checkpoint {
         self.sections.iter().find(|(other, _)| other == name).map(|(_, bytes)| bytes)
     }
 
-    fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let sections: Vec<(&str, &[u8])> =
             self.sections.iter().map(|(name, bytes)| (&name[..], &bytes[..])).collect();
         let body = postcard::to_stdvec(&sections).expect("sections have known lengths");
@@ -93,7 +93,7 @@ impl Checkpoint {
         out
     }
 
-    fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (header, body) = bytes.split_at_checked(HEADER_BYTES)?;
         let (covered, mut saved) = header.split_at(CRC_AT);
         let crc = crc32c::crc32c_append(crc32c::crc32c(covered), body);
@@ -136,6 +136,12 @@ impl CheckpointStore {
         self.replace(&folder, checkpoint).map_err(|source| CheckpointError::Io { folder, source })?;
         self.publish_floor();
         Ok(())
+    }
+
+    /// Keeps a state of the fleet for questions about the past, if one is due; see [`milestones`]. It includes the
+    /// records up to `at` and no other.
+    pub fn keep_milestone(&self, at: Offset, made: WallTime, state: &Bytes) -> io::Result<()> {
+        milestones::offer(&self.shared, at, made, state)
     }
 
     fn replace(&mut self, folder: &Path, checkpoint: &Checkpoint) -> io::Result<()> {

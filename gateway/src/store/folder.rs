@@ -10,6 +10,7 @@
 //! DATA/store.backup       in a copy that was not opened yet; see [`backup`](super::backup)
 //! DATA/log/<offset>/      a partition, named by the offset of its first record, 20 digits
 //! DATA/checkpoints/       see [`checkpoint`](super::checkpoint)
+//! DATA/milestones/        see [`milestones`](super::milestones)
 //! ```
 //!
 //! A folder under `log/` that ends in `.new` or `.dropped` is one that a crash left half made or half removed.
@@ -176,6 +177,10 @@ impl Folder {
 
     pub(super) fn partition(&self, first: Offset) -> PathBuf {
         self.log().join(partition_name(first))
+    }
+
+    pub(super) fn milestones(&self) -> PathBuf {
+        self.root.join("milestones")
     }
 
     pub(super) fn checkpoints(&self) -> PathBuf {

@@ -16,6 +16,7 @@ use muster_protocol::{
 use super::{
     Forgetting, Hold, RobotRecords, Scan, StoreStatus,
     database::{Database, DatabaseError},
+    milestones,
     pack::{Take, Unpacker},
     schemas,
     shared::{Located, Shared},
@@ -131,6 +132,16 @@ impl StoreReader {
     /// Returns the schema of a robot's batch at `offset`: quicker than [`StoreReader::schema`] for old ones.
     pub fn schema_at(&self, offset: Offset, robot: &RobotId, hash: SchemaHash) -> Option<Arc<Schema>> {
         self.find_schema(robot, hash, Some(offset))
+    }
+
+    /// Returns the newest state of the fleet that was made at `by` or before, as bytes, if the log behind it is held.
+    pub fn milestone(&self, by: WallTime) -> io::Result<Option<Vec<u8>>> {
+        milestones::newest(&self.shared, by)
+    }
+
+    /// Returns when the oldest state was made that the log behind is held of.
+    pub fn first_milestone(&self) -> Option<WallTime> {
+        milestones::oldest(&self.shared)
     }
 
     /// Returns whether nothing is taken because there is no room.

@@ -263,6 +263,24 @@ impl Shared {
         self.all().iter().map(|partition| partition.disk_bytes()).sum()
     }
 
+    /// Returns about how many bytes of records there are behind an offset: of a partition that it lies in, as large a
+    /// part as of its offsets.
+    pub(super) fn record_bytes_after(&self, after: Offset) -> u64 {
+        let next = self.next();
+        let of_part = |partition: &Arc<Partition>| {
+            let (end, bytes) = match partition.state() {
+                State::Open(open) => (next, open.record_bytes.load(Ordering::Relaxed)),
+                State::Sealed(sealed) => (sealed.end, sealed.record_bytes),
+                State::Quarantined(_) => return 0,
+            };
+            let count = |from: Offset| u128::from(end.0.saturating_sub(from.0));
+            let part =
+                u128::from(bytes) * count(partition.first.max(after.next())) / count(partition.first).max(1);
+            u64::try_from(part).unwrap_or(u64::MAX)
+        };
+        self.all().iter().map(of_part).sum()
+    }
+
     /// Drops the oldest partitions, whole, while the log is larger than its retention allows and every checkpoint
     /// covers them. The one that is written is never dropped.
     pub(super) fn retain(&self) -> io::Result<()> {

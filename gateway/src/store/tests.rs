@@ -15,6 +15,7 @@ mod damage;
 mod durability;
 mod fixture;
 mod full;
+mod milestones;
 mod model;
 mod quarantine;
 mod restore;
@@ -31,6 +32,7 @@ fn small() -> StoreConfig {
         write_cache_bytes: 1 << 20,
         read_cache_bytes: 1 << 20,
         sealed_open_max: 2,
+        milestone_log_bytes: 64 << 10,
         ..StoreConfig::default()
     }
 }

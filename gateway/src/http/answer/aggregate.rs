@@ -11,7 +11,7 @@ use utoipa::{
     },
 };
 
-use super::{Count, Moment, Time, Undecided, link::FreshnessCounts, ms};
+use super::{AsOfAnswer, Count, Moment, Time, Undecided, link::FreshnessCounts, ms};
 use crate::query::{Aggregation, Amounts, Fact, Function, Groups};
 
 /// Robots taken together.
@@ -27,7 +27,11 @@ pub(in crate::http) struct AggregateAnswer {
     /// Robots for which the question has no answer; null if there are none.
     #[schema(required = true)]
     undecided: Option<Undecided>,
-    /// The gateway's time.
+    /// The moment in the past that is told; only where it was asked for with `at`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    as_of: Option<AsOfAnswer>,
+    /// The moment that is told: the gateway's time, or `at`.
     now: Time,
 }
 
@@ -96,8 +100,16 @@ impl AggregateAnswer {
             robots: moment.ints.count(robots),
             beyond: moment.ints.count(found.beyond),
             undecided: Undecided::of(found.undecided),
+            as_of: None,
             now: moment.ints.time(moment.now),
         }
+    }
+}
+
+impl AggregateAnswer {
+    /// Says that it is of the past.
+    pub(in crate::http) fn as_of(self, as_of: Option<AsOfAnswer>) -> Self {
+        Self { as_of, ..self }
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Count, Ints, Time, Undecided, link::FreshnessCounts};
+use super::{AsOfAnswer, Count, Ints, Time, Undecided, link::FreshnessCounts};
 use crate::{
     fleet::{Freshnesses, Level, LinkState, Standing},
     query::{Scene, Selection, TooLong, UndecidedRobots, View},
@@ -25,7 +25,11 @@ pub(in crate::http) struct FleetAnswer {
     /// The gateway's version.
     #[schema(examples("0.1.0"))]
     pub(in crate::http) version: &'static str,
-    /// The gateway's time.
+    /// The moment in the past that is told; only where it was asked for with `at`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(in crate::http) as_of: Option<AsOfAnswer>,
+    /// The moment that is told: the gateway's time, or `at`.
     pub(in crate::http) now: Time,
 }
 

@@ -13,7 +13,7 @@ use utoipa::{
 };
 
 use super::{
-    Count, Moment, Time,
+    AsOfAnswer, Count, Moment, Time,
     channel::Channel,
     completeness::{Completeness, Conflict},
     labels,
@@ -23,7 +23,7 @@ use super::{
     ms,
 };
 use crate::{
-    fleet::{LiveLink, RobotReading, RobotState},
+    fleet::{RobotReading, RobotState},
     query::{UndecidedRobots, View},
 };
 
@@ -41,7 +41,11 @@ pub(in crate::http) struct RobotPage {
     /// Robots for which the question has no answer; null if there are none.
     #[schema(required = true)]
     pub(in crate::http) undecided: Option<Undecided>,
-    /// The gateway's time.
+    /// The moment in the past that is told; only where it was asked for with `at`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(in crate::http) as_of: Option<AsOfAnswer>,
+    /// The moment that is told: the gateway's time, or `at`.
     pub(in crate::http) now: Time,
 }
 
@@ -96,7 +100,11 @@ pub(in crate::http) struct Robot<'a> {
     #[schema(examples(json!({"line": "agent", "site": "operator"})))]
     label_sources: BTreeMap<String, &'static str>,
     log: RobotLog,
-    /// The gateway's time.
+    /// The moment in the past that is told; only where it was asked for with `at`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(in crate::http) as_of: Option<AsOfAnswer>,
+    /// The moment that is told: the gateway's time, or `at`.
     now: Time,
 }
 
@@ -217,20 +225,15 @@ impl RobotSummary {
 }
 
 impl<'a> Robot<'a> {
-    /// Reads everything that is known of a robot; `live` is its open session, if one is open.
-    pub(in crate::http) fn of(
-        id: &RobotId,
-        state: &'a RobotState,
-        live: Option<&LiveLink>,
-        moment: Moment,
-    ) -> Self {
-        let reading = state.read(moment.now, live);
+    /// Reads everything that is known of a robot.
+    pub(in crate::http) fn of(view: &View<'a>, moment: Moment) -> Self {
+        let (id, state, reading) = (view.id(), view.state(), view.whole());
         let channels = state.channels().map(|(name, channel)| {
             let read = state.read_channel(channel, moment.now, &reading.link);
             (name.as_str(), Channel::of(channel, &read, moment))
         });
         let channels = channels.collect();
-        let mut head = RobotHead::of(id, state, &reading, moment);
+        let mut head = RobotHead::of(id, state, reading, moment);
         let recent = state.losses().recent();
         head.loss.recent = Some(recent.map(|(at, loss)| LossRecord::of(at, loss, moment.ints)).collect());
         Self {
@@ -238,8 +241,14 @@ impl<'a> Robot<'a> {
             channels,
             label_sources: labels::sources(state.labels()),
             log: RobotLog::of(state, moment),
+            as_of: None,
             now: moment.ints.time(moment.now),
         }
+    }
+
+    /// Says that it is of the past.
+    pub(in crate::http) fn as_of(self, as_of: Option<AsOfAnswer>) -> Self {
+        Self { as_of, ..self }
     }
 }
 

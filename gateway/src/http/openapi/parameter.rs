@@ -30,6 +30,9 @@ pub(in crate::http) struct Where;
 /// `group`: which robots a question is about, by a name.
 pub(in crate::http) struct InGroup;
 
+/// `at` and `known`: which moment is asked about.
+pub(in crate::http) struct At;
+
 /// What to take together.
 pub(in crate::http) struct Taking;
 
@@ -103,6 +106,17 @@ impl IntoParams for InGroup {
                        both.";
         let schema = text().pattern(Some(NAME)).build();
         vec![described("group", meaning, schema, Value::Null).example(None).build()]
+    }
+}
+
+impl IntoParams for At {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let at = "The moment that is asked about, now if it is not given. 410 if the log was trimmed since. What only open \
+                  sessions tell is not on record: when a robot was heard last is then when its last record was received.";
+        let known = "By whose knowledge a moment in the past is told: `then`, as it was served; or `now`, with samples that \
+                     came later and times that were repaired since, and with today's completeness, losses and conflict.";
+        let known = described("known", known, text().enum_values(Some(["then", "now"])).build(), Value::Null);
+        vec![described("at", at, time(), Value::Null).example(None).build(), known.example(None).build()]
     }
 }
 

@@ -39,7 +39,7 @@ pub(in crate::http) struct BodyRefused;
 /// 404: no such robot.
 pub(in crate::http) struct NoRobot;
 
-/// 410: the cursor is trimmed away.
+/// 410: the cursor, or the moment, is trimmed away.
 pub(in crate::http) struct Trimmed;
 
 /// 410: the list is not kept any more.
@@ -180,7 +180,7 @@ impl IntoResponses for Trimmed {
             "parameter": "after",
             "first_offset": 1200,
         });
-        one(410, problem("The log no longer holds what follows the cursor.", example))
+        one(410, problem("The log no longer holds what follows the cursor, or the moment.", example))
     }
 }
 
@@ -194,7 +194,13 @@ impl IntoResponses for ListGone {
                        start again without `cursor`",
             "parameter": "cursor",
         });
-        one(410, problem("The sorted list that the cursor goes on with is not kept any more.", example))
+        one(
+            410,
+            problem(
+                "The sorted list that the cursor goes on with is not kept any more, or the moment is trimmed away.",
+                example,
+            ),
+        )
     }
 }
 
@@ -232,7 +238,14 @@ impl IntoResponses for Busy {
         });
         let seconds = Object::builder().schema_type(Type::Integer).build();
         let wait = header(seconds, "Seconds until it may be tried again.");
-        one(503, problem("As many streams are open as there may be.", example).header("Retry-After", wait))
+        one(
+            503,
+            problem(
+                "As many streams are open, or requests about the past at work, as there may be.",
+                example,
+            )
+            .header("Retry-After", wait),
+        )
     }
 }
 

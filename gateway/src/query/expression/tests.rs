@@ -41,7 +41,7 @@ fn asked(text: &str) -> Result<bool, String> {
     let (fleet, robot, live) = (fleet(), ROBOT.parse().unwrap(), heard(NOW - S));
     let state = fleet.robot(&robot).unwrap();
     let state = state.read().unwrap();
-    let view = View::new(&robot, &state, WallTime(NOW), Some(&live));
+    let view = View::new(&robot, &state, WallTime(NOW), Some(&live).into());
     expression.matches(&view).map_err(|undecided| format!("undecided: {undecided}"))
 }
 
