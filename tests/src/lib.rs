@@ -24,6 +24,7 @@ pub mod netlab;
 pub mod outside;
 pub mod patience;
 pub mod process;
+pub mod python;
 #[cfg(target_os = "linux")]
 pub mod sandbox;
 pub mod scene;

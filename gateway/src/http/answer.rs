@@ -32,7 +32,7 @@ pub(super) use channel::channel_value;
 pub(super) use fleet::{FleetAnswer, FleetCounts, Ingest, LogSpan};
 pub(super) use group::{GroupAnswer, GroupPage};
 pub(super) use integer::{Count, Ints, Time};
-pub(super) use labels::LabelsAnswer;
+pub(super) use labels::{LabelsAnswer, LabelsPatch};
 pub(super) use line::SampleLine;
 pub(super) use loss::{LossPage, LossRecord, LossReport, LostBatch, LostPart, LostRange};
 pub(super) use robot::{ChosenRobot, ListedRobot, Robot, RobotPage, RobotSummary, Undecided};

@@ -14,7 +14,7 @@ use super::{
     answer::{GroupAnswer, GroupPage, json_response},
     blocking,
     openapi::{
-        parameter::{GroupPath, Paging},
+        parameter::{GroupPaging, GroupPath},
         reply::{BadGroup, BadParameter, BodyRefused, Failed, FromAPage, NoGroup, NotSaved},
     },
     problem::Problem,
@@ -41,7 +41,7 @@ struct Wanted {
     summary = "A page of groups of robots",
     description = "Groups by name. A group is an expression; which robots it has is decided when somebody asks, as with \
                    `group=low` in the list of robots.",
-    params(Paging),
+    params(GroupPaging),
     responses((status = 200, description = "A page.", body = GroupPage), BadParameter, Failed)
 )]
 pub(super) async fn groups(State(shared): State<Shared>, uri: Uri) -> Result<Response, Problem> {

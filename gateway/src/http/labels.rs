@@ -26,7 +26,7 @@ use serde_json::Value;
 
 use super::{
     Api, Shared,
-    answer::{LabelsAnswer, json_response},
+    answer::{LabelsAnswer, LabelsPatch, json_response},
     blocking,
     openapi::{
         parameter::RobotPath,
@@ -71,7 +71,7 @@ pub(super) async fn labels(
                    and seen again when that is removed.",
     params(RobotPath),
     request_body(
-        content = std::collections::BTreeMap<String, Option<String>>,
+        content = LabelsPatch,
         content_type = "application/merge-patch+json",
         description = "At most 64 labels and 64 KiB.",
         example = json!({"site": "kiel", "owner": null})

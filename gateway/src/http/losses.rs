@@ -24,7 +24,7 @@ use super::{
     blocking,
     damage::{self, Known},
     openapi::{
-        parameter::{Int64, Paging, RobotPath},
+        parameter::{Int64, LossPaging, RobotPath},
         reply::{BadParameter, Failed, NoRobot, Trimmed},
     },
     problem::Problem,
@@ -60,7 +60,7 @@ struct Cursor(Offset);
     tag = "fleet",
     summary = "What a robot lost, record by record",
     description = "The oldest record comes first. A page may be short, or empty, and still have a next one.",
-    params(RobotPath, Paging, Int64),
+    params(RobotPath, LossPaging, Int64),
     responses(
         (
             status = 200,

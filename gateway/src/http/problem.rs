@@ -13,7 +13,8 @@ use utoipa::ToSchema;
 #[derive(Debug)]
 pub(super) struct Problem {
     status: StatusCode,
-    body: ProblemBody,
+    /// Apart, because it is as large as all other results together and rarely there.
+    body: Box<ProblemBody>,
     retry_after_s: Option<u16>,
 }
 
@@ -74,7 +75,7 @@ impl Problem {
             first_offset: None,
             position: None,
         };
-        Self { status, body, retry_after_s: None }
+        Self { status, body: Box::new(body), retry_after_s: None }
     }
 
     /// A query parameter that does not mean anything, or not this.

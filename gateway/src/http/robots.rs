@@ -17,7 +17,7 @@ use super::{
     blocking,
     list::List,
     openapi::{
-        parameter::{At, Fields, InGroup, Int64, Paging, RobotPath, Sorting, Where},
+        parameter::{At, Fields, InGroup, Int64, RobotPaging, RobotPath, Sorting, Where},
         reply::{BadParameter, Busy, Failed, ListGone, NoRobot, TooCostly, Trimmed},
     },
     past::{self, AsOfAnswer, WHEN, when},
@@ -82,7 +82,7 @@ pub(super) async fn fleet(State(shared): State<Shared>, uri: Uri) -> Result<Resp
     description = "Robots by their ids: whatever the fleet does meanwhile, none comes twice and none is left out. Sorted \
                    by anything else, the pages follow the order of the first one, which is kept for ten minutes. A \
                    robot that `where` does not take any more when its page is read is left out of it.",
-    params(Where, InGroup, At, Sorting, Fields, Paging, Int64),
+    params(Where, InGroup, At, Sorting, Fields, RobotPaging, Int64),
     responses(
         (status = 200, description = "A page.", body = RobotPage),
         BadParameter,

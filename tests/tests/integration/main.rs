@@ -10,6 +10,7 @@ mod broker;
 mod chaos;
 mod corpora;
 mod damage;
+mod description;
 #[cfg(target_os = "linux")]
 mod disks;
 mod embedded;

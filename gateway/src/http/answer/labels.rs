@@ -2,9 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use muster_protocol::{id::RobotId, label::Labels};
+use muster_protocol::{
+    id::RobotId,
+    label::Labels,
+    limits::{LABEL_VALUE_BYTES_MAX, LABELS_MAX},
+};
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        RefOr,
+        schema::{Object, Schema, SchemaType, Type},
+    },
+};
 
 use crate::{fleet::RobotLabels, record::LabelSource};
 
@@ -25,6 +35,32 @@ pub(in crate::http) struct LabelsAnswer {
     #[schema(examples(json!({"line": "3", "site": "berlin"})))]
     agent_labels: BTreeMap<String, String>,
 }
+
+/// What is to become of some labels.
+pub(in crate::http) struct LabelsPatch;
+
+impl PartialSchema for LabelsPatch {
+    fn schema() -> RefOr<Schema> {
+        let key =
+            Object::builder().schema_type(Type::String).pattern(Some("^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$"));
+        let value = Object::builder()
+            .schema_type(SchemaType::Array(vec![Type::String, Type::Null]))
+            .min_length(Some(1))
+            .max_length(Some(LABEL_VALUE_BYTES_MAX))
+            .pattern(Some("^[^\\x00-\\x1f\\x7f-\\x9f]+$"))
+            .description(Some("The label's value, at most 256 bytes; null removes the label."));
+        Object::builder()
+            .schema_type(Type::Object)
+            .description(Some("What is to become of some labels; the others stay."))
+            .property_names(Some(key.build()))
+            .additional_properties(Some(Schema::from(value)))
+            .max_properties(Some(LABELS_MAX))
+            .build()
+            .into()
+    }
+}
+
+impl ToSchema for LabelsPatch {}
 
 impl LabelsAnswer {
     pub(in crate::http) fn of(id: &RobotId, labels: &RobotLabels) -> Self {

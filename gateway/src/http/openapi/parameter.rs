@@ -6,7 +6,7 @@ use utoipa::{
     openapi::{
         Required,
         path::{Parameter, ParameterBuilder, ParameterIn},
-        schema::{KnownFormat, Object, OneOfBuilder, Schema, SchemaFormat, Type},
+        schema::{KnownFormat, Object, ObjectBuilder, OneOfBuilder, Schema, SchemaFormat, Type},
     },
 };
 
@@ -18,8 +18,14 @@ use crate::{
 /// `{fleet}` and `{robot}` in a path.
 pub(in crate::http) struct RobotPath;
 
-/// `limit` and `cursor`, as every list takes them.
-pub(in crate::http) struct Paging;
+/// `limit` and `cursor` of the list of robots.
+pub(in crate::http) struct RobotPaging;
+
+/// `limit` and `cursor` of a list of losses.
+pub(in crate::http) struct LossPaging;
+
+/// `limit` and `cursor` of the list of groups.
+pub(in crate::http) struct GroupPaging;
 
 /// `int64`, as every answer with 64-bit integers takes it.
 pub(in crate::http) struct Int64;
@@ -68,16 +74,34 @@ impl IntoParams for RobotPath {
     }
 }
 
-impl IntoParams for Paging {
+impl IntoParams for RobotPaging {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        let limit = Object::builder().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(PAGE_MAX));
-        let limit = limit.default(Some(PAGE.into())).build();
-        let cursor = "The `next_cursor` of the page before. What it is made of may change.";
-        vec![
-            query("limit", "The most entries of a page.", limit, 50),
-            described("cursor", cursor, text().build(), Value::Null).example(None).build(),
-        ]
+        let name = "[A-Za-z0-9][A-Za-z0-9._-]{0,62}";
+        paging(text().pattern(Some(format!("^(after:{name}/{name}|list:[0-9a-f]{{16}}:[0-9]{{1,9}})$"))))
     }
+}
+
+impl IntoParams for LossPaging {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        paging(text().pattern(Some("^[0-9]{1,19}$")))
+    }
+}
+
+impl IntoParams for GroupPaging {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        paging(text())
+    }
+}
+
+/// `limit` and `cursor`, as every list takes them.
+fn paging(cursor: ObjectBuilder) -> Vec<Parameter> {
+    let limit = Object::builder().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(PAGE_MAX));
+    let limit = limit.default(Some(PAGE.into())).build();
+    let meaning = "The `next_cursor` of the page before. What it is made of may change.";
+    vec![
+        query("limit", "The most entries of a page.", limit, 50),
+        described("cursor", meaning, cursor.build(), Value::Null).example(None).build(),
+    ]
 }
 
 impl IntoParams for Int64 {
@@ -201,7 +225,7 @@ fn time() -> Schema {
     Schema::OneOf(OneOfBuilder::new().item(nanos).item(written).build())
 }
 
-fn text() -> utoipa::openapi::schema::ObjectBuilder {
+fn text() -> ObjectBuilder {
     Object::builder().schema_type(Type::String)
 }
 
