@@ -211,6 +211,23 @@ impl Gateway {
                 ingest.end_silent_sessions();
             }
         });
+        let (ingest, fleet, reader) = (self.ingest.clone(), self.fleet.clone(), self.reader.clone());
+        tasks.spawn(async move {
+            let mut tick = interval(CARRY_LABELS_EVERY);
+            tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+            loop {
+                tick.tick().await;
+                let (ingest, fleet, reader) = (ingest.clone(), fleet.clone(), reader.clone());
+                let carry = move || {
+                    // One partition is never dropped.
+                    if reader.partitions() > 1 {
+                        ingest.carry_labels(&fleet, &(reader.first()..reader.next()));
+                    }
+                };
+                // A panic in it is in the log already, and the next try is due.
+                let _ = tokio::task::spawn_blocking(carry).await;
+            }
+        });
     }
 
     /// Without its control socket a gateway still serves; only what asks for it there cannot be done.
@@ -388,6 +405,9 @@ fn announce(line: &str) -> anyhow::Result<()> {
 async fn stopped(mut stop: watch::Receiver<bool>) {
     drop(stop.wait_for(|stop| *stop).await);
 }
+
+/// How often labels are looked for that retention would drop: far more often than half a log is written.
+const CARRY_LABELS_EVERY: Duration = Duration::from_secs(5);
 
 /// How often sessions are looked at for silence.
 const SILENCE_CHECK_EVERY: Duration = Duration::from_secs(1);

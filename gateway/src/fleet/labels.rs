@@ -49,6 +49,15 @@ impl RobotLabels {
         }
     }
 
+    /// Returns the session and offset of the record that holds a source's labels, if there are any.
+    pub fn record_of(&self, source: LabelSource) -> Option<(u64, Offset)> {
+        let said = match source {
+            LabelSource::Agent => &self.agent,
+            LabelSource::Operator => &self.operator,
+        };
+        (!said.labels.is_empty()).then_some(said.newest)
+    }
+
     /// Returns the label of this key, and who gave it.
     pub fn get(&self, key: &str) -> Option<(&LabelValue, LabelSource)> {
         let from = |source| self.of(source).get(key).map(|value| (value, source));

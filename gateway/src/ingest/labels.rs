@@ -1,10 +1,13 @@
 //! What robots are called by, into the log: the agent's labels where a Hello says others than the log holds, and what
 //! operators change.
 
-use std::sync::{Arc, PoisonError, mpsc::sync_channel};
+use std::{
+    ops::Range,
+    sync::{Arc, PoisonError, TryLockError, mpsc::sync_channel},
+};
 
 use muster_protocol::{
-    id::RobotId,
+    id::{Offset, RobotId},
     label::{LabelError, LabelPatch, Labels},
     time::WallTime,
 };
@@ -101,6 +104,42 @@ impl Ingest {
         });
     }
 
+    /// Writes labels again whose record stands in the older half of the log, of which `held` are the offsets: they are not
+    /// telemetry, and retention must not take them. Returns how many records it wrote. Call it now and then where
+    /// retention may drop something; what does not fit one call or the queue is written by the next ones.
+    pub fn carry_labels(&self, fleet: &Fleet, held: &Range<Offset>) -> usize {
+        let half = Offset(held.start.0 + held.end.0.saturating_sub(held.start.0) / 2);
+        let mut old = Vec::new();
+        fleet.visit(None, |id, state| {
+            let labels = state.labels();
+            let received = state.totals().received.map(|(_, last)| last);
+            for by in [LabelSource::Agent, LabelSource::Operator] {
+                if let Some((session, _)) = labels.record_of(by).filter(|(_, offset)| *offset < half) {
+                    let set = LabelSet { by, labels: labels.of(by).clone() };
+                    old.push((self.robot(id), received, session, set));
+                }
+            }
+            old.len() < CARRIED_MAX
+        });
+        let carried = old.into_iter().map_while(|(robot, received, session, set)| {
+            // An operator's change that is on its way is newer. What is submitted after this one gets a greater offset.
+            let _in_order = match (set.by, robot.labelling.try_lock()) {
+                (LabelSource::Operator, Err(TryLockError::WouldBlock)) => return Some(0),
+                (_, guard) => guard,
+            };
+            if set.by == LabelSource::Operator && robot.lock().labels.operator != set.labels {
+                return Some(0);
+            }
+            // The agent's is as old as what was heard last: carrying it is no sign of life.
+            let received_at = received.unwrap_or_else(|| self.0.clock.wall());
+            let envelope =
+                Envelope { received_at, robot: robot.id.clone(), session, body: Body::Labels(set) };
+            let entry = Entry { envelope, schema: None, decoded: None, done: Box::new(drop) };
+            self.0.log.submit(entry).ok().map(|()| 1)
+        });
+        carried.sum()
+    }
+
     /// Commits a record of the gateway's own and waits for it.
     fn commit(&self, robot: &Arc<Robot>, labels: Labels) -> Result<(), NotLabelled> {
         let (tell, told) = sync_channel(1);
@@ -131,6 +170,9 @@ impl Ingest {
         }
     }
 }
+
+/// Most records of labels that are written again at once: a group or two of the committer's.
+const CARRIED_MAX: usize = 1000;
 
 impl Labelling for Ingest {
     fn label(&self, robot: &RobotId, patch: &LabelPatch) -> Result<(), NotLabelled> {

@@ -106,7 +106,7 @@ mod tests {
                 "age_ms": 1500, "freshness": freshness
             },
             "pose": {
-                "x": 8.25, "y": -0.301, "heading": 1.5708, "map": "hall-3", "channel": "pose.x", "age_ms": 430,
+                "x": 8.25, "y": -0.301, "heading": 1.25, "map": "hall-3", "channel": "pose.x", "age_ms": 430,
                 "freshness": freshness
             },
             "battery": {
@@ -132,7 +132,7 @@ mod tests {
             shown(&state("up", "fresh")),
             [
                 "position 52.516310, -0.500000, 34.5 m (/fix.lat, fresh, 1.5 s ago)",
-                "pose x 8.25 m, y -0.30 m, heading 1.57 rad on hall-3 (pose.x, fresh, 430 ms ago)",
+                "pose x 8.25 m, y -0.30 m, heading 1.25 rad on hall-3 (pose.x, fresh, 430 ms ago)",
                 "battery 81 %, charging (battery.soc, fresh, 430 ms ago)",
             ]
         );

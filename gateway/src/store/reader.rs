@@ -106,6 +106,11 @@ impl StoreReader {
         self.shared.next()
     }
 
+    /// Returns how many partitions there are. While there is one, retention drops nothing.
+    pub fn partitions(&self) -> usize {
+        self.shared.all().len()
+    }
+
     /// Iterates over the records from `from` on, in order of offset, to what is committed now. Afterwards it may be
     /// asked again for what came since.
     pub fn scan(&self, from: Offset) -> Scan {

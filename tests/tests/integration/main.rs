@@ -20,6 +20,7 @@ mod hostile;
 mod journey;
 mod kills;
 mod labels;
+mod mappings;
 mod operator;
 mod own_figures;
 mod plain_json;

@@ -77,11 +77,10 @@ impl Quantity {
     /// another one nothing is known, and numbers are taken as they are.
     pub(super) fn factor(self, unit: Option<&str>) -> f64 {
         match (self, unit.unwrap_or_default()) {
-            (Self::Fraction, "%") => 0.01,
+            (Self::Fraction, "%") | (Self::Metres, "cm") => 0.01,
             (Self::Radians, "deg" | "°") => f64::to_radians(1.0),
             (Self::Degrees, "rad") => f64::to_degrees(1.0),
             (Self::Metres, "mm") => 0.001,
-            (Self::Metres, "cm") => 0.01,
             (Self::Metres, "km") => 1000.0,
             _ => 1.0,
         }

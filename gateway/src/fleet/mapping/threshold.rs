@@ -63,7 +63,8 @@ pub(super) fn level_of(value: &Value) -> Option<Level> {
     match value {
         Value::Int(number) => usize::try_from(*number).ok().and_then(|at| LEVELS.get(at)).copied(),
         Value::Float(number) => {
-            LEVELS.into_iter().zip([0.0, 1.0, 2.0, 3.0]).find(|(_, at)| at == number).map(|(level, _)| level)
+            let is_at = |at: f64| (number - at).abs() < f64::EPSILON;
+            [0.0, 1.0, 2.0, 3.0].into_iter().position(is_at).and_then(|at| LEVELS.get(at)).copied()
         }
         Value::Text(word) => LEVELS.into_iter().find(|level| word.eq_ignore_ascii_case(level.as_str())),
         Value::Bool(_) | Value::Bytes(_) => None,

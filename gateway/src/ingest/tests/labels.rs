@@ -189,3 +189,33 @@ fn changes_of_one_robot_from_many_threads_are_all_kept() {
     });
     assert_eq!(log.shown().len(), 16);
 }
+
+/// Guards: retention dropped the partition with an operator's labels, and a state that was folded anew lacked them.
+#[test]
+fn labels_in_the_older_half_of_the_log_are_written_again_as_they_are() {
+    let log = Arc::new(Folding::default());
+    let ingest = log.ingest();
+    let (outbox, _outlet) = outbox();
+    let peer = Peer { transport: Transport::Quic, address: ([127, 0, 0, 1], 1).into(), robot: None };
+    let mut session = ingest.open(peer, outbox);
+    session.handle_frame(hello_with(1, labels(&[("site", "berlin")])).to_frame());
+    ingest.label(&robot(), &patch("site", Some("kiel"))).unwrap();
+    let (shown, count) = (log.shown(), log.count());
+    let heard = || log.fleet.robot(&robot()).unwrap().read().unwrap().totals().received;
+    let before = heard();
+    let held = |end: u64| muster_protocol::id::Offset(1)..muster_protocol::id::Offset(end);
+    assert_eq!(ingest.carry_labels(&log.fleet, &held(3)), 0, "they stand in the newer half");
+    assert_eq!(ingest.carry_labels(&log.fleet, &held(100)), 2);
+    assert_eq!((log.shown(), log.count(), heard()), (shown.clone(), count + 2, before));
+    // What is left of the log when its start is dropped says the same.
+    let left = Fleet::default();
+    for (at, envelope) in (1..).zip(log.taken.lock().unwrap().iter()).skip(count) {
+        left.apply(muster_protocol::id::Offset(at), envelope, None);
+    }
+    let state = left.robot(&robot()).unwrap();
+    assert_eq!(state.read().unwrap().labels().merged().len(), shown.len());
+    // The agent of the same session is not overridden by its own older words, nor the operator by theirs.
+    ingest.label(&robot(), &patch("site", None)).unwrap();
+    assert_eq!(log.shown(), ["site=berlin agent"]);
+    assert_eq!(ingest.carry_labels(&log.fleet, &held(100)), 1, "an empty set needs no record");
+}
