@@ -12,6 +12,7 @@ mod corpora;
 mod damage;
 #[cfg(target_os = "linux")]
 mod disks;
+mod doctor;
 mod embedded;
 mod freshness;
 mod gateways;
