@@ -27,6 +27,8 @@ mod restart;
 #[cfg(target_os = "linux")]
 mod roaming;
 mod tidy;
+#[cfg(target_os = "linux")]
+mod trim;
 mod uplink;
 mod world;
 
