@@ -22,6 +22,7 @@ use muster_protocol::settings::{Settings, SettingsError};
 
 use crate::{
     config::{Config, ConfigError, PROGRAM},
+    doctor,
     inspect::{self, Finding, Inspection},
     program, status,
 };
@@ -41,6 +42,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(Meaning::Print(text)) => CONSOLE.print(&text),
         Ok(Meaning::Run(config)) => run(*config),
         Ok(Meaning::Status(spool, output)) => show_status(&spool, output),
+        Ok(Meaning::Doctor(patient, output)) => examine(patient.as_deref(), output),
         Err(error) => CONSOLE.fail(&error, EXIT_USAGE),
     }
 }
@@ -53,6 +55,14 @@ enum Meaning {
     Run(Box<Config>),
     /// Ask the agent on this spool.
     Status(PathBuf, Output),
+    /// Examine this, or say why it cannot be.
+    Doctor(Result<Box<Patient>, String>, Output),
+}
+
+/// A configuration, and what is wrong with it that leaves it usable.
+struct Patient {
+    config: Config,
+    problem: Option<String>,
 }
 
 /// Why what was typed means nothing.
@@ -66,6 +76,9 @@ enum MeaningError {
 
 /// Lays file, environment and flags over the defaults.
 fn meaning(typed: &LowArgs) -> Result<Meaning, MeaningError> {
+    if let Some(Command::Doctor { output }) = typed.command {
+        return Ok(Meaning::Doctor(patient(typed).map(Box::new).map_err(|error| error.to_string()), output));
+    }
     let mut settings = Settings::defaults(&PROGRAM);
     if typed.command.is_some() {
         // Which robot it is, the agent says itself.
@@ -84,6 +97,33 @@ fn meaning(typed: &LowArgs) -> Result<Meaning, MeaningError> {
         }
         config => Ok(Meaning::Run(Box::new(config?))),
     }
+}
+
+/// Takes what an agent would be told. One that is not told who it is can be examined all the same.
+fn patient(typed: &LowArgs) -> Result<Patient, MeaningError> {
+    let mut settings = Settings::defaults(&PROGRAM);
+    overlay(&mut settings, typed.config.as_deref(), typed.flags())?;
+    let mut problem = None;
+    let config = match Config::from_settings(&settings) {
+        Err(ConfigError::Settings(error @ SettingsError::Missing { .. })) => {
+            problem = Some(error.to_string());
+            settings.set("robot", "--robot", &["any/robot".to_owned()]).map_err(ConfigError::from)?;
+            Config::from_settings(&settings)
+        }
+        config => config,
+    };
+    Ok(Patient { config: config?, problem })
+}
+
+fn examine(patient: Result<&Patient, &String>, output: Output) -> ExitCode {
+    let findings = match patient {
+        Ok(patient) => doctor::examine(&patient.config, patient.problem.clone()),
+        Err(why) => doctor::unusable(why.clone()),
+    };
+    let text = if output == Output::Json { doctor::json(&findings) } else { doctor::lines(&findings) };
+    let printed = CONSOLE.print(&text);
+    let is_broken = doctor::worst(&findings) == doctor::Level::Fail;
+    if is_broken && printed == ExitCode::SUCCESS { ExitCode::from(EXIT_FAILED) } else { printed }
 }
 
 fn run(config: Config) -> ExitCode {

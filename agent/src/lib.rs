@@ -8,6 +8,7 @@ pub mod clock;
 pub mod config;
 mod damper;
 pub mod delivery;
+pub mod doctor;
 pub mod driver;
 pub mod handle;
 pub mod inputs;

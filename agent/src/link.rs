@@ -1,6 +1,7 @@
 //! Links: how the agent reaches a gateway. A link is an adapter without decisions: frames in, frames out, closed. What
 //! to send, and when to connect again, is decided by the [`driver`](crate::driver).
 
+pub(crate) mod greeting;
 mod mqtt;
 mod quic;
 mod tls;

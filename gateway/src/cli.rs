@@ -3,6 +3,7 @@
 //!
 //! Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 done, but data was lost.
 
+mod age;
 mod args;
 mod store;
 

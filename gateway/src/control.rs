@@ -8,6 +8,11 @@
 //!     now the named files stay as they are, for as long as the connection does
 //!   > {"op":"done"}
 //!   < {"done":true}          nothing that was named was removed in between
+//!
+//!   > {"op":"plan_trim","goal":{"to_bytes":BYTES,"older_than":NANOS}}      either may be null
+//!   < {"plan":{...}}         what would go; nothing is changed
+//!   > {"op":"trim","until":OFFSET}
+//!   < {"trimmed":{"partitions":N,"bytes":BYTES}}
 //! ```
 //!
 //! What cannot be done is answered by `{"error":"..."}`. The socket has mode 0600.
@@ -33,7 +38,10 @@ use muster_protocol::id::Offset;
 
 use crate::{
     committer::CommitterHandle,
-    store::{Hold, StoreReader},
+    store::{
+        Hold, StoreReader,
+        trim::{Goal, Plan, Trimmed},
+    },
 };
 
 /// The name of the socket in the data folder.
@@ -64,16 +72,13 @@ pub struct Offer {
 }
 
 /// What a request asks for.
-#[derive(Debug, Deserialize, Serialize)]
-struct Request {
-    op: Op,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Op {
+#[serde(tag = "op", rename_all = "snake_case")]
+enum Request {
     Backup,
     Done,
+    PlanTrim { goal: Goal },
+    Trim { until: Offset },
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -81,6 +86,8 @@ enum Op {
 enum Answer {
     Files { log: String, end: u64, files: Vec<String> },
     Done { done: bool },
+    Plan { plan: Plan },
+    Trimmed { trimmed: Trimmed },
     Error { error: String },
 }
 
@@ -135,23 +142,37 @@ impl Control {
                 return Ok(());
             }
             let answer = match serde_json::from_str(&line) {
-                Ok(Request { op: Op::Backup }) => {
+                Ok(Request::Done) => Answer::Done { done: held.take().is_some() },
+                Ok(request) => {
                     let control = self.clone();
-                    let offered = tokio::task::spawn_blocking(move || control.offer()).await;
-                    match offered.map_err(io::Error::other)? {
+                    let answered = tokio::task::spawn_blocking(move || control.answer(request)).await;
+                    match answered.map_err(io::Error::other)? {
                         Ok((hold, answer)) => {
-                            held = Some(hold);
+                            held = hold.or(held);
                             answer
                         }
                         Err(error) => Answer::Error { error },
                     }
                 }
-                Ok(Request { op: Op::Done }) => Answer::Done { done: held.take().is_some() },
                 Err(error) => Answer::Error { error: format!("not a request: {error}") },
             };
             let mut line = serde_json::to_string(&answer).map_err(io::Error::other)?;
             line.push('\n');
             to.write_all(line.as_bytes()).await?;
+        }
+    }
+
+    /// Carries out a request; what has to be held for it comes with the answer. Blocks.
+    fn answer(&self, request: Request) -> Result<(Option<Hold>, Answer), String> {
+        match request {
+            Request::Backup => self.offer().map(|(hold, answer)| (Some(hold), answer)),
+            Request::Done => Ok((None, Answer::Done { done: false })),
+            Request::PlanTrim { goal } => Ok((None, Answer::Plan { plan: self.reader.plan_trim(goal) })),
+            Request::Trim { until } => {
+                let trimmed = self.reader.trim(until).map_err(|error| error.to_string())?;
+                tracing::info!(partitions = trimmed.partitions, bytes = trimmed.bytes, "trimmed on request");
+                Ok((None, Answer::Trimmed { trimmed }))
+            }
         }
     }
 
@@ -179,39 +200,65 @@ impl Drop for ControlSocket {
 impl Offer {
     /// Asks the gateway that runs on a data folder for a backup. `None` if none runs there.
     pub fn ask(data_dir: &Path) -> io::Result<Option<Self>> {
-        let (path, _open) = match short(data_dir) {
-            Ok(short) => short,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let stream = match UnixStream::connect(path) {
-            Ok(stream) => stream,
-            Err(error)
-                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) =>
-            {
-                return Ok(None);
-            }
-            Err(error) => return Err(error),
-        };
-        let mut connection = BufReader::new(stream);
-        match exchange(&mut connection, Op::Backup)? {
+        let Some(mut connection) = connect(data_dir)? else { return Ok(None) };
+        match exchange(&mut connection, Request::Backup)? {
             Answer::Files { end, files, .. } => {
                 let files = files.into_iter().map(PathBuf::from).collect();
                 Ok(Some(Self { end: Offset(end), files, connection }))
             }
-            Answer::Error { error } => Err(io::Error::other(error)),
-            Answer::Done { .. } => Err(io::Error::other("the gateway does not answer what was asked")),
+            answer => Err(unexpected(answer)),
         }
     }
 
     /// Lets the files go, and returns whether they stayed until now.
     pub fn finish(mut self) -> io::Result<bool> {
-        Ok(matches!(exchange(&mut self.connection, Op::Done)?, Answer::Done { done: true }))
+        Ok(matches!(exchange(&mut self.connection, Request::Done)?, Answer::Done { done: true }))
     }
 }
 
-fn exchange(connection: &mut BufReader<UnixStream>, op: Op) -> io::Result<Answer> {
-    let mut request = serde_json::to_string(&Request { op }).map_err(io::Error::other)?;
+/// Asks the gateway that runs on a data folder what would go. `None` if none runs there.
+pub fn plan_trim(data_dir: &Path, goal: Goal) -> io::Result<Option<Plan>> {
+    let Some(mut connection) = connect(data_dir)? else { return Ok(None) };
+    match exchange(&mut connection, Request::PlanTrim { goal })? {
+        Answer::Plan { plan } => Ok(Some(plan)),
+        answer => Err(unexpected(answer)),
+    }
+}
+
+/// Lets the gateway that runs on a data folder drop partitions that begin before `until`. `None` if none runs there.
+pub fn trim(data_dir: &Path, until: Offset) -> io::Result<Option<Trimmed>> {
+    let Some(mut connection) = connect(data_dir)? else { return Ok(None) };
+    match exchange(&mut connection, Request::Trim { until })? {
+        Answer::Trimmed { trimmed } => Ok(Some(trimmed)),
+        answer => Err(unexpected(answer)),
+    }
+}
+
+/// Connects to the gateway that runs on a data folder; `None` if none does.
+fn connect(data_dir: &Path) -> io::Result<Option<BufReader<UnixStream>>> {
+    let (path, _open) = match short(data_dir) {
+        Ok(short) => short,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    match UnixStream::connect(path) {
+        Ok(stream) => Ok(Some(BufReader::new(stream))),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn unexpected(answer: Answer) -> io::Error {
+    match answer {
+        Answer::Error { error } => io::Error::other(error),
+        _ => io::Error::other("the gateway does not answer what was asked"),
+    }
+}
+
+fn exchange(connection: &mut BufReader<UnixStream>, request: Request) -> io::Result<Answer> {
+    let mut request = serde_json::to_string(&request).map_err(io::Error::other)?;
     request.push('\n');
     connection.get_mut().write_all(request.as_bytes())?;
     let mut line = String::new();

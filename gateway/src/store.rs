@@ -61,6 +61,7 @@ mod tail;
 mod tally;
 #[cfg(test)]
 mod tests;
+pub mod trim;
 
 pub(crate) use backup::files_of;
 pub use backup::{Hold, LISTING_FILE, Listed, Listing};

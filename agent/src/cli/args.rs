@@ -22,15 +22,15 @@ pub(super) struct LowArgs {
     pub(super) config: Option<PathBuf>,
 
     /// Who this robot is, as in warehouse/r17
-    #[arg(long, value_name = "FLEET/ROBOT")]
+    #[arg(long, value_name = "FLEET/ROBOT", global = true)]
     robot: Option<String>,
 
     /// Way to the gateway
-    #[arg(long, value_name = "URL", help = GATEWAY_HELP)]
+    #[arg(long, value_name = "URL", help = GATEWAY_HELP, global = true)]
     gateway: Vec<String>,
 
     /// Certificates to trust (PEM), for quic and mqtts; a gateway's own is DATA/ca.pem
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     ca: Option<String>,
 
     /// Folder in which samples are kept until the gateway has them [default: ./muster-spool]
@@ -38,7 +38,7 @@ pub(super) struct LowArgs {
     spool: Option<String>,
 
     /// Where samples come from, see below; repeat for others
-    #[arg(long, value_name = "INPUT")]
+    #[arg(long, value_name = "INPUT", global = true)]
     input: Vec<String>,
 
     /// Stop when every input has ended and everything is acknowledged
@@ -59,6 +59,13 @@ pub(super) struct LowArgs {
 pub(super) enum Command {
     /// Ask the agent that runs on the spool how it is: link, backlog, losses, refusals, clock, bytes sent
     Status {
+        /// Form of the answer
+        #[arg(short, value_name = "FORM", default_value = "table")]
+        output: Output,
+    },
+    /// Look at everything that an agent needs, and say what to do: names, gateways, certificates, clock, disk, inputs
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor {
         /// Form of the answer
         #[arg(short, value_name = "FORM", default_value = "table")]
         output: Output,
@@ -103,6 +110,12 @@ impl LowArgs {
 /// Not a doc comment, because the URLs in it are no links.
 const GATEWAY_HELP: &str = "Way to the gateway: quic://HOST:PORT, mqtt://HOST:PORT or mqtts://HOST:PORT; repeat for \
 others, tried in order [default: quic://127.0.0.1:4443]";
+
+const DOCTOR_HELP: &str = "\
+Give it the flags or the configuration file that the agent gets. A running agent is
+not disturbed, and no robot is registered.
+
+Exit codes: 0 nothing is broken; 1 something is; 2 wrong usage.";
 
 const AFTER_HELP: &str = "\
 Inputs:

@@ -9,6 +9,7 @@ use quinn::{
     ClientConfig, Connection, ConnectionError, Endpoint, IdleTimeout, RecvStream, SendStream,
     TransportConfig, TransportErrorCode, VarInt,
 };
+use rustls::pki_types::CertificateDer;
 use tokio::{
     net::UdpSocket,
     sync::mpsc,
@@ -20,7 +21,9 @@ use muster_protocol::frame::{ALPN, FrameDecoder};
 
 use super::{
     ConnectError, Doubts, EVENTS_QUEUED_MAX, Identity, Link, LinkEvent, Meter, Outlets, Path as UplinkPath,
-    QUEUE_TIME, outboxes, tls,
+    QUEUE_TIME,
+    greeting::{self, Greeted, NoGreeting},
+    outboxes, tls,
 };
 
 pub(super) async fn connect(
@@ -101,21 +104,64 @@ async fn dial(
 /// program has the port, the other machine's system says so, which QUIC does not listen to.
 async fn doubt(address: SocketAddr) -> String {
     sleep(DOUBT_AFTER).await;
+    match knock(address).await {
+        NoGreeting::Nobody => format!(
+            "no program takes UDP at {address}; check the port, the gateway's ready line shows it as quic="
+        ),
+        NoGreeting::Unreachable(why) => format!("{address} cannot be reached over UDP: {why}"),
+        _ => format!(
+            "{address} does not answer over QUIC; check the address and the port, and that no firewall drops UDP"
+        ),
+    }
+}
+
+/// Returns what the network says of an address at which nothing answers.
+async fn knock(address: SocketAddr) -> NoGreeting {
     let asking = async {
         let socket = UdpSocket::bind(wildcard(address)).await?;
         socket.connect(address).await?;
         socket.send(&[0]).await?;
         socket.recv(&mut [0; 16]).await
     };
-    match timeout(DOUBT_PATIENCE, asking).await {
-        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => format!(
-            "no program takes UDP at {address}; check the port, the gateway's ready line shows it as quic="
-        ),
-        Ok(Err(error)) => format!("{address} cannot be reached over UDP: {error}"),
-        Ok(Ok(_)) | Err(_) => format!(
-            "{address} does not answer over QUIC; check the address and the port, and that no firewall drops UDP"
-        ),
+    match timeout(KNOCK_PATIENCE, asking).await {
+        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => NoGreeting::Nobody,
+        Ok(Err(error)) => NoGreeting::Unreachable(error.to_string()),
+        Ok(Ok(_)) | Err(_) => NoGreeting::Silent,
     }
+}
+
+/// Asks for a handshake and nothing more; see [`greeting`](super::greeting).
+pub(super) async fn greet(address: SocketAddr, host: &str, ca: &Path) -> Result<Greeted, NoGreeting> {
+    let stranger = |why: &dyn fmt::Display| NoGreeting::Stranger(why.to_string());
+    let tls = tls::client_config(ca, &[ALPN]).await.map_err(|error| stranger(&error))?;
+    let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls).map_err(|error| stranger(&error))?;
+    let config = ClientConfig::new(Arc::new(crypto));
+    let unreachable = |error: io::Error| NoGreeting::Unreachable(error.to_string());
+    let endpoint = Endpoint::client(wildcard(address)).map_err(unreachable)?;
+    let connecting = endpoint.connect_with(config, address, host).map_err(|error| stranger(&error))?;
+    let knocking = async {
+        match knock(address).await {
+            NoGreeting::Silent => std::future::pending().await,
+            known => known,
+        }
+    };
+    let connected = tokio::select! {
+        connected = timeout(greeting::PATIENCE, connecting) => connected.map_err(|_| NoGreeting::Silent)?,
+        known = knocking => return Err(known),
+    };
+    let connection = connected.map_err(|error| match error {
+        ConnectionError::TransportError(error) if is_bad_certificate(error.code) => {
+            NoGreeting::Untrusted(error.reason)
+        }
+        ConnectionError::TimedOut => NoGreeting::Silent,
+        error => NoGreeting::Stranger(format!("what answers over QUIC is no gateway: {error}")),
+    })?;
+    let chain = connection.peer_identity().and_then(|any| any.downcast::<Vec<CertificateDer<'_>>>().ok());
+    let certificate = chain.and_then(|chain| chain.first().map(|der| der.to_vec()));
+    let took = connection.rtt();
+    connection.close(VarInt::from_u32(0), b"");
+    let _ = timeout(KNOCK_PATIENCE, endpoint.wait_idle()).await;
+    Ok(Greeted { took, certificate })
 }
 
 /// Returns the address from which one is reached that is local to none.
@@ -256,4 +302,4 @@ const READ_BYTES_MAX: usize = 64 * 1024;
 const DOUBT_AFTER: Duration = Duration::from_secs(1);
 
 /// How long the other machine may take to say that nobody is there.
-const DOUBT_PATIENCE: Duration = Duration::from_secs(2);
+const KNOCK_PATIENCE: Duration = Duration::from_secs(2);

@@ -4,6 +4,10 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use muster_protocol::settings::Size;
+
+use super::age::Age;
+
 /// Takes the telemetry of a fleet in over QUIC and MQTT, keeps it durably, and serves its state over HTTP.
 #[derive(Debug, Parser)]
 #[command(name = "muster-gateway", version, after_help = AFTER_HELP)]
@@ -53,7 +57,7 @@ pub(super) enum Command {
         /// Where to: a folder that is new or empty
         dir: PathBuf,
     },
-    /// Looks at the store of a data folder on which no gateway runs
+    /// Looks at the store of a data folder on which no gateway runs, or frees space in it
     Store {
         #[command(subcommand)]
         action: StoreAction,
@@ -76,6 +80,21 @@ pub(super) enum StoreAction {
     List {
         #[command(flatten)]
         target: StoreTarget,
+    },
+    /// Frees space: drops the oldest partitions, also while a gateway runs
+    #[command(after_help = TRIM_HELP)]
+    Trim {
+        #[command(flatten)]
+        target: StoreTarget,
+        /// The most that the log may occupy, as in 10GiB
+        #[arg(long, value_name = "SIZE", required_unless_present = "older_than")]
+        to_size: Option<Size>,
+        /// Drop what was received before: how long ago, as in 30d, or an RFC 3339 time
+        #[arg(long, value_name = "TIME")]
+        older_than: Option<Age>,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -144,6 +163,14 @@ Nothing in DIR is changed without --repair. Each partition is copied to the
 folder for temporary files while it is looked at.
 
 Exit codes: 0 whole; 1 failed; 2 wrong usage; 3 damaged, or something was lost.";
+
+const TRIM_HELP: &str = "\
+It says what goes, of which robots, and asks. What goes is not counted as lost: the
+log begins later, as after retention. It never drops what the older of the two
+checkpoints does not cover, nor the partition that is written. It needs no free
+space, so it also helps on a full disk.
+
+Exit codes: 0 done; 1 failed, not agreed to, or the goal is not reached; 2 wrong usage.";
 
 #[cfg(test)]
 mod tests {

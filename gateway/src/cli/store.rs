@@ -1,4 +1,6 @@
-//! `muster-gateway store check|list`: a report on stdout and an exit code.
+//! `muster-gateway store check|list|trim`: a report on stdout and an exit code.
+
+mod trim;
 
 use std::{fmt::Write as _, process::ExitCode};
 
@@ -16,6 +18,9 @@ pub(super) fn run(action: &StoreAction) -> ExitCode {
     let (target, depth, repair) = match action {
         StoreAction::Check { target, repair } => (target, Depth::Check, *repair),
         StoreAction::List { target } => (target, Depth::List, false),
+        StoreAction::Trim { target, to_size, older_than, yes } => {
+            return trim::run(target, (*to_size, *older_than), *yes);
+        }
     };
     // the database panics where it is damaged; each panic is caught and becomes a finding
     std::panic::set_hook(Box::new(|_| {}));

@@ -162,9 +162,17 @@ impl CheckpointStore {
 
     /// Nothing may be dropped before there are two: a damaged newest one would leave no way back.
     fn publish_floor(&self) {
-        let floor = if self.kept.len() == KEPT { self.kept[0] } else { Offset(0) };
-        self.shared.set_floor(floor);
+        self.shared.set_floor(floor(&self.kept));
     }
+}
+
+fn floor(kept: &[Offset]) -> Offset {
+    if kept.len() == KEPT { kept[0] } else { Offset(0) }
+}
+
+/// Returns the offset up to which both checkpoints of a closed store cover its log.
+pub(super) fn floor_of(folder: &Path) -> io::Result<Offset> {
+    Ok(floor(&whole_ones(folder)?))
 }
 
 /// Returns the offset of the newest whole checkpoint: the log was committed at least up to there.

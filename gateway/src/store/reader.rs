@@ -22,6 +22,7 @@ use super::{
     shared::{Located, Shared},
     status,
     tally::Span,
+    trim::{self, Goal, Plan, TrimError, Trimmed},
 };
 use crate::record::{Envelope, RecordError};
 
@@ -94,6 +95,16 @@ impl StoreReader {
     /// Keeps all that the log holds now in its place, for a backup.
     pub fn hold(&self) -> Hold {
         Hold::new(Arc::clone(&self.shared))
+    }
+
+    /// Says what would be dropped to reach a goal. Blocks.
+    pub fn plan_trim(&self, goal: Goal) -> Plan {
+        trim::plan_of(&self.shared, goal)
+    }
+
+    /// Drops the oldest partitions that begin before `until`, as far as they may go. Blocks.
+    pub fn trim(&self, until: Offset) -> Result<Trimmed, TrimError> {
+        trim::trim(&self.shared, until)
     }
 
     /// Returns the first offset that is held; [`StoreReader::next`] if none is.

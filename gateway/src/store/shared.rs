@@ -137,6 +137,11 @@ impl Shared {
         partitions.keys().next().copied().unwrap_or_else(|| self.next())
     }
 
+    /// Returns the offset up to which every kept checkpoint covers the log.
+    pub(super) fn floor(&self) -> Offset {
+        Offset(self.floor.load(Ordering::Acquire))
+    }
+
     pub(super) fn set_floor(&self, floor: Offset) {
         self.floor.store(floor.0, Ordering::Release);
     }
@@ -307,7 +312,8 @@ impl Shared {
         *self.holds.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
     }
 
-    fn droppable(&self) -> Option<Arc<Partition>> {
+    /// Returns the oldest partition, if it may go.
+    pub(super) fn droppable(&self) -> Option<Arc<Partition>> {
         let partitions = self.partitions.read().unwrap_or_else(PoisonError::into_inner);
         let mut oldest = partitions.values();
         let (first, second) = (oldest.next()?, oldest.next()?);
@@ -316,7 +322,8 @@ impl Shared {
         (covered && frozen).then(|| Arc::clone(first))
     }
 
-    fn drop_partition(&self, partition: &Partition) -> io::Result<()> {
+    /// Removes a partition, oldest first, so that a crash leaves it whole or as what the next start clears.
+    pub(super) fn drop_partition(&self, partition: &Partition) -> io::Result<()> {
         tracing::info!(partition = %partition.folder.display(), "drop the oldest partition");
         let mut partitions = self.partitions.write().unwrap_or_else(PoisonError::into_inner);
         partitions.remove(&partition.first);

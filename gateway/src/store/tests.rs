@@ -21,6 +21,7 @@ mod quarantine;
 mod restore;
 mod retention;
 mod schemas;
+mod trim;
 
 const LOG: LogId = LogId([0x4c; 16]);
 

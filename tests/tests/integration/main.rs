@@ -13,6 +13,7 @@ mod damage;
 mod description;
 #[cfg(target_os = "linux")]
 mod disks;
+mod doctor;
 mod embedded;
 mod freshness;
 mod gateways;
@@ -28,6 +29,8 @@ mod restart;
 #[cfg(target_os = "linux")]
 mod roaming;
 mod tidy;
+#[cfg(target_os = "linux")]
+mod trim;
 mod uplink;
 mod world;
 
