@@ -55,7 +55,7 @@ pub use checkpoint::CheckpointError;
 pub use completeness::{Amount, Completeness, Standing};
 pub use conflict::{CONFLICT_NS_OVER, Conflict};
 pub use freshness::{FRESH_NS_MIN, Freshness, LATE_NS_MIN, LinkState, Pace, SILENCE_NS_MAX, freshness};
-pub use health::{Health, LOSS_NS_WARN, Level, SKEW_NS_WARN};
+pub use health::{Health, LOSS_NS_WARN, Level, SKEW_NS_WARN, is_skewed};
 pub use labels::RobotLabels;
 pub use link::{LinkReading, LiveLink, LiveLinks};
 pub use losses::{LossRecord, LossTally, Losses, LostSeqs};

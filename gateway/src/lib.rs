@@ -5,6 +5,7 @@ pub mod backup;
 pub mod cli;
 pub mod clock;
 pub mod committer;
+pub mod conditions;
 pub mod config;
 pub mod control;
 pub mod descriptors;

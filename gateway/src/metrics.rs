@@ -220,14 +220,7 @@ impl Metrics {
 
     /// Counts a batch that was not taken.
     pub fn refused(&self, reason: RefuseReason) {
-        let reason = match reason {
-            RefuseReason::Malformed => "malformed",
-            RefuseReason::EpochClosed => "epoch_closed",
-            RefuseReason::WindowFull => "window_full",
-            RefuseReason::Busy => "busy",
-            RefuseReason::DiskFull => "disk_full",
-        };
-        self.refusals.get_or_create(&Reason { reason }).inc();
+        self.refusals.get_or_create(&Reason { reason: reason.as_str() }).inc();
     }
 
     /// Counts the samples of a committed loss record.
