@@ -33,6 +33,7 @@ mod recent;
 pub(crate) mod rehearsal;
 mod repair;
 mod robot;
+mod tallies;
 #[cfg(test)]
 mod tests;
 
@@ -66,6 +67,7 @@ pub use mapping::{
 pub use reading::{Backlog, ChannelReading, Freshnesses, Marks, RobotReading};
 pub use repair::Repair;
 pub use robot::{RobotState, Totals};
+pub use tallies::Tallies;
 
 use applied::Applied;
 

@@ -25,3 +25,4 @@ pub mod query;
 pub mod record;
 pub mod store;
 pub mod tls;
+pub mod watch;

@@ -109,6 +109,29 @@ impl Code {
         self.row().severity
     }
 
+    /// Returns whether it is about one robot, and not about the gateway.
+    pub fn is_of_robot(self) -> bool {
+        use Code::{
+            BacklogGrowing, BacklogOld, BatchesRefused, ChannelsNotKept, ClockSkew, HealthError,
+            IdentityConflict, LinkDown, SamplesLost, SamplesUnknown, TimesNotBelieved, ValuesStale,
+        };
+        matches!(
+            self,
+            BacklogGrowing
+                | BacklogOld
+                | BatchesRefused
+                | ChannelsNotKept
+                | ClockSkew
+                | HealthError
+                | IdentityConflict
+                | LinkDown
+                | SamplesLost
+                | SamplesUnknown
+                | TimesNotBelieved
+                | ValuesStale
+        )
+    }
+
     /// Returns what it means, in a few words.
     pub fn title(self) -> &'static str {
         self.row().title

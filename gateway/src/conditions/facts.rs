@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use muster_protocol::{message::RefuseReason, time::WallTime};
 
-use super::lately::{CommitFigures, Episode};
-use crate::store::StoreStatus;
+use super::lately::Episode;
+use crate::{committer::CommitFigures, store::StoreStatus};
 
 /// Everything that decides about the gateway's own conditions.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct GatewayFacts {
     /// The store.
     pub store: StoreStatus,

@@ -12,7 +12,7 @@ use super::{
     facts::{CommitFacts, GatewayFacts, ListenerFacts},
     words::{bytes, count, nanos, span, tally, thousands},
 };
-use crate::store::{Damage, Room, StoreStatus};
+use crate::store::{Damage, Manifest, Room, StoreStatus};
 
 /// A certificate that ends within this is worth a warning: replacing one may take somebody's approval.
 pub const CERTIFICATE_NS_WARN: i64 = 30 * 24 * 3_600 * 1_000_000_000;
@@ -93,7 +93,7 @@ fn blob_files(store: &StoreStatus) -> Option<Found> {
 fn partition_damaged(store: &StoreStatus) -> Option<Found> {
     let first: &Damage = store.damaged.first()?;
     let lost = store.damaged.iter().filter_map(|damage| damage.lost.as_ref());
-    let samples: u64 = lost.map(|manifest| manifest.samples()).sum();
+    let samples: u64 = lost.map(Manifest::samples).sum();
     let ranges = count(store.damaged.len() as u64, "range");
     let detail = format!(
         "{ranges} of the log cannot be read, the first from offset {} to before {}: {}; it is known to have held {}",

@@ -5,6 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 use muster_protocol::time::{MonoTime, WallTime};
 
 use super::Moment;
+use crate::committer::CommitFigures;
 
 /// An episode is over when nothing was counted for so long.
 pub const LATELY: Duration = Duration::from_secs(300);
@@ -28,19 +29,6 @@ pub struct Episode {
 pub struct Episodes {
     seen: Option<u64>,
     episode: Option<Episode>,
-}
-
-/// What the committer has done since it was asked last.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CommitFigures {
-    /// Groups committed.
-    pub groups: u64,
-    /// The longest sync of them.
-    pub sync_max: Duration,
-    /// All their syncs.
-    pub sync_sum: Duration,
-    /// The longest that a record waited from its arrival to the end of its sync.
-    pub wait_max: Duration,
 }
 
 /// The committer's figures of [`COMMITS_WITHIN`].
@@ -91,17 +79,6 @@ impl RecentCommits {
             self.figures.pop_front();
         }
         self.figures.iter().fold(CommitFigures::default(), |sum, (_, figures)| sum.joined(figures))
-    }
-}
-
-impl CommitFigures {
-    fn joined(self, other: &Self) -> Self {
-        Self {
-            groups: self.groups + other.groups,
-            sync_max: self.sync_max.max(other.sync_max),
-            sync_sum: self.sync_sum + other.sync_sum,
-            wait_max: self.wait_max.max(other.wait_max),
-        }
     }
 }
 

@@ -161,7 +161,7 @@ impl Running {
         seen();
         let records =
             group.iter().map(|(token, entry)| (*token, &entry.envelope, entry.decoded.as_deref())).collect();
-        self.projection.handle_committed(&CommittedGroup { records, bytes: 0, took });
+        self.projection.handle_committed(&CommittedGroup { records, bytes: 0, took, latencies: Vec::new() });
         for (token, entry) in group {
             (entry.done)(Ok(token));
         }

@@ -8,6 +8,7 @@ mod bad_lines;
 mod bad_trust;
 mod broker;
 mod chaos;
+mod conditions;
 mod corpora;
 mod damage;
 #[cfg(target_os = "linux")]
@@ -25,6 +26,7 @@ mod plain_json;
 mod restart;
 #[cfg(target_os = "linux")]
 mod roaming;
+mod runbook;
 mod tidy;
 mod uplink;
 mod world;

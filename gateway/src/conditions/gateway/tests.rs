@@ -3,9 +3,12 @@
 use muster_protocol::{id::Offset, time::MonoTime};
 
 use super::*;
-use crate::conditions::{
-    facts::{BrokerFacts, Descriptors, Failure},
-    lately::{CommitFigures, Episode},
+use crate::{
+    committer::CommitFigures,
+    conditions::{
+        facts::{BrokerFacts, Descriptors, Failure},
+        lately::Episode,
+    },
 };
 
 const GIB: u64 = 1 << 30;

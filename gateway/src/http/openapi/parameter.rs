@@ -42,6 +42,9 @@ pub(in crate::http) struct Sorting;
 /// `fields` of the list of robots.
 pub(in crate::http) struct Fields;
 
+/// What selects conditions.
+pub(in crate::http) struct Conditions;
+
 /// What selects samples.
 pub(in crate::http) struct Selection;
 
@@ -146,6 +149,19 @@ impl IntoParams for Fields {
         let meaning = "What is told of each robot, beside its id: members and their parts by path (`link`, \
                        `health.level`), labels, and channels by name or pattern (`battery.*`), which are told in `values`.";
         vec![query("fields", meaning, text().build(), "link.state,health.level,battery.*")]
+    }
+}
+
+impl IntoParams for Conditions {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let severities =
+            "Only conditions that are so grave: `error`, `warn` or `info`, or several with commas.";
+        let codes = "Only conditions of this code, or of several with commas between them.";
+        vec![
+            query("severity", severities, text().build(), "error,warn"),
+            query("code", codes, text().build(), "link_down,samples_lost"),
+            query("robot", "Only conditions of this robot, FLEET/ROBOT.", text().build(), "warehouse/r17"),
+        ]
     }
 }
 
