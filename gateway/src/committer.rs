@@ -27,6 +27,7 @@ use muster_protocol::{
     batch::DecodedBatch,
     id::{Offset, SchemaHash},
     schema::Schema,
+    time::MonoTime,
 };
 
 use crate::{
@@ -35,11 +36,14 @@ use crate::{
     store::{Committed, Encoded, Store, StoreError},
 };
 
+mod figures;
 mod queue;
 #[cfg(test)]
 mod tests;
 
-use queue::{Queue, Work};
+pub use figures::CommitFigures;
+use figures::Figures;
+use queue::{Queue, Waiting, Work};
 pub use queue::{RejectReason, Rejected};
 
 /// A record on its way into the log.
@@ -89,6 +93,8 @@ pub struct CommittedGroup<'a> {
     pub bytes: usize,
     /// How long it took from the first write to the end of the sync.
     pub took: Duration,
+    /// How long each record took from its arrival to the end of the sync; empty for what the committer wrote by itself.
+    pub latencies: Vec<Duration>,
 }
 
 /// How much the committer takes at once, and how much may wait.
@@ -134,6 +140,7 @@ pub type OnFatal = Box<dyn FnOnce(StoreError) + Send>;
 #[derive(Debug)]
 pub struct Committer {
     queue: Arc<Queue>,
+    figures: Arc<Figures>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -141,6 +148,7 @@ pub struct Committer {
 #[derive(Clone, Debug)]
 pub struct CommitterHandle {
     queue: Arc<Queue>,
+    figures: Arc<Figures>,
 }
 
 impl Default for CommitterConfig {
@@ -159,21 +167,23 @@ impl Committer {
         on_commit: OnCommit,
         on_fatal: OnFatal,
     ) -> io::Result<Self> {
-        let queue = Arc::new(Queue::new(config.queue_bytes));
+        let queue = Arc::new(Queue::new(config.queue_bytes, clock));
+        let figures = Arc::<Figures>::default();
         let woken = Arc::clone(&queue);
         store.wake_unaccounted(Box::new(move || woken.account()));
-        let worker = Worker { store, clock, group_bytes: config.group_bytes, on_commit };
+        let group_bytes = config.group_bytes;
+        let worker = Worker { store, clock, group_bytes, on_commit, figures: Arc::clone(&figures) };
         let shared = Arc::clone(&queue);
         let builder = std::thread::Builder::new().name("committer".to_owned());
         let (ready, accounted) = mpsc::sync_channel::<()>(0);
         let thread = builder.spawn(move || run(worker, &shared, ready, on_fatal))?;
         let _ = accounted.recv(); // nothing is sent: it returns when the thread lets go of the other end
-        Ok(Self { queue, thread: Some(thread) })
+        Ok(Self { queue, figures, thread: Some(thread) })
     }
 
     /// Returns what records are handed in with.
     pub fn handle(&self) -> CommitterHandle {
-        CommitterHandle { queue: Arc::clone(&self.queue) }
+        CommitterHandle { queue: Arc::clone(&self.queue), figures: Arc::clone(&self.figures) }
     }
 
     /// Takes nothing more, commits what waits, answers, and closes the log.
@@ -212,6 +222,12 @@ impl CommitterHandle {
         let (answer, answered) = mpsc::sync_channel(1);
         self.queue.seal(answer);
         answered.recv().ok()
+    }
+
+    /// Takes what was committed since the last call, and since when the group is begun that is committed now. Who asks is
+    /// one.
+    pub fn take_figures(&self) -> (CommitFigures, Option<MonoTime>) {
+        self.figures.take()
     }
 
     /// Returns how many bytes wait.
@@ -257,6 +273,7 @@ struct Worker {
     clock: Clock,
     group_bytes: usize,
     on_commit: OnCommit,
+    figures: Arc<Figures>,
 }
 
 fn run(mut worker: Worker, queue: &Queue, ready: mpsc::SyncSender<()>, on_fatal: OnFatal) {
@@ -320,15 +337,36 @@ impl Worker {
             };
             let took = self.clock.mono().since(start);
             let records = committed.iter().map(|(token, envelope)| (*token, envelope, None)).collect();
-            self.on_commit.handle_committed(&CommittedGroup { records, bytes: 0, took });
+            self.on_commit.handle_committed(&CommittedGroup {
+                records,
+                bytes: 0,
+                took,
+                latencies: Vec::new(),
+            });
         }
     }
 
-    fn commit(&mut self, group: Vec<Entry>, queue: &Queue) -> Result<(), StoreError> {
-        let (group, mut encoded) = self.encode(group);
+    fn commit(&mut self, group: Vec<Waiting>, queue: &Queue) -> Result<(), StoreError> {
         let start = self.clock.mono();
+        self.figures.began(start);
+        let committed = self.commit_group(group, start, queue);
+        self.figures.ended(committed.as_ref().ok().copied().flatten());
+        committed.map(drop)
+    }
+
+    /// Returns what there is to say of the group, if it was committed.
+    fn commit_group(
+        &mut self,
+        group: Vec<Waiting>,
+        start: MonoTime,
+        queue: &Queue,
+    ) -> Result<Option<CommitFigures>, StoreError> {
+        let (arrived, group): (Vec<_>, Vec<_>) =
+            group.into_iter().map(|waiting| (waiting.since, waiting.entry)).unzip();
+        let (group, mut encoded) = self.encode(group);
         let outcome = self.store.append(&encoded);
-        let took = self.clock.mono().since(start);
+        let end = self.clock.mono();
+        let took = end.since(start);
         let bytes = encoded.iter().map(Encoded::len).sum();
         encoded.clear();
         let committed = match outcome {
@@ -343,15 +381,17 @@ impl Worker {
                 for entry in group {
                     (entry.done)(Err(why));
                 }
-                return if full { Ok(()) } else { Err(error) };
+                return if full { Ok(None) } else { Err(error) };
             }
         };
         let records = committed.iter().zip(&group).map(|(token, entry)| seen(*token, entry)).collect();
-        self.on_commit.handle_committed(&CommittedGroup { records, bytes, took });
+        let latencies: Vec<Duration> = arrived.into_iter().map(|arrived| end.since(arrived)).collect();
+        let wait_max = latencies.iter().max().copied().unwrap_or_default();
+        self.on_commit.handle_committed(&CommittedGroup { records, bytes, took, latencies });
         for (token, entry) in committed.into_iter().zip(group) {
             (entry.done)(Ok(token));
         }
-        Ok(())
+        Ok(Some(CommitFigures { groups: 1, sync_max: took, sync_sum: took, wait_max }))
     }
 
     /// Encodes a group and turns away what could not be read again.

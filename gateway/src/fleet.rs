@@ -34,6 +34,7 @@ mod recent;
 pub(crate) mod rehearsal;
 mod repair;
 mod robot;
+mod tallies;
 #[cfg(test)]
 mod tests;
 
@@ -57,7 +58,7 @@ pub use checkpoint::{CheckpointError, FleetImage};
 pub use completeness::{Amount, Completeness, Standing};
 pub use conflict::{CONFLICT_NS_OVER, Conflict};
 pub use freshness::{FRESH_NS_MIN, Freshness, LATE_NS_MIN, LinkState, Pace, SILENCE_NS_MAX, freshness};
-pub use health::{Health, LOSS_NS_WARN, Level, SKEW_NS_WARN};
+pub use health::{Health, LOSS_NS_WARN, Level, SKEW_NS_WARN, is_skewed};
 pub use labels::RobotLabels;
 pub use link::{Heard, LinkReading, LiveLink, LiveLinks};
 pub use losses::{LossRecord, LossTally, Losses, LostSeqs};
@@ -68,6 +69,7 @@ pub use mapping::{
 pub use reading::{Backlog, ChannelReading, Freshnesses, Marks, RobotReading};
 pub use repair::Repair;
 pub use robot::{RobotState, Totals};
+pub use tallies::Tallies;
 
 use applied::Applied;
 

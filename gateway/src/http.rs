@@ -13,6 +13,7 @@ mod aggregate;
 mod answer;
 mod choice;
 mod compress;
+mod conditions;
 mod damage;
 mod groups;
 mod labels;
@@ -52,6 +53,7 @@ use crate::{
     groups::Groups,
     ingest::Labelling,
     metrics::Metrics,
+    watch::Board,
 };
 
 pub use log::{Log, Records, TimeSpan};
@@ -80,6 +82,8 @@ pub struct Api {
     pub metrics: Arc<Metrics>,
     /// The gateway's clock.
     pub clock: Clock,
+    /// What is wrong, as it was evaluated last.
+    pub board: Board,
     /// Says whether samples are taken, and if not, why and what to do.
     pub ready: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
     /// The gateway's version.
@@ -97,13 +101,14 @@ struct Shared {
 }
 
 /// The paths; ARCHITECTURE.md says what each answers.
-const PATHS: [&str; 14] = [
+const PATHS: [&str; 15] = [
     "/",
     "/healthz",
     "/metrics",
     "/openapi.json",
     "/readyz",
     "/v1/aggregate",
+    "/v1/conditions",
     "/v1/fleet",
     "/v1/groups",
     "/v1/groups/{name}",
@@ -116,6 +121,7 @@ const PATHS: [&str; 14] = [
 
 /// Returns the API as a service.
 pub fn router(api: Arc<Api>) -> Router {
+    api.metrics.set_streams_bound(samples::STREAMS_MAX);
     let shared = Shared {
         api,
         streams: Streams::new(),
@@ -123,7 +129,8 @@ pub fn router(api: Arc<Api>) -> Router {
         lists: Lists::default(),
         turns: Turns::new(),
     };
-    let [index, healthz, metrics, openapi, readyz, aggregate, fleet, groups, group, of_robots @ ..] = PATHS;
+    let [index, healthz, metrics, openapi, readyz, of_fleet @ ..] = PATHS;
+    let [aggregate, conditions, fleet, groups, group, of_robots @ ..] = of_fleet;
     let [robots, robot, labels, losses, samples] = of_robots;
     let routes = Router::new()
         .route(index, get(probe::index))
@@ -132,6 +139,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route(openapi, get(openapi::describe))
         .route(readyz, get(probe::readyz))
         .route(aggregate, get(aggregate::aggregate))
+        .route(conditions, get(conditions::conditions))
         .route(fleet, get(robots::fleet))
         .route(groups, get(groups::groups))
         .route(group, get(groups::group).put(groups::save).delete(groups::remove))
@@ -151,6 +159,7 @@ pub fn router(api: Arc<Api>) -> Router {
 async fn finish(State(shared): State<Shared>, request: Request, next: Next) -> Response {
     let (path, asked) = (request.uri().path().to_owned(), request.headers().clone());
     let method = request.method().clone();
+    let began = shared.api.clock.mono();
     let mut response = next.run(request).await;
     let is_problem = |value: &HeaderValue| value == problem::MEDIA_TYPE;
     let status = response.status();
@@ -167,7 +176,8 @@ async fn finish(State(shared): State<Shared>, request: Request, next: Next) -> R
     let headers = response.headers_mut();
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    shared.api.metrics.request(template_of(&path), status);
+    let took = shared.api.clock.mono().since(began);
+    shared.api.metrics.request(template_of(&path), status, took);
     compress(&method, &asked, response)
 }
 

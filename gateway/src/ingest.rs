@@ -25,8 +25,8 @@ mod told;
 use std::{
     collections::{BTreeMap, btree_map},
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, Mutex, OnceLock, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -41,11 +41,13 @@ use muster_protocol::{
     ndjson::Parser,
     schema::Schema,
     session::receiver::{CommittedLane, Receiver},
+    time::WallTime,
 };
 
 use crate::{
     clock::Clock,
     committer::{Entry, RejectReason, Rejected},
+    conditions::facts::Refused,
     fleet::{LiveLink, LiveLinks},
     instance::Instance,
     link::port::{AgentSession, Intake, Outbox, Peer, Ticket},
@@ -113,7 +115,8 @@ struct Shared {
     robots: RwLock<BTreeMap<RobotId, Arc<Robot>>>,
     acks: Acks,
     next_session: AtomicU64,
-    said_full: AtomicBool,
+    /// Since when new robots are turned away.
+    full_since: OnceLock<WallTime>,
     parser: Mutex<Parser>,
 }
 
@@ -128,7 +131,7 @@ impl Ingest {
             metrics,
             robots: RwLock::default(),
             acks: Acks::default(),
-            said_full: AtomicBool::new(false),
+            full_since: OnceLock::new(),
             parser: Mutex::new(Parser::default()),
         }))
     }
@@ -206,6 +209,26 @@ impl Ingest {
         self.0.commit_event(&self.robot(robot), session, SessionEvent::Down { why: DownReason::GatewayLost });
     }
 
+    /// Returns since when new robots are turned away because there are as many as there may be.
+    pub fn full_since(&self) -> Option<WallTime> {
+        self.0.full_since.get().copied()
+    }
+
+    /// Returns what was refused of a robot last.
+    pub fn refused(&self, robot: &RobotId) -> Refused {
+        self.known(robot).map_or_else(Refused::default, |robot| robot.refused())
+    }
+
+    /// Returns how many frames wait in the fullest queue towards a robot.
+    pub fn fullest_outbox(&self) -> usize {
+        let robots = self.all();
+        let queued = robots.iter().filter_map(|robot| {
+            let state = robot.lock();
+            state.session.as_ref()?.outbox.as_ref().map(Outbox::queued)
+        });
+        queued.max().unwrap_or(0)
+    }
+
     /// Returns this run's instance id.
     pub fn instance(&self) -> InstanceId {
         self.0.config.instance.id
@@ -227,7 +250,7 @@ impl Ingest {
     /// Returns a robot that speaks to the gateway, or `None` if it is new and there are [`ROBOTS_MAX`] already.
     fn admit(&self, id: &RobotId) -> Option<Arc<Robot>> {
         let robot = self.known(id).or_else(|| self.add(id, ROBOTS_MAX));
-        if robot.is_none() && !self.0.said_full.swap(true, Ordering::Relaxed) {
+        if robot.is_none() && self.0.full_since.set(self.0.clock.wall()).is_ok() {
             tracing::error!(
                 robot = %id,
                 "refused a robot, and will refuse every further one: this gateway already holds {ROBOTS_MAX}; see \

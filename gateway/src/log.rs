@@ -97,5 +97,11 @@ impl http::Log for CommittedLog {
         gauges.blob_files = status.blobs;
         gauges.damaged_ranges = status.damaged.len() as u64;
         gauges.refusing = u64::from(status.refusing);
+        gauges.sealed_open = status.sealed_open as u64;
+        gauges.retention_bytes = status.room.retention_bytes;
+        gauges.quota_bytes = status.room.quota_bytes;
+        gauges.free_bytes = status.room.free_bytes.unwrap_or(0);
+        gauges.size_bytes = status.room.total_bytes.unwrap_or(0);
+        gauges.unaccounted = status.unaccounted as u64;
     }
 }

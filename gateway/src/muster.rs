@@ -7,6 +7,7 @@
 pub mod answer;
 pub mod cli;
 pub mod client;
+pub mod doctor;
 pub mod export;
 pub mod failure;
 pub mod label;

@@ -5,6 +5,8 @@
 //!   end:    listeners -> sessions' ends -> committer (drains, closes the log) -> last checkpoint
 //! ```
 
+mod watched;
+
 use std::{
     io::{self, IsTerminal as _, Write as _},
     net::SocketAddr,
@@ -45,11 +47,14 @@ use crate::{
         quic::QuicListener,
     },
     log::CommittedLog,
-    metrics::Metrics,
+    metrics::{Connections, Metrics},
     projection::{self, Projection, Save, Saver},
     store::{Opened, Store, StoreConfig, StoreReader},
     tls::Keys,
+    watch::Board,
 };
+
+use watched::Counted;
 
 /// Runs a gateway until SIGTERM or SIGINT, or until its log cannot be written any more.
 #[expect(clippy::needless_pass_by_value, reason = "a run owns what it was told")]
@@ -112,7 +117,8 @@ impl Gateway {
         fleet.map(config.mapping());
         let fleet = Arc::new(fleet);
         let groups = Arc::new(Groups::open(&config.data_dir)?);
-        let saver = Saver::start(checkpoints).context("start the thread of checkpoints")?;
+        let saver =
+            Saver::start(checkpoints, clock, metrics.clone()).context("start the thread of checkpoints")?;
         let save = Save { clock, every: config.store.checkpoint_every.duration() };
         let projection =
             Projection::new(fleet.clone(), ingest.clone(), metrics.clone(), saver.sender(), save);
@@ -139,7 +145,11 @@ impl Gateway {
         let mut tasks = JoinSet::new();
         self.run_housekeeping(&mut tasks);
         self.serve_control(config, &mut tasks);
-        let serving = self.serve_links(config, listeners, &mut tasks);
+        let counted = Counted::new(&self.metrics, config, descriptors::share(config.session.max as usize));
+        let watch = self.watch(config, keys, &counted);
+        let board = watch.board();
+        let watching = watch.start().context("start the thread that watches")?;
+        let serving = self.serve_links(config, listeners, (&counted, board), &mut tasks);
         // Before the ready line: whoever reads it may ask to stop at once.
         let asked = asked_to_stop().context("listen for signals")?;
         announce(&ready)?;
@@ -151,16 +161,23 @@ impl Gateway {
         self.stop.send_replace(true);
         serving.join().await;
         tasks.shutdown().await;
+        drop(watching);
         self.finish()
     }
 
-    fn serve_links(&self, config: &Config, listeners: Listeners, tasks: &mut JoinSet<()>) -> Serving {
-        let connections_max = config.session.max as usize;
-        let shares = descriptors::share(connections_max);
+    fn serve_links(
+        &self,
+        config: &Config,
+        listeners: Listeners,
+        (counted, board): (&Counted, Board),
+        tasks: &mut JoinSet<()>,
+    ) -> Serving {
+        let most = |connections: &Connections| usize::try_from(connections.bound()).unwrap_or(usize::MAX);
         let mut links = JoinSet::new();
         let intake: Arc<dyn Intake> = Arc::new(self.ingest.clone());
         if let Some(quic) = listeners.quic {
-            links.spawn(quic.run(intake.clone(), connections_max, self.stop.subscribe()));
+            let (quic_max, counted) = (most(&counted.quic), counted.quic.clone());
+            links.spawn(quic.run(intake.clone(), quic_max, counted, self.stop.subscribe()));
         }
         if let Some(settings) = broker_settings(config, self.reader.log_id()) {
             let connected = self.metrics.broker_connected(settings.address());
@@ -169,21 +186,23 @@ impl Gateway {
         }
         if let Some(socket) = listeners.mqtt {
             let stop = stopped(self.stop.subscribe());
-            let settings = mqtt::Settings { connections_max: shares.mqtt, ..mqtt::Settings::default() };
-            let listener = mqtt::Listener::new(intake, settings);
+            let settings =
+                mqtt::Settings { connections_max: most(&counted.mqtt), ..mqtt::Settings::default() };
+            let listener = mqtt::Listener::counted(intake, settings, counted.mqtt.clone());
             links.spawn(async move { listener.run(socket, None, stop).await });
         }
         if let Some(socket) = listeners.http {
-            let api = http::router(Arc::new(self.api()));
+            let api = http::router(Arc::new(self.api(board)));
+            let (http_max, counted) = (most(&counted.http), counted.http.clone());
             // Answers that stream for hours are cut at the end of the program, and look cut.
             tasks.spawn(async move {
-                http::serve(socket, api, shares.http).await;
+                http::serve(socket, api, http_max, counted).await;
             });
         }
         Serving { links }
     }
 
-    fn api(&self) -> Api {
+    fn api(&self, board: Board) -> Api {
         let failed = self.failed.clone();
         let reader = self.reader.clone();
         Api {
@@ -194,6 +213,7 @@ impl Gateway {
             labelling: Arc::new(self.ingest.clone()),
             metrics: self.metrics.clone(),
             clock: self.clock,
+            board,
             ready: Arc::new(move || readiness(&failed, &reader)),
             version: env!("CARGO_PKG_VERSION"),
         }

@@ -4,13 +4,10 @@
 //! Order at a start: the newest whole checkpoint, then every record behind it, in the order of the log. Order at a
 //! commit: synced, folded here, answered. So what an agent was told is durable is also in the state that is served.
 
+mod saver;
+
 use std::{
-    io,
-    sync::{
-        Arc,
-        mpsc::{Receiver, SyncSender, sync_channel},
-    },
-    thread::JoinHandle,
+    sync::{Arc, mpsc::SyncSender},
     time::Duration,
 };
 
@@ -32,8 +29,10 @@ use crate::{
     ingest::Ingest,
     metrics::Metrics,
     record::{Body, Envelope},
-    store::{Checkpoint, CheckpointStore, ReadError, StoreReader},
+    store::{Checkpoint, ReadError, StoreReader},
 };
+
+pub use saver::{LastSave, Saver};
 
 /// Folds committed groups. Lives on the committer's thread.
 pub struct Projection {
@@ -58,18 +57,12 @@ struct Pace {
 /// A checkpoint on its way to the disk.
 #[derive(Debug)]
 pub struct Saved {
-    checkpoint: Checkpoint,
+    /// The checkpoint.
+    pub checkpoint: Checkpoint,
     /// When it was made.
-    made: WallTime,
+    pub made: WallTime,
     /// The last record that its state includes.
-    includes: Offset,
-}
-
-/// Writes checkpoints on a thread of its own: the committer does not wait for their sync.
-#[derive(Debug)]
-pub struct Saver {
-    to: SyncSender<Saved>,
-    thread: JoinHandle<CheckpointStore>,
+    pub includes: Offset,
 }
 
 /// Why the state cannot be brought back.
@@ -229,7 +222,8 @@ impl Follow for Projection {
                 Body::Session(_) | Body::ClockFix(_) | Body::Labels(_) => {}
             }
         }
-        self.metrics.group_committed(group.records.len(), group.took);
+        self.metrics.group_committed(group.records.len(), group.bytes, group.took);
+        self.metrics.records_committed(&group.latencies);
         let Some((last, ..)) = group.records.last() else { return };
         if self.pace.is_due(now) {
             // The claims of this very group are brought back only after the fold.
@@ -286,45 +280,6 @@ fn checkpoint(fleet: &Fleet, ingest: &Ingest, at: Offset) -> Checkpoint {
 pub fn last_checkpoint(fleet: &Fleet, ingest: &Ingest, next: Offset) -> Option<Checkpoint> {
     let last = next.0.checked_sub(1).filter(|last| *last > 0).map(Offset)?;
     Some(checkpoint(fleet, ingest, last))
-}
-
-impl Saver {
-    /// Starts the thread.
-    pub fn start(mut checkpoints: CheckpointStore) -> io::Result<Self> {
-        let (to, from): (_, Receiver<Saved>) = sync_channel(1);
-        let save = move || {
-            for Saved { checkpoint, made, includes } in from {
-                if let Err(error) = checkpoints.write(&checkpoint) {
-                    tracing::error!(
-                        "cannot save a checkpoint: {error}; the next start reads more of the log"
-                    );
-                }
-                let state = checkpoint.section(FLEET).expect("every checkpoint has the fleet");
-                if let Err(error) = checkpoints.keep_milestone(includes, made, state) {
-                    tracing::error!("cannot keep a milestone: {error}; questions about the past take longer");
-                }
-            }
-            checkpoints
-        };
-        let thread = std::thread::Builder::new().name("checkpoints".to_owned()).spawn(save)?;
-        Ok(Self { to, thread })
-    }
-
-    /// Returns where checkpoints go; [`Saver::finish`] waits until all of these are dropped.
-    pub fn sender(&self) -> SyncSender<Saved> {
-        self.to.clone()
-    }
-
-    /// Saves the final state, after the last commit, so that the next start reads nothing twice.
-    pub fn finish(self, fleet: &Fleet, ingest: &Ingest, next: Offset) {
-        let Self { to, thread } = self;
-        drop(to);
-        let Ok(mut checkpoints) = thread.join() else { return };
-        let Some(last) = last_checkpoint(fleet, ingest, next) else { return };
-        if let Err(error) = checkpoints.write(&last) {
-            tracing::error!("cannot save the last checkpoint: {error}; the next start reads more of the log");
-        }
-    }
 }
 
 /// Says of each session that was open when the gateway last ended without saying so that it is over.

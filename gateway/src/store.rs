@@ -75,7 +75,7 @@ pub use open::Opened;
 pub use reader::{ReadError, StoreReader};
 pub use robot_records::RobotRecords;
 pub use scan::Scan;
-pub use status::{Damage, StoreStatus};
+pub use status::{Damage, Room, StoreStatus};
 
 use self::{
     account::Accounting,

@@ -2,6 +2,8 @@
 //! tokens. Made on first start and kept, so that agents trust `DATA/ca.pem` once, and so that robots notice a
 //! restart of the gateway at once instead of at their idle timeout.
 
+mod validity;
+
 use std::{fs, io, path::Path, sync::Arc};
 
 use rcgen::{
@@ -9,6 +11,8 @@ use rcgen::{
     KeyUsagePurpose,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+
+use muster_protocol::time::WallTime;
 
 use crate::durable_file::{self, Readable};
 
@@ -18,6 +22,8 @@ pub struct Keys {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
     quic: QuicKeys,
+    /// What agents trust, if the file is there and can be read.
+    ca: Vec<CertificateDer<'static>>,
 }
 
 /// Keys that let a restarted gateway speak for its earlier connections.
@@ -84,7 +90,16 @@ impl Keys {
             .map_err(|error| damaged(SERVER_KEY, error.to_string()))?;
         let quic = QuicKeys::from_bytes(&read(&at(QUIC_KEYS))?)
             .ok_or_else(|| damaged(QUIC_KEYS, format!("it is not {QUIC_KEYS_BYTES} bytes long")))?;
-        Ok(Self { chain, key, quic })
+        let trusted = fs::read(at(CA_CERTIFICATE)).unwrap_or_default();
+        let ca = CertificateDer::pem_slice_iter(&trusted).filter_map(Result::ok).collect();
+        Ok(Self { chain, key, quic, ca })
+    }
+
+    /// Returns when the first of these certificates is over, the authority's included: from then on agents refuse the
+    /// gateway. `None` if that cannot be read. Those that the gateway makes itself are valid until the year 4096, so only
+    /// ones that an operator put there are ever over; nothing renews them.
+    pub fn end(&self) -> Option<WallTime> {
+        self.chain.iter().chain(&self.ca).filter_map(|certificate| validity::end(certificate)).min()
     }
 
     /// Returns a TLS configuration for a server that speaks one application protocol: TLS 1.3, no early data.
@@ -188,6 +203,7 @@ mod tests {
             assert_eq!(mode & 0o077, 0, "{secret}");
         }
         first.server_config(b"muster/1").unwrap();
+        assert!(first.end().is_some_and(|end| end >= "2262-04-11T00:00:00Z".parse().unwrap()));
     }
 
     #[test]

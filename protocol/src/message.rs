@@ -244,6 +244,23 @@ pub enum RefuseReason {
     DiskFull,
 }
 
+impl RefuseReason {
+    /// Each of them.
+    pub const ALL: [Self; 5] =
+        [Self::Malformed, Self::EpochClosed, Self::WindowFull, Self::Busy, Self::DiskFull];
+
+    /// Returns the name as in the API and in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::EpochClosed => "epoch_closed",
+            Self::WindowFull => "window_full",
+            Self::Busy => "busy",
+            Self::DiskFull => "disk_full",
+        }
+    }
+}
+
 /// The session ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bye {

@@ -24,6 +24,8 @@ pub struct GatewayPlan {
     data: PathBuf,
     listen: Listen,
     environment: Vec<(String, String)>,
+    /// The program that starts it, with its arguments.
+    starter: Vec<String>,
 }
 
 /// Where a gateway listens.
@@ -68,7 +70,14 @@ impl GatewayPlan {
     pub(crate) fn new(programs: Programs, data: PathBuf) -> Self {
         let free = || "127.0.0.1:0".to_owned();
         let listen = Listen { http: free(), quic: free(), mqtt: free() };
-        Self { programs, data, listen, environment: Vec::new() }
+        Self { programs, data, listen, environment: Vec::new(), starter: Vec::new() }
+    }
+
+    /// Is started by this program, which becomes it.
+    #[must_use]
+    pub fn started_by(mut self, starter: &[&str]) -> Self {
+        self.starter = starter.iter().map(|word| (*word).to_owned()).collect();
+        self
     }
 
     /// Sets a key by its environment variable, without the prefix.
@@ -113,7 +122,7 @@ impl GatewayPlan {
     }
 
     fn spawn(&self) -> Process {
-        let mut command = self.programs.command(Which::Gateway);
+        let mut command = self.programs.command_by(&self.starter, Which::Gateway);
         let Listen { http, quic, mqtt } = &self.listen;
         command.args(["--http", http, "--quic", quic, "--mqtt", mqtt, "--data-dir"]).arg(&self.data);
         command.envs(self.environment.iter().cloned());

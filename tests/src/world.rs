@@ -19,6 +19,7 @@
 )]
 
 mod agent;
+mod as_of;
 mod chaos;
 mod checker;
 mod dice;
@@ -50,6 +51,7 @@ pub use run::{Outcome, Summary, main, run, run_all};
 pub use seeds::KEPT;
 
 use agent::Setup;
+use as_of::Probe;
 use checker::{Checker, Tally};
 use dice::Dice;
 use fault::{Fault, Injected};
@@ -75,6 +77,8 @@ struct World {
     gateway_life: u64,
     clock: &'static VirtualClock,
     checker: Checker,
+    /// What was served at some moments.
+    probes: Vec<Probe>,
     injected: Injected,
     samples_made: u64,
     /// How often earlier lives of the gateway had no room in their queue.
@@ -180,6 +184,7 @@ impl World {
             gateway_life: 0,
             clock,
             checker: Checker::default(),
+            probes: Vec::new(),
             injected: Injected::default(),
             samples_made: 0,
             queue_full: 0,
@@ -257,7 +262,7 @@ impl World {
             }
         }
         let schema = |robot: &RobotId, hash| log.schema(robot, hash);
-        let tally = self.checker.finish(&records, &schema);
+        let mut tally = self.checker.finish(&records, &schema);
         // A state from a checkpoint remembers what the log has lost since; a repaired clock moves times.
         let counts = |fault| self.injected.of(fault);
         if let Some(gateway) = self.gateway.as_ref().filter(|_| counts(Fault::Quarantined) == 0) {
@@ -265,6 +270,9 @@ impl World {
             let wrong = newest::check(&records, &schema, &gateway.fleet, clocks);
             self.checker.wrong.extend(wrong);
             self.checker.wrong.extend(whole::check(&gateway.fleet, &self.checker.refused));
+            let compared = as_of::check(&self.probes, (self.disk.log_id, &records), &schema, &gateway.fleet);
+            tally.compared = compared.robots;
+            self.checker.wrong.extend(compared.wrong);
         }
         let queue_full = self.queue_full + self.gateway.as_ref().map_or(0, |gateway| gateway.log.rejected());
         self.injected.count_many(Fault::CommitQueueFull, queue_full);

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
+use muster_protocol::time::MonoTime;
+
 use super::{CommitError, Entry, SealedUpTo};
+use crate::clock::Clock;
 
 /// The queue between those who submit and the committer's thread.
 #[derive(Debug)]
@@ -14,6 +17,15 @@ pub(super) struct Queue {
     state: Mutex<State>,
     changed: Condvar,
     bytes_max: usize,
+    clock: Clock,
+}
+
+/// A record that waits.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) entry: Entry,
+    /// Since when.
+    pub(super) since: MonoTime,
 }
 
 /// A record was not taken.
@@ -39,7 +51,7 @@ pub enum RejectReason {
 /// What the thread is to do next.
 pub(super) enum Work {
     /// Commit these.
-    Group(Vec<Entry>),
+    Group(Vec<Waiting>),
     /// See whether there is room again.
     LookForRoom,
     /// Write into the log what was lost.
@@ -53,7 +65,7 @@ pub(super) enum Work {
 #[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "what the committer is asked for, in any combination")]
 struct State {
-    entries: VecDeque<Entry>,
+    entries: VecDeque<Waiting>,
     bytes: usize,
     closed: bool,
     refusing: bool,
@@ -63,15 +75,16 @@ struct State {
 }
 
 impl Queue {
-    pub(super) fn new(bytes_max: usize) -> Self {
-        Self { state: Mutex::default(), changed: Condvar::new(), bytes_max }
+    pub(super) fn new(bytes_max: usize, clock: Clock) -> Self {
+        Self { state: Mutex::default(), changed: Condvar::new(), bytes_max, clock }
     }
 
     pub(super) fn push(&self, entry: Entry) -> Result<(), Rejected> {
+        let since = self.clock.mono();
         let mut state = self.lock();
         let cost = entry.cost();
         match self.make_room(&mut state, cost) {
-            Ok(()) => state.entries.push_back(entry),
+            Ok(()) => state.entries.push_back(Waiting { entry, since }),
             Err(why) => return Err(Rejected { entry: Box::new(entry), why }),
         }
         Ok(())
@@ -79,9 +92,10 @@ impl Queue {
 
     /// Takes all of these or none. Whatever their size, they are taken into an empty queue.
     pub(super) fn push_all(&self, entries: Vec<Entry>) -> Result<(), RejectReason> {
+        let since = self.clock.mono();
         let mut state = self.lock();
         self.make_room(&mut state, entries.iter().map(Entry::cost).sum())?;
-        state.entries.extend(entries);
+        state.entries.extend(entries.into_iter().map(|entry| Waiting { entry, since }));
         Ok(())
     }
 
@@ -167,8 +181,8 @@ impl Queue {
         state.bytes = 0;
         state.seal = None;
         drop(state);
-        for entry in failed {
-            (entry.done)(Err(CommitError::Failed));
+        for waiting in failed {
+            (waiting.entry.done)(Err(CommitError::Failed));
         }
     }
 
@@ -186,15 +200,15 @@ impl Queue {
 }
 
 impl State {
-    fn take(&mut self, group_bytes: usize) -> Vec<Entry> {
+    fn take(&mut self, group_bytes: usize) -> Vec<Waiting> {
         let mut group = Vec::new();
         let mut bytes = 0;
         while bytes < group_bytes
-            && let Some(entry) = self.entries.pop_front()
+            && let Some(waiting) = self.entries.pop_front()
         {
-            bytes += entry.payload_bytes();
-            self.bytes = self.bytes.saturating_sub(entry.cost());
-            group.push(entry);
+            bytes += waiting.entry.payload_bytes();
+            self.bytes = self.bytes.saturating_sub(waiting.entry.cost());
+            group.push(waiting);
         }
         group
     }

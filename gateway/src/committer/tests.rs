@@ -192,7 +192,7 @@ fn without_room_records_are_refused_and_taken_again_once_there_is_some() {
 
 #[test]
 fn room_is_looked_for_before_the_next_record_comes() {
-    let queue = Queue::new(1 << 20);
+    let queue = Queue::new(1 << 20, Clock::new());
     queue.set_refusing(true);
     assert!(matches!(queue.wait(1), Work::LookForRoom), "nobody has asked");
     assert!(matches!(queue.wait(1), Work::LookForRoom), "and again");

@@ -46,6 +46,11 @@ pub(super) struct Signs<'a> {
 /// A clock that is off by more is worth a warning: ages are wrong by as much.
 pub const SKEW_NS_WARN: i64 = 5_000_000_000;
 
+/// Returns whether a clock is off by more than [`SKEW_NS_WARN`].
+pub fn is_skewed(skew_ns: i64) -> bool {
+    skew_ns.saturating_abs() > SKEW_NS_WARN
+}
+
 /// A loss warns for this long after it was reported; the counters keep it for ever.
 pub const LOSS_NS_WARN: i64 = 3_600_000_000_000;
 
@@ -72,7 +77,7 @@ pub(super) fn health(signs: &Signs<'_>) -> Health {
     if signs.lost_lately {
         reasons.push("samples were lost in the last hour".to_owned());
     }
-    if let Some(skew_ns) = signs.skew_ns.filter(|skew_ns| skew_ns.saturating_abs() > SKEW_NS_WARN) {
+    if let Some(skew_ns) = signs.skew_ns.filter(|skew_ns| is_skewed(*skew_ns)) {
         let ahead = if skew_ns > 0 { "ahead" } else { "behind" };
         reasons.push(format!("the robot's clock is {} s {ahead}", skew_ns.saturating_abs() / 1_000_000_000));
     }

@@ -32,6 +32,8 @@ pub struct RobotReading {
     pub completeness: Completeness,
     /// Whether another process speaks for it too.
     pub conflict: Option<Conflict>,
+    /// Whether it lost samples within [`LOSS_NS_WARN`].
+    pub lost_lately: bool,
     /// How far its wall clock is ahead of the gateway's.
     pub skew_ns: Option<i64>,
     /// Its clocks as it told them last.
@@ -99,7 +101,8 @@ impl RobotState {
             freshness.count(reading.freshness);
             marks.count(&reading);
         }
-        let lost_lately = |at: WallTime| now.nanos_since(at) <= LOSS_NS_WARN;
+        let is_lately = |at: WallTime| now.nanos_since(at) <= LOSS_NS_WARN;
+        let lost_lately = self.totals.last_loss.is_some_and(is_lately);
         let skew_ns = live.and_then(LiveLink::skew_ns).or_else(|| self.anchors.skew_ns());
         let conflict = self.conflicts.read(now);
         let said = self.said_of_health(now, &link);
@@ -108,7 +111,7 @@ impl RobotState {
             evidence: &link.evidence,
             freshness,
             marks,
-            lost_lately: self.totals.last_loss.is_some_and(lost_lately),
+            lost_lately,
             untracked: self.channels.untracked(),
             skew_ns,
             conflict: conflict.as_ref(),
@@ -121,6 +124,7 @@ impl RobotState {
             health,
             completeness: self.completeness(live),
             conflict,
+            lost_lately,
             skew_ns,
             clock: self.anchors.latest(),
         }
@@ -181,6 +185,11 @@ impl RobotState {
     /// Returns how many channels ever had a value.
     pub fn channel_count(&self) -> usize {
         self.channels.len()
+    }
+
+    /// Returns how many samples belong to channels beyond those that are kept: they are in the log alone.
+    pub fn untracked(&self) -> u64 {
+        self.channels.untracked()
     }
 
     /// Returns the agent's version, as its last session said.

@@ -7,6 +7,7 @@
 mod aggregate;
 mod channel;
 mod completeness;
+mod condition;
 mod fleet;
 mod group;
 mod integer;
@@ -29,6 +30,7 @@ use serde::Serialize;
 pub(super) use super::past::AsOfAnswer;
 pub(super) use aggregate::AggregateAnswer;
 pub(super) use channel::channel_value;
+pub(super) use condition::{ConditionAnswer, ConditionPage};
 pub(super) use fleet::{FleetAnswer, FleetCounts, Ingest, LogSpan};
 pub(super) use group::{GroupAnswer, GroupPage};
 pub(super) use integer::{Count, Ints, Time};

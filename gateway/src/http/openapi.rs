@@ -22,7 +22,8 @@ use example::Examples;
 use form::Forms;
 
 use super::{
-    aggregate, answer, groups, labels, losses, probe, problem::Problem, query::Query, robots, samples,
+    aggregate, answer, conditions, groups, labels, losses, probe, problem::Problem, query::Query, robots,
+    samples,
 };
 
 /// The description of every path.
@@ -36,6 +37,7 @@ use super::{
         describe,
         probe::readyz,
         aggregate::aggregate,
+        conditions::conditions,
         robots::fleet,
         groups::groups,
         groups::group,

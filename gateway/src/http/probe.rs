@@ -1,7 +1,5 @@
 //! What machines ask of the gateway itself: liveness, readiness, metrics; and the list of paths for a person.
 
-use std::sync::PoisonError;
-
 use axum::{
     extract::State,
     http::{StatusCode, Uri, header},
@@ -83,14 +81,8 @@ pub(super) async fn readyz(State(shared): State<Shared>, uri: Uri) -> Result<&'s
 pub(super) async fn metrics(State(shared): State<Shared>, uri: Uri) -> Result<Response, Problem> {
     Query::parse(&uri, &[])?;
     blocking(shared, |api| {
-        let mut gauges = Gauges { robots: api.fleet.len() as u64, ..Gauges::default() };
-        for (id, robot) in api.fleet.robots(None) {
-            let live = api.live.live(&id);
-            let state = robot.read().unwrap_or_else(PoisonError::into_inner);
-            gauges.standings[state.completeness(live.as_ref()).standing as usize] += 1;
-        }
-        gauges.first_offset = api.log.first().0;
-        gauges.next_offset = api.log.next().0;
+        let (first_offset, next_offset) = (api.log.first().0, api.log.next().0);
+        let mut gauges = Gauges { first_offset, next_offset, ..Gauges::default() };
         api.log.gauges(&mut gauges);
         Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], api.metrics.encode(&gauges)).into_response())
     })
@@ -106,6 +98,7 @@ GET /v1/robots                     a page of robots: ?where= ?group= ?sort= ?fie
 GET /v1/aggregate                  robots taken together: ?by= ?of= ?fn= ?where= ?group=
 GET /v1/groups                     questions that are saved by name: ?limit= ?cursor=
 GET /v1/groups/NAME                one of them; PUT saves it, DELETE removes it
+GET /v1/conditions                 what is wrong right now: ?severity= ?code= ?robot= ?limit= ?cursor=
 GET /v1/robots/FLEET/ROBOT         everything known of one robot
 GET /v1/robots/FLEET/ROBOT/labels  what the robot is called by; PATCH changes the operator's labels
 GET /v1/robots/FLEET/ROBOT/losses  what was lost, record by record: ?limit= ?cursor=

@@ -58,7 +58,7 @@ use crate::{
 pub(super) const MEDIA_TYPE: &str = "application/x-ndjson";
 
 /// Most streams at once: each holds a thread and a few chunks.
-const STREAMS_MAX: usize = 64;
+pub(super) const STREAMS_MAX: usize = 64;
 
 /// Chunks between the thread and the connection. Two to work on while two travel.
 const QUEUE_CHUNKS: usize = 4;

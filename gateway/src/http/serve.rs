@@ -10,19 +10,26 @@ use hyper_util::{
 };
 use tokio::{net::TcpListener, net::TcpStream, sync::Semaphore, task::JoinSet, time::sleep};
 
+use crate::metrics::Connections;
+
 /// Serves the API on a socket. Further connections than `connections_max` wait in the system's queue until one ends.
 /// Answers that stream are cut when this is dropped, and look cut.
-pub async fn serve(socket: TcpListener, api: Router, connections_max: usize) -> Infallible {
+pub async fn serve(
+    socket: TcpListener,
+    api: Router,
+    connections_max: usize,
+    connections: Connections,
+) -> Infallible {
     let permits = Arc::new(Semaphore::new(connections_max));
     let mut tasks = JoinSet::new();
     loop {
         let permit = Arc::clone(&permits).acquire_owned().await.expect("this semaphore is never closed");
         match socket.accept().await {
             Ok((stream, _)) => {
-                let api = api.clone();
+                let (api, open) = (api.clone(), connections.opened());
                 tasks.spawn(async move {
                     converse(stream, api).await;
-                    drop(permit);
+                    drop((permit, open));
                 });
             }
             Err(error) => {

@@ -24,13 +24,19 @@ use serde_json::Value;
 
 use super::*;
 use crate::{
+    conditions::{
+        Moment,
+        facts::{GatewayFacts, Refused},
+    },
     fleet::LiveLink,
     metrics::Gauges,
     record::{Body, Envelope, SessionEvent, Transport},
     store::ReadError,
+    watch::{Sources, Watch},
 };
 
 mod answers;
+mod conditions;
 mod connections;
 pub(super) mod described;
 mod description;
@@ -180,6 +186,23 @@ struct World {
     not_ready: Option<String>,
     /// Where groups are saved; nowhere if a test saves none.
     data_dir: std::path::PathBuf,
+    /// Changes the gateway's facts, which are good.
+    facts: Option<fn(&mut GatewayFacts)>,
+}
+
+/// A gateway with nothing wrong but what a test wants.
+struct Facts(Option<fn(&mut GatewayFacts)>);
+
+impl Sources for Facts {
+    fn gateway(&mut self, _: Moment) -> GatewayFacts {
+        let mut facts = GatewayFacts::default();
+        self.0.inspect(|change| change(&mut facts));
+        facts
+    }
+
+    fn refused(&self, _: &RobotId) -> Refused {
+        Refused::default()
+    }
 }
 
 /// A server on a thread of its own; it ends when this is dropped.
@@ -286,14 +309,18 @@ impl World {
             fleet.apply(*offset, envelope, batch.as_ref().map(|(batch, schema)| (batch, &**schema)));
         }
         let not_ready = self.not_ready;
+        let (live, metrics, clock) = (Arc::new(self.live), Arc::new(Metrics::new()), Clock::new());
+        let facts = Box::new(Facts(self.facts));
+        let watch = Watch::new((fleet.clone(), live.clone()), facts, metrics.clone(), clock);
         Api {
             fleet,
             log: Arc::new(self.log),
-            live: Arc::new(self.live),
+            live,
             groups: Arc::new(Groups::open(&self.data_dir).unwrap()),
             labelling: Arc::new(NoLabelling),
-            metrics: Arc::new(Metrics::new()),
-            clock: Clock::new(),
+            metrics,
+            clock,
+            board: watch.board(),
             ready: Arc::new(move || not_ready.clone().map_or(Ok(()), Err)),
             version: "0.1.0",
         }

@@ -85,6 +85,7 @@ impl Shared {
             }
             ended
         };
+        self.metrics.session_ended(ended.live.transport, why);
         self.commit_owed(robot);
         Some(ended)
     }

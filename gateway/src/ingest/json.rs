@@ -79,6 +79,8 @@ pub(super) fn take_once(ingest: &Ingest, robot: &RobotId, payload: &[u8]) -> Tic
 
 fn parse(ingest: &Ingest, robot: &RobotId, payload: &[u8]) -> Payload {
     let parsed = ingest.0.parser.lock().unwrap_or_else(PoisonError::into_inner).parse_payload(payload);
+    let samples: usize = parsed.rows.iter().map(|row| row.fields.len()).sum();
+    ingest.0.metrics.received(Transport::MqttJson, samples as u64, payload.len());
     if let Some(error) = &parsed.first_error {
         tracing::warn!(%robot, refused = parsed.refused, "refused plain JSON: {error}");
     }

@@ -8,7 +8,7 @@ use std::{
 
 use muster_protocol::{
     id::{Epoch, InstanceId, Lane, RobotId, SchemaHash, Seq},
-    message::NumberedHead,
+    message::{NumberedHead, RefuseReason},
     schema::{Schema, SchemaBuilder},
     session::receiver::{Claim, Receiver},
     time::MonoTime,
@@ -16,6 +16,8 @@ use muster_protocol::{
 
 use super::{events::Owed, labels::KnownLabels, told::LastTold};
 use crate::{
+    clock::Clock,
+    conditions::{Moment, facts::Refused, lately::Episode},
     fleet::LiveLink,
     link::port::{Outbox, TicketIssuer, Unhandled},
     metrics::Metrics,
@@ -26,6 +28,7 @@ use crate::{
 pub(super) struct Robot {
     pub(super) id: RobotId,
     state: Mutex<RobotState>,
+    refused: Mutex<Refused>,
     /// Held while owed events go to the log, so that they get there in their order. Never taken under the state's lock.
     pub(super) paying: Mutex<()>,
     /// Held while a change of the operator's labels is on its way. Taken by the API alone, and never under another lock.
@@ -92,7 +95,24 @@ impl Robot {
             labels: KnownLabels::default(),
             json_next: [Seq::FIRST; 3],
         };
-        Self { id, state: Mutex::new(state), paying: Mutex::new(()), labelling: Mutex::new(()) }
+        let (paying, labelling) = (Mutex::new(()), Mutex::new(()));
+        Self { id, state: Mutex::new(state), refused: Mutex::default(), paying, labelling }
+    }
+
+    /// Notes that something of it was refused for what it is. Its state may be locked.
+    pub(super) fn note_refused(&self, reason: RefuseReason, clock: &Clock) {
+        // Where the gateway lacks room or time, no robot is to blame.
+        if matches!(reason, RefuseReason::Busy | RefuseReason::DiskFull) {
+            return;
+        }
+        let now = Moment { mono: clock.mono(), wall: clock.wall() };
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        *refused = Refused { episode: Some(Episode::add(refused.episode, 1, now)), last: Some(reason) };
+    }
+
+    /// Returns what was refused of it last.
+    pub(super) fn refused(&self) -> Refused {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, RobotState> {

@@ -157,6 +157,7 @@ impl Session {
         if let Some(outbox) = &old.outbox {
             outbox.close(Bye { reason: ByeReason::Superseded, retry_after_ms });
         }
+        shared.metrics.session_ended(old.live.transport, DownReason::Superseded);
         shared.commit_event(robot, old.number, SessionEvent::Down { why: DownReason::Superseded });
         if let Some(instance) = conflicting(old, newer) {
             let address = old.live.address.clone();
@@ -209,6 +210,8 @@ impl Session {
             Ok(info) => info,
             Err(error) => return self.refuse_malformed(open, head, &error),
         };
+        let via = transport(self.peer.transport);
+        self.ingest.0.metrics.received(via, info.samples.into(), batch.payload.len());
         let known = open.robot.lock().schema(info.schema);
         let schema = known.or_else(|| self.ingest.0.log.schema(&open.robot.id, info.schema));
         let Some(schema) = schema else {
@@ -301,7 +304,8 @@ impl Session {
 
     fn refuse(&self, open: &Open, head: NumberedHead, reason: RefuseReason) -> Ticket {
         tracing::debug!(robot = %open.robot.id, lane = %head.lane, seq = %head.seq, ?reason, "refused");
-        self.ingest.0.metrics.refused(reason);
+        self.ingest.0.metrics.refused(reason, transport(self.peer.transport));
+        open.robot.note_refused(reason, &self.ingest.0.clock);
         let retry_after_ms = match reason {
             RefuseReason::Malformed => None,
             RefuseReason::WindowFull | RefuseReason::Busy => Some(BUSY_RETRY_MS),

@@ -56,6 +56,7 @@ use tokio_rustls::TlsAcceptor;
 
 use self::connection::{Connection, House};
 use super::{port::Intake, topics};
+use crate::metrics::Connections;
 
 /// Bounds and deadlines of the listener. [`Settings::default`] is what the gateway runs with.
 #[derive(Clone, Copy, Debug)]
@@ -126,7 +127,13 @@ pub struct Listener {
 impl Listener {
     /// Makes a listener that hands everything to `intake`.
     pub fn new(intake: Arc<dyn Intake>, settings: Settings) -> Self {
-        let house = House { intake, settings, seats: Arc::default(), counters: Arc::default() };
+        Self::counted(intake, settings, Connections::default())
+    }
+
+    /// Makes a listener that counts its connections and their bytes besides.
+    pub fn counted(intake: Arc<dyn Intake>, settings: Settings, connections: Connections) -> Self {
+        let (seats, counters) = (Arc::default(), Arc::default());
+        let house = House { intake, settings, seats, counters, connections };
         Self {
             house: Arc::new(house),
             permits: Arc::new(Semaphore::new(settings.connections_max)),
@@ -155,7 +162,9 @@ impl Listener {
                 accepted = socket.accept() => match accepted {
                     Ok((stream, address)) => {
                         if let Some(permit) = self.admit(address) {
-                            tasks.spawn(self.serve(stream, address, tls.clone(), stopped.clone()).map(|()| drop(permit)));
+                            let open = self.house.connections.opened();
+                            let served = self.serve(stream, address, tls.clone(), stopped.clone());
+                            tasks.spawn(served.map(|()| drop((permit, open))));
                         }
                     }
                     Err(error) => {
@@ -177,6 +186,7 @@ impl Listener {
             count(&counters.connections);
             return Some(permit);
         }
+        self.house.connections.turned_away();
         let refused = counters.too_many.fetch_add(1, Ordering::Relaxed) + 1;
         if refused.is_power_of_two() {
             let max = self.house.settings.connections_max;

@@ -264,6 +264,11 @@ impl Outbox {
         })
     }
 
+    /// Returns how many frames wait.
+    pub fn queued(&self) -> usize {
+        self.0.lock(|queue| queue.frames.len())
+    }
+
     /// Ends the connection after the frames that are queued, with `bye` as the last one. The first call counts.
     pub fn close(&self, bye: Bye) {
         self.0.change(|queue| {

@@ -23,7 +23,10 @@ use muster_protocol::{
 };
 
 use super::port::{AgentSession, Closed, Intake, Outgoing, Outlet, Peer, Transport, outbox};
-use crate::tls::{Keys, KeysError};
+use crate::{
+    metrics::Connections,
+    tls::{Keys, KeysError},
+};
 
 /// A bound QUIC socket, not yet serving.
 #[derive(Debug)]
@@ -104,6 +107,7 @@ impl QuicListener {
         self,
         intake: Arc<dyn Intake>,
         connections_max: usize,
+        counted: Connections,
         mut shutdown: watch::Receiver<bool>,
     ) {
         let mut connections = JoinSet::new();
@@ -114,9 +118,15 @@ impl QuicListener {
                     if connections.len() >= connections_max {
                         warn!(address = %incoming.remote_address(), "refused a QUIC connection: {connections_max} are open");
                         incoming.refuse();
+                        counted.turned_away();
                         continue;
                     }
-                    connections.spawn(serve(incoming, Arc::clone(&intake), shutdown.clone()));
+                    let (open, counted) = (counted.opened(), counted.clone());
+                    let served = serve(incoming, Arc::clone(&intake), counted, shutdown.clone());
+                    connections.spawn(async move {
+                        served.await;
+                        drop(open);
+                    });
                 }
                 Some(ended) = connections.join_next() => {
                     if let Err(error) = ended {
@@ -157,13 +167,18 @@ fn bound_socket(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
     Ok(socket)
 }
 
-async fn serve(incoming: quinn::Incoming, intake: Arc<dyn Intake>, shutdown: watch::Receiver<bool>) {
+async fn serve(
+    incoming: quinn::Incoming,
+    intake: Arc<dyn Intake>,
+    counted: Connections,
+    shutdown: watch::Receiver<bool>,
+) {
     let address = incoming.remote_address();
     let connection = match incoming.await {
         Ok(connection) => connection,
         Err(error) => return debug!(%address, %error, "a QUIC handshake failed"),
     };
-    match converse(&connection, intake, shutdown).await {
+    match converse(&connection, intake, counted, shutdown).await {
         Failure::Ended(error) => debug!(%address, %error, "a QUIC connection ended"),
         failure @ (Failure::Frame(_) | Failure::NoHello) => {
             warn!(%address, "closed a QUIC connection: {failure}");
@@ -180,13 +195,14 @@ async fn serve(incoming: quinn::Incoming, intake: Arc<dyn Intake>, shutdown: wat
 async fn converse(
     connection: &Connection,
     intake: Arc<dyn Intake>,
+    counted: Connections,
     mut shutdown: watch::Receiver<bool>,
 ) -> Failure {
     let (frames, mut arrived) = mpsc::channel(FRAMES_QUEUED_MAX);
     let mut streams = JoinSet::new();
     let opened = timeout(HELLO_TIMEOUT, async {
         let (control, incoming) = connection.accept_bi().await?;
-        streams.spawn(read_frames(incoming, frames.clone()));
+        streams.spawn(read_frames(incoming, frames.clone(), counted.clone()));
         Ok::<_, Failure>((control, arrived.recv().await))
     });
     let (mut control, hello) = match opened.await {
@@ -199,7 +215,7 @@ async fn converse(
     let peer = Peer { transport: Transport::Quic, address: connection.remote_address(), robot: None };
     let mut session = intake.open(peer, outbox);
     drop(session.handle_frame(hello));
-    let mut wires = Wires { connection, control: &mut control, frames, streams };
+    let mut wires = Wires { connection, control: &mut control, frames, streams, counted };
     let failure = wires.exchange(&mut *session, &mut arrived, &mut outlet, &mut shutdown).await;
     session.closed(failure.closed());
     failure
@@ -211,6 +227,7 @@ struct Wires<'a> {
     control: &'a mut SendStream,
     frames: mpsc::Sender<Frame>,
     streams: JoinSet<Result<(), Failure>>,
+    counted: Connections,
 }
 
 impl Wires<'_> {
@@ -230,7 +247,10 @@ impl Wires<'_> {
                     }
                 }
                 lane = self.connection.accept_uni() => match lane {
-                    Ok(lane) => drop(self.streams.spawn(read_frames(lane, self.frames.clone()))),
+                    Ok(lane) => {
+                        let reading = read_frames(lane, self.frames.clone(), self.counted.clone());
+                        self.streams.spawn(reading);
+                    }
                     Err(error) => return error.into(),
                 },
                 Some(failure) = ended_stream(&mut self.streams), if !self.streams.is_empty() => return failure,
@@ -245,7 +265,11 @@ impl Wires<'_> {
 
     async fn send(&mut self, outgoing: Outgoing) -> Result<(), Failure> {
         match outgoing {
-            Outgoing::Frame(frame) => Ok(self.control.write_all(&frame.encode()).await?),
+            Outgoing::Frame(frame) => {
+                let bytes = frame.encode();
+                self.counted.said(bytes.len());
+                Ok(self.control.write_all(&bytes).await?)
+            }
             Outgoing::Close(bye) => {
                 self.farewell(bye).await?;
                 Err(Failure::BySession)
@@ -278,9 +302,14 @@ async fn ended_stream(streams: &mut JoinSet<Result<(), Failure>>) -> Option<Fail
     }
 }
 
-async fn read_frames(mut stream: RecvStream, frames: mpsc::Sender<Frame>) -> Result<(), Failure> {
+async fn read_frames(
+    mut stream: RecvStream,
+    frames: mpsc::Sender<Frame>,
+    counted: Connections,
+) -> Result<(), Failure> {
     let mut decoder = FrameDecoder::default();
     while let Some(chunk) = stream.read_chunk(READ_BYTES_MAX, true).await? {
+        counted.heard(chunk.bytes.len());
         decoder.push(&chunk.bytes);
         while let Some(frame) = decoder.poll_frame()? {
             if frames.send(frame).await.is_err() {

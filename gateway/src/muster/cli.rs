@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::{
     client::{Access, Client, Query},
+    doctor,
     export::{self, Order, Target},
     failure::{Failure, Outcome},
     label, losses,
@@ -46,7 +47,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// What a Muster gateway knows of its robots.
 ///
-/// Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, but the gateway knows of lost samples.
+/// Exit codes: 0 done; 1 failed, or `doctor` found an error; 2 wrong usage; 3 done, but the gateway knows of lost samples.
 #[derive(Debug, Parser)]
 #[command(name = "muster", version, arg_required_else_help = true)]
 struct Typed {
@@ -131,6 +132,14 @@ enum Command {
         #[command(flatten)]
         shape: Shape,
     },
+    /// What is wrong with the gateway and its robots, and what to do; fails if anything is an error
+    Doctor {
+        /// The most conditions to show
+        #[arg(long, value_name = "N", default_value_t = 1000)]
+        limit: usize,
+        #[command(flatten)]
+        shape: Shape,
+    },
     /// Every stored sample of a robot into a file, .ndjson or .csv
     Export(Export),
 }
@@ -189,6 +198,16 @@ fn run(typed: Typed) -> Result<Outcome, Failure> {
                 typed.log_format.say(Level::Warn, &told);
             }
         }
+        Command::Doctor { limit, shape } => {
+            let client = Client::new(access)?;
+            let report = doctor::fetch(&client, limit)?;
+            print_report(&client, &report, shape.or(typed.shape))?;
+            if report.more {
+                let told = format!("there are more conditions than {limit}: raise --limit");
+                typed.log_format.say(Level::Warn, &told);
+            }
+            return Ok(report.outcome());
+        }
         Command::Export(export) => {
             let target = Target::new(&export.file, typed.shape.export_format()?)?;
             let Export { id, since, until, channels, .. } = export;
@@ -240,6 +259,18 @@ fn print_labels(labels: &Value, output: Output) -> Result<(), Failure> {
         Output::Table => print(&label::render(labels, look())),
         Output::Csv => write_csv(io::stdout().lock(), &label::CSV_HEADER, label::csv(labels)),
         Output::Json | Output::Ndjson => print_json(labels, output),
+    }
+}
+
+fn print_report(client: &Client, report: &doctor::Report, output: Output) -> Result<(), Failure> {
+    match output {
+        Output::Table => print(&doctor::render(client.url(), report, look())),
+        Output::Json => print_json(&report.json(), output),
+        Output::Ndjson => report.conditions.iter().try_for_each(|condition| print_json(condition, output)),
+        Output::Csv => {
+            let header = doctor::CSV_HEADER.map(|(name, _)| name);
+            write_csv(io::stdout().lock(), &header, report.conditions.iter().map(doctor::csv))
+        }
     }
 }
 

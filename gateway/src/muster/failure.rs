@@ -81,6 +81,8 @@ pub enum Outcome {
     Done,
     /// It was done, but the gateway knows that samples of what was asked for were lost.
     DoneWithLoss,
+    /// What was asked is whether something is wrong, and it is.
+    Wrong,
 }
 
 impl Failure {
@@ -104,11 +106,12 @@ impl Failure {
 }
 
 impl Outcome {
-    /// Returns the exit code: 0, or 3 where data was lost.
+    /// Returns the exit code: 0, 3 where data was lost, or 1 where something is wrong.
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Done => 0,
             Self::DoneWithLoss => 3,
+            Self::Wrong => 1,
         }
     }
 }

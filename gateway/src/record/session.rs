@@ -103,6 +103,9 @@ impl SessionEvent {
 const HELD_BYTES_MAX: usize = BATCH_BYTES_MAX - 64;
 
 impl Transport {
+    /// Each of them, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Quic, Self::Mqtt, Self::MqttJson];
+
     /// Returns the transport's name as in the API and in metrics.
     pub fn as_str(self) -> &'static str {
         match self {

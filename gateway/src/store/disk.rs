@@ -22,6 +22,11 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
         None
     }
 
+    /// Returns how large a folder's disk is, if that can be known.
+    fn total_bytes(&self, _folder: &Path) -> Option<u64> {
+        None
+    }
+
     /// Is told of the steps of a commit that happen inside the database.
     fn observe(&self, _step: Step) {}
 }
@@ -51,6 +56,11 @@ impl Disk for OsDisk {
     fn free_bytes(&self, folder: &Path) -> Option<u64> {
         let stat = rustix::fs::statvfs(folder).ok()?;
         Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    fn total_bytes(&self, folder: &Path) -> Option<u64> {
+        let stat = rustix::fs::statvfs(folder).ok()?;
+        Some(stat.f_blocks.saturating_mul(stat.f_frsize))
     }
 }
 

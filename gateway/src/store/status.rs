@@ -12,7 +12,7 @@ use super::{
 };
 
 /// The store at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreStatus {
     /// The first offset that is held.
     pub first: Offset,
@@ -34,6 +34,21 @@ pub struct StoreStatus {
     pub damaged: Vec<Damage>,
     /// Partitions whose loss the log does not say yet.
     pub unaccounted: usize,
+    /// How much it may occupy, and how much there is.
+    pub room: Room,
+}
+
+/// The limits of the log, and the disk that it is on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// The oldest partitions are dropped while the log occupies more.
+    pub retention_bytes: u64,
+    /// Nothing is taken while the log occupies more.
+    pub quota_bytes: u64,
+    /// Free bytes of the disk, if that can be known.
+    pub free_bytes: Option<u64>,
+    /// All bytes of the disk, if that can be known.
+    pub total_bytes: Option<u64>,
 }
 
 /// A range of the log that is damaged.
@@ -64,6 +79,12 @@ pub(super) fn of(shared: &Shared) -> StoreStatus {
         refusing: shared.refusing.load(Ordering::Relaxed),
         damaged: partitions.iter().zip(ends).filter_map(|(partition, end)| damage(partition, end)).collect(),
         unaccounted: shared.unaccounted.len(),
+        room: Room {
+            retention_bytes: shared.config.retention_bytes,
+            quota_bytes: shared.config.quota_bytes,
+            free_bytes: shared.disk.free_bytes(&shared.folder.root),
+            total_bytes: shared.disk.total_bytes(&shared.folder.root),
+        },
     }
 }
 

@@ -65,6 +65,8 @@ pub(super) struct Tally {
     pub(super) unknown: u64,
     /// By how much the counts of single seqs in loss records are off, where only the sum of several was known.
     pub(super) miscounted: u64,
+    /// States of robots in the past that were compared with what was served then.
+    pub(super) compared: u64,
     pub(super) doubled: u64,
     pub(super) unaccounted: u64,
 }
@@ -201,6 +203,7 @@ impl Checker {
             produced: self.produced,
             accepted: self.accepted_values.len() as u64,
             miscounted: self.miscounted,
+            compared: 0,
             ..Tally::default()
         };
         self.check_values(&found, &mut tally);
@@ -388,6 +391,7 @@ impl Tally {
         self.before += other.before;
         self.unknown += other.unknown;
         self.miscounted += other.miscounted;
+        self.compared += other.compared;
         self.doubled += other.doubled;
         self.unaccounted += other.unaccounted;
         for (reason, samples) in &other.lost {

@@ -20,7 +20,7 @@ use muster_gateway::{
     instance::Instance,
     link::port::{AgentSession, Closed, Intake, Outgoing, Outlet, Peer, Transport, outbox},
     metrics::Metrics,
-    projection::{self, Projection, Save},
+    projection::{self, Projection, Save, Saved},
     store::{Checkpoint, simulated::SimulatedLog},
 };
 use muster_protocol::{
@@ -58,7 +58,7 @@ pub(super) struct Running {
     pub(super) fleet: Arc<Fleet>,
     pub(super) log: WorldLog,
     projection: Projection,
-    saved: Receiver<Checkpoint>,
+    saved: Receiver<Saved>,
     sessions: BTreeMap<u64, Conversation>,
     acks: Pin<Box<dyn Future<Output = ()>>>,
 }
@@ -161,11 +161,11 @@ impl Running {
         seen();
         let records =
             group.iter().map(|(token, entry)| (*token, &entry.envelope, entry.decoded.as_deref())).collect();
-        self.projection.handle_committed(&CommittedGroup { records, bytes: 0, took });
+        self.projection.handle_committed(&CommittedGroup { records, bytes: 0, took, latencies: Vec::new() });
         for (token, entry) in group {
             (entry.done)(Ok(token));
         }
-        self.saved.try_iter().collect()
+        self.saved.try_iter().map(|saved| saved.checkpoint).collect()
     }
 
     /// Ends the program in order: every session, then what waits for the log. Returns the last checkpoint.

@@ -72,6 +72,7 @@ impl fmt::Display for Summary {
             self.tally.lost.iter().map(|(reason, samples)| format!("{samples} {reason}")).collect();
         writeln!(out)?;
         writeln!(out, "Lost by reason: {}.", lost.join(", "))?;
+        writeln!(out, "States as of the past compared with what was served: {}.", self.tally.compared)?;
         writeln!(
             out,
             "Absent without a record: {}. Counts of single seqs off by: {}.",

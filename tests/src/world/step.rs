@@ -16,6 +16,7 @@ use muster_protocol::{
 use super::{
     ANSWERS, Connection, Event, Fault, Running, Trace, Way, World,
     agent::Effect,
+    as_of::{PROBES_MAX, Probe},
     network::{Times, nanos},
     plan::Wire,
 };
@@ -359,9 +360,21 @@ impl World {
                 self.checker.durable(&envelope);
             }
         });
+        self.probe();
         for checkpoint in checkpoints {
             let wait = self.dice.within(0..2_000_000_000);
             self.after(wait, Event::Saved { life, checkpoint });
+        }
+    }
+
+    /// Looks now and then at what is served, at moments that no dice decide: the world goes on as without it.
+    fn probe(&mut self) {
+        let Some(gateway) = self.gateway.as_ref().filter(|gateway| gateway.log.is_idle()) else { return };
+        let next = gateway.fleet.next();
+        let due = self.probes.last().map_or(0, |probe| probe.next().0) + PROBE_RECORDS;
+        if next.0 >= due && self.probes.len() < PROBES_MAX {
+            let at = self.gateway_clock().wall();
+            self.probes.push(Probe::take(&gateway.fleet, self.disk.log_id, at));
         }
     }
 
@@ -409,3 +422,6 @@ const HOUSEKEEPING_NS: u64 = 1_000_000_000;
 
 /// The urgent lane has a window of its own.
 const URGENT_BATCHES_MAX: usize = 16;
+
+/// Records between two looks at what is served.
+const PROBE_RECORDS: u64 = 40;

@@ -8,6 +8,7 @@ mod bad_lines;
 mod bad_trust;
 mod broker;
 mod chaos;
+mod conditions;
 mod corpora;
 mod damage;
 mod description;
@@ -28,6 +29,7 @@ mod plain_json;
 mod restart;
 #[cfg(target_os = "linux")]
 mod roaming;
+mod runbook;
 mod tidy;
 #[cfg(target_os = "linux")]
 mod trim;

@@ -28,6 +28,8 @@ const PURE: &[&str] = &[
     "agent/src/spool/format.rs",
     "agent/src/uplink.rs",
     "agent/src/uplink/",
+    "gateway/src/conditions.rs",
+    "gateway/src/conditions/",
     "gateway/src/fleet.rs",
     "gateway/src/fleet/",
     "gateway/src/link/broker/ledger.rs",

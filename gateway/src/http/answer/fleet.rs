@@ -5,8 +5,8 @@ use utoipa::ToSchema;
 
 use super::{AsOfAnswer, Count, Ints, Time, Undecided, link::FreshnessCounts};
 use crate::{
-    fleet::{Freshnesses, Level, LinkState, Standing},
-    query::{Scene, Selection, TooLong, UndecidedRobots, View},
+    fleet::{Level, Standing, Tallies},
+    query::{Scene, Selection, TooLong, UndecidedRobots},
 };
 
 /// The fleet in counts, and where the log stands.
@@ -114,26 +114,6 @@ struct CompletenessCounts {
     unknown_up_to: Count,
 }
 
-/// Counts robots, one after the other.
-#[derive(Debug, Default)]
-struct Tallies {
-    robots: u64,
-    up: u64,
-    freshness: Freshnesses,
-    /// Robots by [`Level`], in its order.
-    health: [u64; 4],
-    samples: u64,
-    lost: u64,
-    /// Robots that lost anything.
-    losers: u64,
-    on_robots: u64,
-    /// Robots by [`Standing`], in its order.
-    standings: [u64; Standing::ALL.len()],
-    before: u64,
-    unknown: u64,
-    conflicts: u64,
-}
-
 impl FleetCounts {
     /// Counts the robots that a selection takes, and those of which nobody can tell.
     pub(in crate::http) fn of(
@@ -141,7 +121,7 @@ impl FleetCounts {
         selection: &Selection,
         ints: Ints,
     ) -> Result<(Self, UndecidedRobots), TooLong> {
-        let (tallies, undecided) = Tallies::of(scene, selection)?;
+        let (tallies, undecided) = tally(scene, selection)?;
         let health = |level: Level| tallies.health[level as usize];
         let standing = |standing: Standing| tallies.standings[standing as usize];
         let counts = Self {
@@ -170,58 +150,21 @@ impl FleetCounts {
     }
 }
 
-impl Tallies {
-    fn of(scene: &Scene<'_>, selection: &Selection) -> Result<(Self, UndecidedRobots), TooLong> {
-        let parts = scene.scan(
-            true,
-            || (Self::default(), UndecidedRobots::default()),
-            |(tallies, undecided): &mut (Self, UndecidedRobots), view| {
-                if selection.takes(view, undecided) {
-                    tallies.count(view);
-                }
-            },
-        )?;
-        let mut all = (Self::default(), UndecidedRobots::default());
-        for (tallies, undecided) in parts {
-            all.0.add(&tallies);
-            all.1.add(undecided);
-        }
-        Ok(all)
+/// Counts the robots that are selected.
+fn tally(scene: &Scene<'_>, selection: &Selection) -> Result<(Tallies, UndecidedRobots), TooLong> {
+    let parts = scene.scan(
+        true,
+        || (Tallies::default(), UndecidedRobots::default()),
+        |(tallies, undecided): &mut (Tallies, UndecidedRobots), view| {
+            if selection.takes(view, undecided) {
+                tallies.count(view.whole(), view.state().totals());
+            }
+        },
+    )?;
+    let mut all = (Tallies::default(), UndecidedRobots::default());
+    for (tallies, undecided) in parts {
+        all.0.add(&tallies);
+        all.1.add(undecided);
     }
-
-    fn count(&mut self, view: &View<'_>) {
-        let (reading, totals) = (view.whole(), view.state().totals());
-        let (completeness, lost) = (&reading.completeness, totals.lost_samples());
-        self.robots += 1;
-        self.up += u64::from(reading.link.state == LinkState::Up);
-        self.freshness += reading.freshness;
-        self.health[reading.health.level as usize] += 1;
-        self.samples += totals.samples;
-        self.lost = self.lost.saturating_add(lost);
-        self.losers += u64::from(lost > 0);
-        self.standings[completeness.standing as usize] += 1;
-        self.on_robots = self.on_robots.saturating_add(completeness.on_robot.map_or(0, |told| told.samples));
-        self.before = self.before.saturating_add(completeness.before.samples);
-        self.unknown = self.unknown.saturating_add(completeness.unknown_up_to);
-        self.conflicts += u64::from(reading.conflict.is_some());
-    }
-
-    fn add(&mut self, other: &Self) {
-        self.robots += other.robots;
-        self.up += other.up;
-        self.freshness += other.freshness;
-        let counts = self.health.iter_mut().chain(&mut self.standings);
-        counts.zip(other.health.iter().chain(&other.standings)).for_each(|(ours, theirs)| *ours += theirs);
-        self.samples += other.samples;
-        self.losers += other.losers;
-        self.conflicts += other.conflicts;
-        for (ours, theirs) in [
-            (&mut self.lost, other.lost),
-            (&mut self.on_robots, other.on_robots),
-            (&mut self.before, other.before),
-            (&mut self.unknown, other.unknown),
-        ] {
-            *ours = ours.saturating_add(theirs);
-        }
-    }
+    Ok(all)
 }

@@ -8,6 +8,7 @@ use muster_protocol::{
 use utoipa::openapi::schema::{Object, SchemaType, Type};
 
 use crate::{
+    conditions::{Code, Severity, SinceFrom},
     fleet::{Freshness, Level, LinkState, Mark, Standing},
     record::Transport,
 };
@@ -88,6 +89,19 @@ pub(super) fn loss_reason() -> Object {
     one_of(words.map(LossReason::as_str), "Why it is lost.")
 }
 
+pub(super) fn condition_code() -> Object {
+    one_of(Code::all().map(Code::as_str), "What it is. RUNBOOK.md has a section for each.")
+}
+
+pub(super) fn severity() -> Object {
+    one_of(Severity::ALL.map(Severity::as_str), "How grave it is.")
+}
+
+pub(super) fn since_from() -> Object {
+    let words = [SinceFrom::Log, SinceFrom::Seen].map(SinceFrom::as_str);
+    one_of(words, "Who says since when: a record of the log, or this run of the gateway, which saw it.")
+}
+
 pub(super) fn transport() -> Object {
     let words = [Transport::Quic, Transport::Mqtt, Transport::MqttJson].map(Transport::as_str);
     let words = words.into_iter().map(Some).chain([None]);
@@ -98,7 +112,7 @@ pub(super) fn transport() -> Object {
         .build()
 }
 
-fn one_of<const N: usize>(words: [&'static str; N], meaning: &str) -> Object {
+fn one_of(words: impl IntoIterator<Item = &'static str>, meaning: &str) -> Object {
     let text = Object::builder().schema_type(Type::String);
     text.enum_values(Some(words)).description(Some(meaning)).build()
 }

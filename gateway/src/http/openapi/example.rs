@@ -7,7 +7,7 @@ use utoipa::{Modify, openapi::OpenApi, openapi::RefOr};
 pub(super) struct Examples;
 
 /// Path and example; NDJSON and text as they are.
-const EXAMPLES: [(&str, &str); 13] = [
+const EXAMPLES: [(&str, &str); 14] = [
     ("/healthz", "ok\n"),
     ("/metrics", include_str!("examples/metrics.txt")),
     ("/openapi.json", include_str!("examples/openapi.json")),
@@ -15,6 +15,7 @@ const EXAMPLES: [(&str, &str); 13] = [
     ("/v1/aggregate", include_str!("examples/aggregate.json")),
     ("/v1/groups", include_str!("examples/groups.json")),
     ("/v1/groups/{name}", include_str!("examples/group.json")),
+    ("/v1/conditions", include_str!("examples/conditions.json")),
     ("/v1/fleet", include_str!("examples/fleet.json")),
     ("/v1/robots", include_str!("examples/robots.json")),
     ("/v1/robots/{fleet}/{robot}", include_str!("examples/robot.json")),

@@ -27,6 +27,9 @@ pub(in crate::http) struct LossPaging;
 /// `limit` and `cursor` of the list of groups.
 pub(in crate::http) struct GroupPaging;
 
+/// `limit` and `cursor` of the list of conditions.
+pub(in crate::http) struct ConditionPaging;
+
 /// `int64`, as every answer with 64-bit integers takes it.
 pub(in crate::http) struct Int64;
 
@@ -50,6 +53,9 @@ pub(in crate::http) struct Sorting;
 
 /// `fields` of the list of robots.
 pub(in crate::http) struct Fields;
+
+/// What selects conditions.
+pub(in crate::http) struct Conditions;
 
 /// What selects samples.
 pub(in crate::http) struct Selection;
@@ -88,6 +94,12 @@ impl IntoParams for LossPaging {
 }
 
 impl IntoParams for GroupPaging {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        paging(text())
+    }
+}
+
+impl IntoParams for ConditionPaging {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         paging(text())
     }
@@ -184,6 +196,19 @@ impl IntoParams for Fields {
         let meaning = "What is told of each robot, beside its id: members and their parts by path (`link`, \
                        `health.level`), labels, and channels by name or pattern (`battery.*`), which are told in `values`.";
         vec![query("fields", meaning, text().build(), "link.state,health.level,battery.*")]
+    }
+}
+
+impl IntoParams for Conditions {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let severities =
+            "Only conditions that are so grave: `error`, `warn` or `info`, or several with commas.";
+        let codes = "Only conditions of this code, or of several with commas between them.";
+        vec![
+            query("severity", severities, text().build(), "error,warn"),
+            query("code", codes, text().build(), "link_down,samples_lost"),
+            query("robot", "Only conditions of this robot, FLEET/ROBOT.", text().build(), "warehouse/r17"),
+        ]
     }
 }
 

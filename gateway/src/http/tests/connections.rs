@@ -20,7 +20,7 @@ fn beyond_the_bound_a_connection_waits_until_another_ends() {
         runtime.block_on(async {
             let socket = tokio::net::TcpListener::from_std(socket).unwrap();
             tokio::select! {
-                _ = serve(socket, router(api), 2) => {}
+                _ = serve(socket, router(api), 2, crate::metrics::Connections::default()) => {}
                 _ = stopped => {}
             }
         });

@@ -146,7 +146,7 @@ fn a_payload_that_does_not_decode_is_refused_for_good() {
         assert_eq!(agent.heard(), [refuse(head(1), RefuseReason::Malformed, None)]);
     }
     assert_eq!(world.log.commit_all(), 0);
-    assert!(world.counts("muster_ingest_refusals_total{reason=\"malformed\"} 3"));
+    assert!(world.counts("muster_ingest_refusals_total{reason=\"malformed\",transport=\"quic\"} 3"));
 }
 
 #[test]

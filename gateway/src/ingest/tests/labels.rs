@@ -1,5 +1,7 @@
 //! What robots are called by: what goes to the log, and when.
 
+use std::sync::atomic::AtomicBool;
+
 use muster_protocol::label::{LabelPatch, Labels};
 
 use super::*;

@@ -16,6 +16,8 @@ use muster_protocol::{id::RobotId, message};
 
 use crate::link::port::{Closed, Intake, Outgoing, Peer, Ticket, Transport, Unhandled, outbox};
 
+use crate::metrics::Connections;
+
 use super::{
     Counters, Settings,
     agent::{Agent, outgoing},
@@ -33,6 +35,7 @@ pub(super) struct House {
     pub(super) settings: Settings,
     pub(super) seats: Arc<Seats>,
     pub(super) counters: Arc<Counters>,
+    pub(super) connections: Connections,
 }
 
 /// One connection and everything that it holds.
@@ -151,7 +154,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         tokio::select! {
             read = self.reader.read_buf(&mut self.input), if listens => Happened::Read(read),
             wrote = write(&mut self.writer, self.conversation.output(), &mut self.unflushed), if writes => {
-                Happened::Wrote(wrote)
+                Happened::Wrote(wrote.map(|bytes| self.house.connections.said(bytes)))
             }
             (puback, result) = self.promises.next() => Happened::Handled(puback, result),
             outgoing = outgoing(self.agent.as_mut(), delivery) => Happened::Outgoing(outgoing),
@@ -168,8 +171,12 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
             Happened::Read(Ok(0)) => {
                 return ControlFlow::Break(Ending::Lost(io::ErrorKind::UnexpectedEof.into()));
             }
-            Happened::Read(Ok(_)) if self.alarms.connected => self.alarms.silence.restart(),
-            Happened::Read(Ok(_)) => {}
+            Happened::Read(Ok(bytes)) => {
+                self.house.connections.heard(bytes);
+                if self.alarms.connected {
+                    self.alarms.silence.restart();
+                }
+            }
             Happened::Wrote(Ok(())) => self.alarms.stall.restart(),
             Happened::Read(Err(error)) | Happened::Wrote(Err(error)) => {
                 return ControlFlow::Break(Ending::Lost(error));
@@ -392,22 +399,23 @@ impl Message {
     }
 }
 
-/// Writes what there is, and flushes when there is no more. Cancel-safe.
+/// Writes what there is, and flushes when there is no more. Returns how many bytes were taken. Cancel-safe.
 async fn write(
     writer: &mut (impl AsyncWrite + Unpin),
     output: &mut BytesMut,
     unflushed: &mut bool,
-) -> io::Result<()> {
+) -> io::Result<usize> {
     if output.is_empty() {
         writer.flush().await?;
         *unflushed = false;
-        return Ok(());
+        return Ok(0);
     }
-    if writer.write_buf(output).await? == 0 {
+    let bytes = writer.write_buf(output).await?;
+    if bytes == 0 {
         return Err(io::ErrorKind::WriteZero.into());
     }
     *unflushed = true;
-    Ok(())
+    Ok(bytes)
 }
 
 async fn evicted(seat: Option<&Seat>) {

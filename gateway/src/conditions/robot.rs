@@ -1,0 +1,263 @@
+//! What is wrong with one robot: its reading, which has judged link, freshness and health already, in conditions.
+
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use muster_protocol::{
+    id::RobotId,
+    time::{MonoTime, WallTime},
+};
+
+use super::{
+    Code, Found, Moment,
+    facts::Refused,
+    words::{count, nanos, tally, thousands},
+};
+use crate::fleet::{
+    CONFLICT_NS_OVER, LOSS_NS_WARN, Level, LinkState, Losses, RobotReading, RobotState, Standing, is_skewed,
+};
+
+/// What is missing of a connected robot may be so old: longer than a reconnect and a minute's backlog take.
+pub const BACKLOG_NS_OLD: i64 = 600_000_000_000;
+
+/// A smaller backlog is what a healthy robot has on its way.
+pub const BACKLOG_SAMPLES_MIN: u64 = 10_000;
+
+/// A backlog is looked at so often, and grows if it was larger each of [`BACKLOG_LOOKS`] times.
+pub const BACKLOG_LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// Times in a row.
+pub const BACKLOG_LOOKS: u32 = 3;
+
+/// A robot that named further channels than are kept has a condition for so long.
+pub const CHANNELS_LATELY: Duration = Duration::from_secs(3600);
+
+/// What is remembered of robots from one evaluation to the next: only of those with a backlog or too many channels, so
+/// it is bounded by the number of robots.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    backlogs: BTreeMap<RobotId, Backlog>,
+    untracked: BTreeMap<RobotId, Untracked>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Backlog {
+    looked: MonoTime,
+    samples: u64,
+    /// Looks in a row at which it was larger than before.
+    grew: u32,
+    /// What it was before it grew, and when.
+    from: (u64, WallTime),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Untracked {
+    samples: u64,
+    /// When it was more than before for the last time.
+    rose: MonoTime,
+}
+
+/// One robot at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Robot<'a> {
+    /// Its id.
+    pub id: &'a RobotId,
+    /// The log's state of it.
+    pub state: &'a RobotState,
+    /// The same, read at this moment.
+    pub reading: &'a RobotReading,
+    /// What ingest refused of it.
+    pub refused: Refused,
+}
+
+impl Memory {
+    /// Finds what is wrong with a robot.
+    pub fn find(&mut self, robot: &Robot<'_>, now: Moment, found: &mut Vec<Found>) {
+        let reading = robot.reading;
+        let known = [
+            identity_conflict(robot),
+            health_error(robot),
+            link_down(robot),
+            values_stale(robot),
+            clock_skew(robot),
+            times_not_believed(robot),
+            samples_lost(robot, now.wall),
+            batches_refused(robot, now),
+            backlog_old(robot, now.wall),
+            samples_unknown(robot),
+        ];
+        found.extend(known.into_iter().flatten());
+        let backlog = reading.completeness.on_robot.map_or(0, |told| told.samples);
+        // What a robot that is away holds grows unseen: its link is what is wrong.
+        let is_up = reading.link.state == LinkState::Up;
+        found.extend(self.backlog_growing(robot.id, if is_up { backlog } else { 0 }, now));
+        found.extend(self.channels_not_kept(robot.id, robot.state.untracked(), now));
+    }
+
+    fn backlog_growing(&mut self, id: &RobotId, samples: u64, now: Moment) -> Option<Found> {
+        if samples < BACKLOG_SAMPLES_MIN {
+            self.backlogs.remove(id);
+            return None;
+        }
+        let fresh = || Backlog { looked: now.mono, samples, grew: 0, from: (samples, now.wall) };
+        let backlog = self.backlogs.entry(id.clone()).or_insert_with(fresh);
+        if now.mono.since(backlog.looked) >= BACKLOG_LOOK_EVERY {
+            if samples > backlog.samples {
+                backlog.grew += 1;
+            } else {
+                *backlog = fresh();
+            }
+            (backlog.looked, backlog.samples) = (now.mono, samples);
+        }
+        let (before, since) = backlog.from;
+        let detail = || {
+            let (held, ago) = (count(before, "sample"), nanos(now.wall.nanos_since(since)));
+            format!("it holds {}, and held {held} {ago} ago", count(samples, "sample"))
+        };
+        let grows = backlog.grew >= BACKLOG_LOOKS;
+        grows.then(|| Found::of_robot(Code::BacklogGrowing, id, detail()).seen_since(Some(since)))
+    }
+
+    fn channels_not_kept(&mut self, id: &RobotId, samples: u64, now: Moment) -> Option<Found> {
+        if samples == 0 {
+            return None; // and it was never more: it only grows
+        }
+        let rising = Untracked { samples, rose: now.mono };
+        let known = self.untracked.entry(id.clone()).or_insert(rising);
+        if samples > known.samples {
+            *known = rising;
+        }
+        let detail =
+            || format!("{} samples so far belong to channels that are not in its state", thousands(samples));
+        let lately = now.mono.since(known.rose) < CHANNELS_LATELY;
+        lately.then(|| Found::of_robot(Code::ChannelsNotKept, id, detail()))
+    }
+}
+
+fn identity_conflict(robot: &Robot<'_>) -> Option<Found> {
+    let conflict = robot.reading.conflict.as_ref()?;
+    let here = robot.reading.link.address.as_deref().unwrap_or("an unknown address");
+    let detail = format!(
+        "processes at {here} and {} push each other out; it is over when one stays away for {}",
+        conflict.address,
+        nanos(CONFLICT_NS_OVER)
+    );
+    Some(Found::of_robot(Code::IdentityConflict, robot.id, detail).logged_since(Some(conflict.since)))
+}
+
+fn health_error(robot: &Robot<'_>) -> Option<Found> {
+    let health = &robot.reading.health;
+    let detail = || health.reasons.join("; ");
+    (health.level == Level::Error).then(|| Found::of_robot(Code::HealthError, robot.id, detail()))
+}
+
+fn link_down(robot: &Robot<'_>) -> Option<Found> {
+    let link = &robot.reading.link;
+    let detail = || {
+        let on_robot = robot.reading.completeness.on_robot.map_or(0, |told| told.samples);
+        let holds =
+            if on_robot > 0 { format!("; it held {}", count(on_robot, "sample")) } else { String::new() };
+        format!("{}{holds}", link.evidence)
+    };
+    let down = link.state == LinkState::Down;
+    down.then(|| Found::of_robot(Code::LinkDown, robot.id, detail()).logged_since(link.since))
+}
+
+fn values_stale(robot: &Robot<'_>) -> Option<Found> {
+    let reading = robot.reading;
+    let wrong = reading.link.state == LinkState::Up && reading.health.level == Level::Stale;
+    let detail =
+        || format!("its link is up, and all its {} are stale", count(reading.freshness.stale, "value"));
+    wrong.then(|| Found::of_robot(Code::ValuesStale, robot.id, detail()))
+}
+
+fn clock_skew(robot: &Robot<'_>) -> Option<Found> {
+    let skew_ns = robot.reading.skew_ns.filter(|skew_ns| is_skewed(*skew_ns))?;
+    let side = if skew_ns > 0 { "ahead of" } else { "behind" };
+    let told = match robot.reading.clock {
+        Some(clock) if clock.synchronised => ", although the robot says that it is synchronised",
+        _ => "",
+    };
+    let detail = format!("its clock is {} {side} the gateway's{told}", nanos(skew_ns));
+    Some(Found::of_robot(Code::ClockSkew, robot.id, detail))
+}
+
+fn times_not_believed(robot: &Robot<'_>) -> Option<Found> {
+    let marks = &robot.reading.marks;
+    let kinds = [("with times before 2020", marks.before_2020), ("with times from the future", marks.ahead)];
+    let shown: Vec<String> = kinds
+        .into_iter()
+        .filter(|(_, channels)| *channels > 0)
+        .map(|(kind, channels)| format!("{} {kind}", count(channels, "channel")))
+        .collect();
+    (!shown.is_empty()).then(|| Found::of_robot(Code::TimesNotBelieved, robot.id, shown.join(", ")))
+}
+
+fn samples_lost(robot: &Robot<'_>, now: WallTime) -> Option<Found> {
+    if !robot.reading.lost_lately {
+        return None;
+    }
+    let (since, by_reason, is_all) = lost_lately(robot.state.losses(), now);
+    let at_least = if is_all { "" } else { "at least " };
+    let detail = format!(
+        "samples lost within the last hour: {at_least}{}; {} ever",
+        tally(by_reason.iter().map(|(reason, samples)| (*reason, *samples))),
+        thousands(robot.state.totals().lost_samples()),
+    );
+    Some(Found::of_robot(Code::SamplesLost, robot.id, detail).logged_since(since))
+}
+
+/// Returns the first loss of the last hour, what was lost in it by reason, and whether that is all of it: only some
+/// records are kept.
+fn lost_lately(losses: &Losses, now: WallTime) -> (Option<WallTime>, BTreeMap<&'static str, u64>, bool) {
+    let (mut since, mut by_reason, mut is_all) = (None, BTreeMap::new(), false);
+    for (_, record) in losses.recent() {
+        if now.nanos_since(record.received_at) > LOSS_NS_WARN {
+            is_all = true;
+            break;
+        }
+        since = Some(record.received_at);
+        let samples: &mut u64 = by_reason.entry(record.reason.as_str()).or_default();
+        *samples = samples.saturating_add(record.amount.samples);
+    }
+    let records: u64 = losses.tallies().map(|(.., tally)| tally.records).sum();
+    (since, by_reason, is_all || records <= losses.recent().count() as u64)
+}
+
+fn batches_refused(robot: &Robot<'_>, now: Moment) -> Option<Found> {
+    let episode = robot.refused.episode.filter(|episode| episode.lasts(now.mono))?;
+    let last = robot.refused.last.map_or("", |reason| reason.as_str()).replace('_', " ");
+    let batches = count(episode.count, "refusal");
+    let detail = format!("{batches} lately, the last one: {last}");
+    Some(Found::of_robot(Code::BatchesRefused, robot.id, detail).seen_since(Some(episode.since)))
+}
+
+fn backlog_old(robot: &Robot<'_>, now: WallTime) -> Option<Found> {
+    let reading = robot.reading;
+    let completeness = &reading.completeness;
+    if reading.link.state == LinkState::Down || completeness.standing != Standing::Behind {
+        return None;
+    }
+    let whole_up_to = completeness.whole_up_to?;
+    let behind_ns = now.nanos_since(whole_up_to);
+    // Right after a reconnect what is missing is as old as the outage: it has a chance to catch up first.
+    let up_for = reading.link.since.map_or(0, |since| now.nanos_since(since));
+    let detail = || {
+        let on_robot = completeness.on_robot.map_or(0, |told| told.samples);
+        let behind = nanos(behind_ns);
+        format!(
+            "it is connected, but whole only up to {behind} ago; {} on the robot",
+            count(on_robot, "sample")
+        )
+    };
+    let is_old = behind_ns > BACKLOG_NS_OLD && up_for > BACKLOG_NS_OLD;
+    is_old.then(|| Found::of_robot(Code::BacklogOld, robot.id, detail()))
+}
+
+fn samples_unknown(robot: &Robot<'_>) -> Option<Found> {
+    let unknown = robot.reading.completeness.unknown_up_to;
+    let detail = || format!("up to {} were in a spool that is there no more", count(unknown, "sample"));
+    (unknown > 0).then(|| Found::of_robot(Code::SamplesUnknown, robot.id, detail()))
+}
