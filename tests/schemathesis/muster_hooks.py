@@ -6,7 +6,7 @@ import jsonschema_rs
 import schemathesis
 
 # What is of the right form and may mean nothing all the same: a channel that is not there, a cursor of another log.
-MEANT = {"after", "by", "cursor", "fields", "from", "group", "of", "sort", "to", "where"}
+MEANT = {"after", "at", "by", "cursor", "fields", "from", "group", "of", "sort", "to", "where"}
 
 
 @schemathesis.hook

@@ -63,6 +63,9 @@ pub(in crate::http) struct Selection;
 /// Which copy of the document the caller has.
 pub(in crate::http) struct IfNoneMatch;
 
+/// Names of functions with commas between them.
+const FUNCTIONS: &str = "^(count|min|max|mean|sum|p[1-9][0-9]?)(,(count|min|max|mean|sum|p[1-9][0-9]?))*$";
+
 /// The names of fleets and robots.
 const NAME: &str = "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$";
 
@@ -169,7 +172,7 @@ impl IntoParams for Taking {
             query(
                 "fn",
                 functions,
-                text().default(Some("count,min,max,mean".into())).build(),
+                text().pattern(Some(FUNCTIONS)).default(Some("count,min,max,mean".into())).build(),
                 "count,mean,p95",
             ),
         ]
