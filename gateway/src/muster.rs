@@ -14,6 +14,7 @@ pub mod label;
 pub mod losses;
 pub mod mapped;
 pub mod notes;
+mod pages;
 pub mod robot;
 pub mod robots;
 pub mod status;

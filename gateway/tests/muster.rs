@@ -6,7 +6,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
     sync::{Arc, Mutex},
     thread,
 };
@@ -267,4 +267,34 @@ fn start_tls() -> (String, tempfile::TempDir) {
         }
     });
     (url, folder)
+}
+
+#[test]
+fn completions_are_scripts_that_their_shell_takes() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = muster(&["completions", shell]);
+        assert_eq!(script.status.code(), Some(0), "{script:?}");
+        // What is not installed here cannot say.
+        let Ok(mut child) =
+            Command::new(shell).arg("-n").stdin(Stdio::piped()).stderr(Stdio::piped()).spawn()
+        else {
+            continue;
+        };
+        child.stdin.take().unwrap().write_all(&script.stdout).unwrap();
+        let parsed = child.wait_with_output().unwrap();
+        assert!(parsed.status.success() && parsed.stderr.is_empty(), "{shell}: {parsed:?}");
+    }
+    assert_eq!(muster(&["completions", "cmd"]).status.code(), Some(2));
+}
+
+#[test]
+fn manual_pages_ask_no_gateway() {
+    let page = muster(&["man"]);
+    assert_eq!(page.status.code(), Some(0), "{page:?}");
+    assert!(String::from_utf8(page.stdout).unwrap().contains("muster\\-robots(1)"));
+    let page = muster(&["man", "export", "--url", "nothing://here"]);
+    assert!(String::from_utf8(page.stdout).unwrap().contains(".TH muster-export 1"));
+    let refused = muster(&["man", "fly"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("no command \"fly\""));
 }

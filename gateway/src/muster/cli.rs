@@ -9,7 +9,8 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use muster_protocol::id::RobotId;
 use serde_json::Value;
 
@@ -20,7 +21,7 @@ use super::{
     failure::{Failure, Outcome},
     label, losses,
     notes::{Level, LogFormat},
-    robot, robots, status,
+    pages, robot, robots, status,
     table::{Look, write_csv},
     times::When,
 };
@@ -142,6 +143,17 @@ enum Command {
     },
     /// Every stored sample of a robot into a file, .ndjson or .csv
     Export(Export),
+    /// A script that completes this command line, as in `source <(muster completions bash)`
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// The manual page in roff, as in `muster man robots | man -l -`
+    Man {
+        /// A command's own page
+        #[arg(value_name = "COMMAND")]
+        of: Option<String>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -163,6 +175,24 @@ struct Export {
 }
 
 fn run(typed: Typed) -> Result<Outcome, Failure> {
+    match &typed.command {
+        Command::Completions { shell } => print(&pages::completions(Typed::command(), *shell))?,
+        Command::Man { of } => print(&man_page(of.as_deref())?)?,
+        _ => return ask(typed),
+    }
+    Ok(Outcome::Done)
+}
+
+fn man_page(of: Option<&str>) -> Result<String, Failure> {
+    let page = pages::man(Typed::command(), of)?;
+    page.ok_or_else(|| {
+        let name = of.unwrap_or_default();
+        Failure::Usage(format!("there is no command {name:?}; `muster --help` lists them"))
+    })
+}
+
+/// Carries out a command that asks the gateway.
+fn ask(typed: Typed) -> Result<Outcome, Failure> {
     let access = access(&typed)?;
     match typed.command {
         Command::Status { shape } => {
@@ -214,6 +244,7 @@ fn run(typed: Typed) -> Result<Outcome, Failure> {
             let order = Order { robot: id, since, until, channels, target };
             return export::run(&Client::new(access)?, &order, typed.log_format);
         }
+        Command::Completions { .. } | Command::Man { .. } => unreachable!("these ask nobody"),
     }
     Ok(Outcome::Done)
 }

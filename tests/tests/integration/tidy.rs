@@ -66,6 +66,7 @@ const ONE_DOOR: &[(&str, &[&str])] = &[
             "gateway/src/cli/",
             "gateway/src/muster/cli.rs",
             "gateway/src/muster/notes.rs",
+            "gateway/src/muster/pages.rs",
         ],
     ),
     ("rcgen::", &["gateway/src/tls.rs"]),
