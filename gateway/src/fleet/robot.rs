@@ -24,7 +24,7 @@ use super::{
     mapping::Mapping,
     repair::Unsure,
 };
-use crate::record::{Body, Envelope, LabelSet, LabelSource, SessionEvent};
+use crate::record::{Body, Envelope, SessionEvent};
 
 /// The fold of one robot's records. Read it with [`RobotState::read`](Self::read).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -56,7 +56,8 @@ pub struct Totals {
     pub lost: BTreeMap<LossReason, u64>,
     /// When the last loss was reported.
     pub last_loss: Option<WallTime>,
-    /// When the first and the last record were received that speak of the robot, and not of what operators call it.
+    /// When the first and the last record were received that were heard of the robot: those of labels may be
+    /// an operator's, or written again.
     pub received: Option<(WallTime, WallTime)>,
     /// The offsets of the first and the last record.
     pub offsets: Option<(Offset, Offset)>,
@@ -83,7 +84,7 @@ impl RobotState {
     ) {
         let received_at = envelope.received_at;
         self.totals.saw(offset);
-        if !is_of_operator(&envelope.body) {
+        if !matches!(envelope.body, Body::Labels(_)) {
             self.totals.received = Some(widened(self.totals.received, received_at));
         }
         match &envelope.body {
@@ -210,11 +211,6 @@ impl Totals {
         *lost = lost.saturating_add(samples);
         self.last_loss = self.last_loss.max(Some(received_at));
     }
-}
-
-/// Whether a record is an operator's: nothing was heard of the robot then.
-fn is_of_operator(body: &Body) -> bool {
-    matches!(body, Body::Labels(LabelSet { by: LabelSource::Operator, .. }))
 }
 
 fn widened<T: Ord + Copy>(span: Option<(T, T)>, value: T) -> (T, T) {

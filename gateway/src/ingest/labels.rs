@@ -112,16 +112,15 @@ impl Ingest {
         let mut old = Vec::new();
         fleet.visit(None, |id, state| {
             let labels = state.labels();
-            let received = state.totals().received.map(|(_, last)| last);
             for by in [LabelSource::Agent, LabelSource::Operator] {
                 if let Some((session, _)) = labels.record_of(by).filter(|(_, offset)| *offset < half) {
                     let set = LabelSet { by, labels: labels.of(by).clone() };
-                    old.push((self.robot(id), received, session, set));
+                    old.push((self.robot(id), session, set));
                 }
             }
             old.len() < CARRIED_MAX
         });
-        let carried = old.into_iter().map_while(|(robot, received, session, set)| {
+        let carried = old.into_iter().map_while(|(robot, session, set)| {
             // An operator's change that is on its way is newer. What is submitted after this one gets a greater offset.
             let _in_order = match (set.by, robot.labelling.try_lock()) {
                 (LabelSource::Operator, Err(TryLockError::WouldBlock)) => return Some(0),
@@ -130,8 +129,7 @@ impl Ingest {
             if set.by == LabelSource::Operator && robot.lock().labels.operator != set.labels {
                 return Some(0);
             }
-            // The agent's is as old as what was heard last: carrying it is no sign of life.
-            let received_at = received.unwrap_or_else(|| self.0.clock.wall());
+            let received_at = self.0.clock.wall();
             let envelope =
                 Envelope { received_at, robot: robot.id.clone(), session, body: Body::Labels(set) };
             let entry = Entry { envelope, schema: None, decoded: None, done: Box::new(drop) };

@@ -99,3 +99,48 @@ fn a_wrong_label_is_refused_by_each_program_with_what_would_be_right() {
         assert!(told.contains(words), "{told}");
     }
 }
+
+/// Guards: a label was in the log once, and gone with the partition that held it when the state was folded anew.
+#[test]
+fn an_operators_label_outlives_the_partition_that_it_was_written_to() {
+    let scene = scene();
+    let plan =
+        scene.gateway_plan().set("STORE__PARTITION_SIZE", "256KiB").set("STORE__RETENTION_SIZE", "6MiB");
+    // Nothing is dropped that only an older checkpoint covers.
+    let plan = plan.set("STORE__CHECKPOINT_EVERY", "1s").set("STORE__QUOTA_SIZE", "1GiB");
+    let mut gateway = plan.start();
+    // Texts that hardly compress: about a partition's worth.
+    let noise = |seed: u64| {
+        let mut state = seed;
+        let mut word = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            format!("{:08x}", state >> 32)
+        };
+        let line = |text: String| format!("{{\"ch\":\"noise\",\"v\":\"{text}\"}}\n");
+        (0..80).map(|_| line((0..1000).map(|_| word()).collect())).collect::<String>()
+    };
+    let deliver = |gateway: &Gateway, seed: u64| {
+        let log = scene.file("noise.ndjson", noise(seed));
+        scene.agent(ROBOT).to(gateway, Transport::Quic).file(&log).once().deliver();
+    };
+    let records = |gateway: &Gateway| gateway.robot(ROBOT).unwrap()["log"]["records"].as_u64().unwrap();
+    deliver(&gateway, 1);
+    label(&scene, &gateway, &["site=kiel"]);
+    let written = gateway.robot(ROBOT).unwrap()["log"]["last_offset"].as_u64().unwrap();
+    deliver(&gateway, 2);
+    deliver(&gateway, 3);
+    let before = records(&gateway);
+    wait_until("the label is carried on", || records(&gateway) > before);
+    let first = |gateway: &Gateway| gateway.ask("/v1/fleet")["log"]["first"].as_u64().unwrap();
+    for seed in 4.. {
+        if first(&gateway) > written {
+            break;
+        }
+        assert!(seed < 100, "retention drops the partition");
+        deliver(&gateway, seed);
+    }
+    gateway.kill();
+    std::fs::remove_dir_all(gateway.data().join("checkpoints")).unwrap();
+    gateway.start_again();
+    assert_eq!(served(&gateway), (json!({"site": "kiel"}), json!({"site": "operator"})));
+}
