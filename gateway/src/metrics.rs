@@ -170,7 +170,29 @@ impl Metrics {
             gauges: Gauges::default(),
             fleet: FleetGauges::default(),
         };
+        metrics.begin();
         metrics.registered()
+    }
+
+    /// Begins every counter whose labels are known at zero: what first shows with its first event has no increase there.
+    fn begin(&self) {
+        for via in Transport::ALL {
+            let transport = via.as_str();
+            drop(self.sessions.get_or_create(&Via { transport }));
+            drop(self.sessions_opened.get_or_create(&Via { transport }));
+            for reason in RefuseReason::ALL.map(RefuseReason::as_str) {
+                drop(self.ingest.refusals.get_or_create(&ReasonVia { reason, transport }));
+            }
+            for reason in DownReason::ALL.map(DownReason::as_str) {
+                drop(self.sessions_ended.get_or_create(&ReasonVia { reason, transport }));
+            }
+        }
+        for reason in LossReason::ALL.map(LossReason::as_str) {
+            drop(self.ingest.lost.get_or_create(&Reason { reason }));
+        }
+        for reason in Unhandled::ALL.map(Unhandled::as_str) {
+            drop(self.ingest.json_given_up.get_or_create(&Reason { reason }));
+        }
     }
 
     fn registered(mut self) -> Self {

@@ -7,6 +7,8 @@
 //! most.
 
 mod sources;
+#[cfg(test)]
+mod tests;
 
 use std::{
     io,

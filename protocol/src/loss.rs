@@ -149,6 +149,19 @@ impl AbsenceReason {
 }
 
 impl LossReason {
+    /// Each of them.
+    pub const ALL: [Self; 9] = [
+        Self::SpoolFull,
+        Self::Corrupt,
+        Self::Refused,
+        Self::Oversize,
+        Self::DiskFailed,
+        Self::Restored,
+        Self::Quarantined,
+        Self::Malformed,
+        Self::Overrun,
+    ];
+
     /// Returns the reason's name as in the API, in metrics and in the runbook.
     pub fn as_str(self) -> &'static str {
         match self {

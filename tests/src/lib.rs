@@ -24,6 +24,7 @@ pub mod netlab;
 pub mod outside;
 pub mod patience;
 pub mod process;
+pub mod prometheus;
 pub mod python;
 #[cfg(target_os = "linux")]
 pub mod sandbox;

@@ -16,7 +16,8 @@ use super::{
     words::{count, nanos, tally, thousands},
 };
 use crate::fleet::{
-    CONFLICT_NS_OVER, LOSS_NS_WARN, Level, LinkState, Losses, RobotReading, RobotState, Standing, is_skewed,
+    CONFLICT_NS_OVER, Freshnesses, LOSS_NS_WARN, Level, LinkState, Losses, RobotReading, RobotState,
+    Standing, is_skewed,
 };
 
 /// What is missing of a connected robot may be so old: longer than a reconnect and a minute's backlog take.
@@ -168,8 +169,13 @@ fn link_down(robot: &Robot<'_>) -> Option<Found> {
 fn values_stale(robot: &Robot<'_>) -> Option<Found> {
     let reading = robot.reading;
     let wrong = reading.link.state == LinkState::Up && reading.health.level == Level::Stale;
-    let detail =
-        || format!("its link is up, and all its {} are stale", count(reading.freshness.stale, "value"));
+    let Freshnesses { fresh, late, stale, .. } = reading.freshness;
+    let detail = || {
+        if fresh + late > 0 {
+            return reading.health.reasons.join("; "); // the robot says so itself
+        }
+        format!("its link is up, and all its {} are stale", count(stale, "value"))
+    };
     wrong.then(|| Found::of_robot(Code::ValuesStale, robot.id, detail()))
 }
 

@@ -117,6 +117,17 @@ impl Transport {
 }
 
 impl DownReason {
+    /// Each of them.
+    pub const ALL: [Self; 7] = [
+        Self::Closed,
+        Self::Lost,
+        Self::Silent,
+        Self::Superseded,
+        Self::ProtocolError,
+        Self::GatewayShutdown,
+        Self::GatewayLost,
+    ];
+
     /// Returns the reason's name as in the API and in metrics.
     pub fn as_str(self) -> &'static str {
         match self {

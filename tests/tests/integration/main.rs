@@ -11,6 +11,7 @@ mod chaos;
 mod conditions;
 mod corpora;
 mod damage;
+mod deploy;
 mod description;
 #[cfg(target_os = "linux")]
 mod disks;

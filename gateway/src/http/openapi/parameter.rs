@@ -11,6 +11,7 @@ use utoipa::{
 };
 
 use crate::{
+    conditions::{Code, Severity},
     http::query::{PAGE, PAGE_MAX},
     query::EXPRESSION_BYTES_MAX,
 };
@@ -66,6 +67,9 @@ pub(in crate::http) struct IfNoneMatch;
 /// Names of functions with commas between them.
 const FUNCTIONS: &str = "^(count|min|max|mean|sum|p[1-9][0-9]?)(,(count|min|max|mean|sum|p[1-9][0-9]?))*$";
 
+/// A robot's id.
+const ROBOT: &str = "[A-Za-z0-9][A-Za-z0-9._-]{0,62}/[A-Za-z0-9][A-Za-z0-9._-]{0,62}";
+
 /// The names of fleets and robots.
 const NAME: &str = "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$";
 
@@ -104,7 +108,8 @@ impl IntoParams for GroupPaging {
 
 impl IntoParams for ConditionPaging {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        paging(text())
+        let code = one_of(Code::all().map(Code::as_str));
+        paging(text().pattern(Some(format!("^{code}:({ROBOT})?$"))))
     }
 }
 
@@ -207,12 +212,21 @@ impl IntoParams for Conditions {
         let severities =
             "Only conditions that are so grave: `error`, `warn` or `info`, or several with commas.";
         let codes = "Only conditions of this code, or of several with commas between them.";
+        let several = |word: &str| text().pattern(Some(format!("^{word}(,{word}){{0,9}}$"))).build();
+        let severity = several(&one_of(Severity::ALL.map(Severity::as_str)));
+        let code = several(&one_of(Code::all().map(Code::as_str)));
+        let robot = text().pattern(Some(format!("^{ROBOT}$"))).build();
         vec![
-            query("severity", severities, text().build(), "error,warn"),
-            query("code", codes, text().build(), "link_down,samples_lost"),
-            query("robot", "Only conditions of this robot, FLEET/ROBOT.", text().build(), "warehouse/r17"),
+            query("severity", severities, severity, "error,warn"),
+            query("code", codes, code, "link_down,samples_lost"),
+            query("robot", "Only conditions of this robot, FLEET/ROBOT.", robot, "warehouse/r17"),
         ]
     }
+}
+
+/// Returns a pattern of one of these words.
+fn one_of(words: impl IntoIterator<Item = &'static str>) -> String {
+    format!("({})", words.into_iter().collect::<Vec<_>>().join("|"))
 }
 
 impl IntoParams for Selection {

@@ -66,6 +66,21 @@ fn a_robot_that_is_fed_nothing_is_stale_and_one_with_a_wrong_time_is_told_until_
 }
 
 #[test]
+fn what_a_robot_says_of_its_own_health_is_told_until_it_is_well() {
+    let scene = scene();
+    let gateway = scene.gateway();
+    let socket = scene.path("input.sock");
+    let plan = scene.agent(ROBOT).to(&gateway, Transport::Mqtt).input(format!("unix:{}", socket.display()));
+    let _agent = plan.start();
+    let mut feeder = Feeder::new(&socket);
+    feeder.send(0, &[json!({"ch": "health", "v": "error"})]);
+    let condition = comes(&gateway, "health_error", Some(ROBOT));
+    assert_eq!(condition["severity"], "error", "{condition}");
+    feeder.send(1, &[json!({"ch": "health", "v": "ok"})]);
+    clears(&gateway, "health_error", Some(ROBOT));
+}
+
+#[test]
 fn a_time_before_2020_is_told_until_a_right_one_comes() {
     let scene = scene();
     let gateway = scene.gateway();
