@@ -121,3 +121,20 @@ fn what_is_printed_can_be_read_again() {
     };
     assert_eq!(values(&first), values(&second));
 }
+
+#[test]
+fn a_trim_without_a_goal_is_wrong_usage_and_of_no_store_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().to_str().unwrap();
+    for (args, code, words) in [
+        (&["store", "trim", dir][..], 2, "--to-size"),
+        (&["store", "trim", dir, "--older-than", "tuesday"], 2, "not a time; write how long ago, as in 30d"),
+        (&["store", "trim", dir, "--to-size", "10"], 2, "write a whole number and a unit"),
+        (&["store", "trim", dir, "--to-size", "1GiB", "--yes"], 1, "is not a data folder of a gateway"),
+    ] {
+        let output = gateway(args, &[]);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{told}");
+        assert!(told.contains(words) && !told.contains("panicked"), "`{words}` is missing in {told}");
+    }
+}
