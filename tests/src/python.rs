@@ -43,16 +43,19 @@ impl Environment {
         let _ = fs::remove_dir_all(&self.folder);
         let output = Command::new("python3").args(["-m", "venv"]).arg(&self.folder).output();
         let why = "python3 makes no virtual environments (apt-get install python3-venv)";
-        done(output.map_err(|error| format!("{why}: {error}"))?, why)?;
+        done(&output.map_err(|error| format!("{why}: {error}"))?, why)?;
         say_aloud(&format!("installing {requirement} in {}", self.folder.display()));
         let mut pip = self.command("python");
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", requirement]);
-        done(pip.output().map_err(|error| format!("pip does not start: {error}"))?, "pip cannot install it")?;
+        done(
+            &pip.output().map_err(|error| format!("pip does not start: {error}"))?,
+            "pip cannot install it",
+        )?;
         fs::write(whole, "").map_err(|error| format!("the environment cannot be written: {error}"))
     }
 }
 
-fn done(output: Output, why: &str) -> Result<(), String> {
+fn done(output: &Output, why: &str) -> Result<(), String> {
     if output.status.success() {
         return Ok(());
     }

@@ -55,7 +55,7 @@ pub(super) async fn aggregate(State(shared): State<Shared>, uri: Uri) -> Result<
             let groups = aggregation.run(scene)?;
             Ok(AggregateAnswer::of(&aggregation, groups, &functions, Moment { now: scene.now, ints }))
         })?;
-        Ok(json_response(&answer.as_of(stage.as_of(ints))))
+        Ok(json_response(&answer.of_the_past(stage.as_of(ints))))
     })
     .await
 }

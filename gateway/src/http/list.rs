@@ -68,8 +68,8 @@ impl List {
         let stage = Stage::set(api, self.as_of)?;
         let find = || stage.ask(|scene| self.selection.find(scene, &self.sort));
         let page = match &self.part.after {
-            None if self.is_plain() => self.from_the_tree(stage.fleet(), None),
-            Some(Cursor::After(after)) if self.is_plain() => self.from_the_tree(stage.fleet(), Some(after)),
+            None if self.is_plain() => self.cut_from_all(stage.fleet(), None),
+            Some(Cursor::After(after)) if self.is_plain() => self.cut_from_all(stage.fleet(), Some(after)),
             None => self.first(api, lists, find()?)?,
             Some(Cursor::After(after)) if self.sort.is_by_id() => self.behind(find()?, Some(after)),
             Some(Cursor::Kept { list, at }) if !self.sort.is_by_id() => {
@@ -90,7 +90,7 @@ impl List {
         self.selection.is_all() && self.sort.is_by_id()
     }
 
-    fn from_the_tree(&self, fleet: &Fleet, after: Option<&RobotId>) -> Page {
+    fn cut_from_all(&self, fleet: &Fleet, after: Option<&RobotId>) -> Page {
         let robots = fleet.robots(after).into_iter().take(self.part.limit + 1).map(|(id, _)| id);
         self.cut(robots.collect(), None)
     }

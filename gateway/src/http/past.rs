@@ -25,7 +25,7 @@ use super::{
     robots::known_robot,
 };
 use crate::{
-    fleet::{AsOf, Fleet, FleetImage, Known, RobotState},
+    fleet::{AsOf, CheckpointError, Fleet, FleetImage, Known, RobotState},
     query::TooLong,
     record::{Body, Envelope},
     store::ReadError,
@@ -109,9 +109,7 @@ pub(super) fn when(query: &Query, now: WallTime) -> Result<Option<AsOf>, Problem
     match query.time("at")? {
         Some(at) if at > now => Err(wrong("at", &"that is in the future")),
         Some(at) => Ok(Some(AsOf { at, known })),
-        None if query.text("known").is_some() => {
-            Err(wrong("known", &"it goes with `at`: the moment that is asked about"))
-        }
+        // What is known now of now is what was known then.
         None => Ok(None),
     }
 }
@@ -158,7 +156,8 @@ pub(super) fn fleet(api: &Api, as_of: AsOf, is_late: &dyn Fn() -> bool) -> Resul
 impl Fold<'_> {
     fn robot(&mut self, id: &RobotId, image: Option<&FleetImage<'_>>) -> Result<RobotState, Problem> {
         let today = known_robot(self.api, id)?;
-        let based = image.map(|image| image.robot(id)).transpose().map_err(unreadable_milestone)?;
+        let based =
+            image.map(|image| image.robot(id)).transpose().map_err(|error| unreadable_milestone(&error))?;
         let mut state = based.flatten().unwrap_or_default();
         let after = image.map(|image| before(image.next()));
         if self.as_of.known == Known::Now {
@@ -178,7 +177,7 @@ impl Fold<'_> {
     }
 
     fn fleet_then(&mut self, image: Option<&[u8]>) -> Result<Fleet, Problem> {
-        let based = image.map(Fleet::from_bytes).transpose().map_err(unreadable_milestone)?;
+        let based = image.map(Fleet::from_bytes).transpose().map_err(|error| unreadable_milestone(&error))?;
         let fleet = based.unwrap_or_default();
         let records = self.api.log.records(fleet.next());
         self.walk(records, |fold, offset, envelope| {
@@ -298,10 +297,10 @@ fn base(api: &Api, as_of: AsOf) -> Result<Option<Vec<u8>>, Problem> {
 }
 
 fn read(image: Option<&[u8]>) -> Result<Option<FleetImage<'_>>, Problem> {
-    image.map(FleetImage::read).transpose().map_err(unreadable_milestone)
+    image.map(FleetImage::read).transpose().map_err(|error| unreadable_milestone(&error))
 }
 
-fn unreadable_milestone(error: crate::fleet::CheckpointError) -> Problem {
+fn unreadable_milestone(error: &CheckpointError) -> Problem {
     Problem::internal(format!("a milestone cannot be read: {error}"))
 }
 

@@ -146,7 +146,7 @@ fn robot_then(api: &Api, id: &RobotId, as_of: AsOf, ints: Ints) -> Result<Respon
     let past = past::robot(api, id, as_of, &late_after(api, FOLD_MAX))?;
     let view = View::new(id, &past.state, as_of.at, Heard::OnRecord);
     let robot = Robot::of(&view, Moment { now: as_of.at, ints });
-    Ok(json_response(&robot.as_of(Some(AsOfAnswer::of(as_of, past.unreadable, ints)))))
+    Ok(json_response(&robot.of_the_past(Some(AsOfAnswer::of(as_of, past.unreadable, ints)))))
 }
 
 /// Reads a robot's id from a path.

@@ -401,7 +401,8 @@ impl Answer {
 
 /// Returns a path with parameters that may hold any character.
 fn asked(path: &str, parameters: &[(&str, &str)]) -> String {
-    let encoded = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+    let encoded =
+        |text: &str| text.bytes().fold(String::new(), |encoded, byte| encoded + &format!("%{byte:02X}"));
     let pairs: Vec<_> = parameters.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
     format!("{path}?{}", pairs.join("&"))
 }

@@ -55,8 +55,9 @@ impl Fact<'_> {
         match self {
             Self::Unknown => put(0, &[]),
             Self::Bool(value) => put(1, &[u8::from(*value)]),
-            Self::Int(value) => put(2, &value.to_le_bytes()),
-            Self::Float(value) if is_whole(*value) => put(2, &(*value as i64).to_le_bytes()),
+            Self::Int(value) => put(2, value.to_string().as_bytes()),
+            // Integers and floats of one size are one, and so are the zeros; this is their text.
+            Self::Float(value) if is_whole(*value) => put(2, format!("{}", value + 0.0).as_bytes()),
             Self::Float(value) => put(3, &value.to_bits().to_le_bytes()),
             Self::Text(text) => put(4, text.as_bytes()),
             Self::Texts(texts) => texts.iter().for_each(|text| put(5, text.as_bytes())),

@@ -54,7 +54,9 @@ impl Scene<'_> {
                 if (self.is_late)() {
                     return Err(TooLong);
                 }
-                some.iter().for_each(|robot| self.look(robot, heard, |view| visit(&mut gathered, view)));
+                for robot in some {
+                    self.look(robot, heard, |view| visit(&mut gathered, view));
+                }
             }
             Ok(gathered)
         };

@@ -58,9 +58,9 @@ pub(super) fn declare(env: &mut Env) {
 fn channel_variable(
     function: &str,
     helper: &mut MacroExprHelper<'_>,
-    args: &mut Vec<IdedExpr>,
+    args: &[IdedExpr],
 ) -> Result<IdedExpr, ParseError> {
-    let name = match &args[..] {
+    let name = match args {
         [IdedExpr { expr: Expr::Literal(literal), .. }] => {
             <&str>::try_from(&*literal.to_val()).ok().map(str::to_owned)
         }

@@ -136,7 +136,7 @@ fn config(gateway: &Gateway) -> String {
 
 /// Returns the value of an expression that has one.
 fn value(prometheus: &Prometheus, expression: &str) -> Option<f64> {
-    let encoded: String = expression.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let encoded = expression.bytes().fold(String::new(), |encoded, byte| encoded + &format!("%{byte:02x}"));
     let answer = prometheus.ask(&format!("/api/v1/query?query={encoded}"))?;
     answer["result"][0]["value"][1].as_str()?.parse().ok()
 }

@@ -108,7 +108,7 @@ impl AggregateAnswer {
 
 impl AggregateAnswer {
     /// Says that it is of the past.
-    pub(in crate::http) fn as_of(self, as_of: Option<AsOfAnswer>) -> Self {
+    pub(in crate::http) fn of_the_past(self, as_of: Option<AsOfAnswer>) -> Self {
         Self { as_of, ..self }
     }
 }

@@ -101,7 +101,7 @@ fn what_is_wrong_is_said_with_its_place() {
         ("value(battery.soc) < 0.2", "at 1:", r#"value("battery.soc")"#),
         (r#"value("a", "b") < 0.2"#, "at 1:", "one channel's name"),
         ("link.up && sqrt(4) > 1", "at character 1", "there is no function `sqrt`"),
-        (r#"has(link.up)"#, "at character 5", "has(labels.site)"),
+        ("has(link.up)", "at character 5", "has(labels.site)"),
         ("", "at 1:1", ""),
         ("link.up = true", "at 1:9", ""),
         ("Robot{id: 1} == 1", "at character", "messages cannot be made"),

@@ -37,14 +37,14 @@ impl Robot {
             clock: clock(gateway, off_ns),
             labels: Labels::default(),
         };
-        robot.control(Message::Hello(hello));
+        robot.control(&Message::Hello(hello));
         robot
     }
 
     /// Says with a heartbeat what its clock shows.
     pub(super) fn beat(&mut self, gateway: &Gateway, spools: &[Spool], off_ns: i64) {
         let held = spools.iter().map(|spool| held(*spool)).collect();
-        self.control(Message::Heartbeat(Heartbeat { held, clock: clock(gateway, off_ns) }));
+        self.control(&Message::Heartbeat(Heartbeat { held, clock: clock(gateway, off_ns) }));
     }
 
     /// Sends a batch that is none.
@@ -56,7 +56,7 @@ impl Robot {
         assert_eq!(self.link.publish(&topic, &frame), Answered::Puback, "a refused batch is handled");
     }
 
-    fn control(&mut self, message: Message) {
+    fn control(&mut self, message: &Message) {
         let topic = format!("muster/1/{}/up/control", self.name);
         let answered = self.link.publish(&topic, &message.to_frame().encode());
         assert_eq!(answered, Answered::Puback, "the gateway takes it");
