@@ -19,6 +19,7 @@ mod memory;
 mod options;
 mod paced;
 mod process;
+mod query;
 mod reconnect;
 mod replay;
 mod spool_start;
@@ -100,6 +101,7 @@ fn run(options: &Options) -> anyhow::Result<()> {
             Part::Start => start::measure(&logs, options.quick)?,
             Part::SpoolStart => spool_start::measure(&logs, options.quick)?,
             Part::Disk => disk::measure(&logs, options.quick)?,
+            Part::Query => query::measure(options.quick)?,
             Part::Reconnect => reconnect::measure(options.quick)?,
             #[cfg(target_os = "linux")]
             Part::Catchup => catchup::measure(&logs, &options.logs.join("../links"), options.quick)?,

@@ -34,6 +34,8 @@ pub(super) struct Feed<'a> {
     pub(super) log: &'a Encoded,
     /// Payload bytes to have acknowledged.
     pub(super) bytes: u64,
+    /// What the robot says that it is called by.
+    pub(super) labels: Labels,
 }
 
 /// What was acknowledged.
@@ -47,7 +49,7 @@ pub(super) struct Fed {
 pub(super) async fn feed(feed: Feed<'_>) -> anyhow::Result<Fed> {
     let identity = Identity { robot: feed.robot.clone(), ca: Some(feed.ca.clone()) };
     let mut link = Link::connect(&feed.url, &identity).await?;
-    say(&link, Stream::Control, &hello(&feed.robot))?;
+    say(&link, Stream::Control, &hello(&feed))?;
     let welcome = welcomed(&mut link).await?;
     let schema = Message::Schema(SchemaBody { payload: feed.log.schema.encoded().clone() });
     say(&link, LIVE, &schema)?;
@@ -134,7 +136,7 @@ fn send(link: &Link, seq: Seq, batch: &EncodedBatch) -> anyhow::Result<()> {
     say(link, LIVE, &Message::Batch(Numbered { head, payload: batch.bytes.clone() }))
 }
 
-fn hello(robot: &RobotId) -> Message {
+fn hello(feed: &Feed<'_>) -> Message {
     let held = HeldLane {
         epoch: EPOCH,
         lane: Lane::Live,
@@ -145,13 +147,13 @@ fn hello(robot: &RobotId) -> Message {
         gone: Vec::new(),
     };
     Message::Hello(Hello {
-        robot: robot.clone(),
+        robot: feed.robot.clone(),
         instance: InstanceId([7; 16]),
         version: "bench".to_owned(),
         held: vec![held],
         drained: Vec::new(),
         clock: clock::reading(),
-        labels: Labels::default(),
+        labels: feed.labels.clone(),
     })
 }
 

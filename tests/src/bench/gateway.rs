@@ -138,7 +138,12 @@ impl Gateway {
 
     /// Asks the API for one answer.
     pub(super) fn ask(&self, path: &str) -> anyhow::Result<Value> {
-        Ok(self.client.json(path, &Query::new())?)
+        self.ask_with(path, &Query::new())
+    }
+
+    /// Asks the API for one answer, with parameters.
+    pub(super) fn ask_with(&self, path: &str, query: &Query) -> anyhow::Result<Value> {
+        Ok(self.client.json(path, query)?)
     }
 
     /// Asks the API for lines.

@@ -32,6 +32,8 @@ pub(super) enum Part {
     Start,
     /// An agent with a full spool.
     SpoolStart,
+    /// Questions to a large fleet.
+    Query,
     /// A fleet that comes back to a gateway that was killed.
     Reconnect,
     /// An hour's backlog over emulated links. Root only.
@@ -41,7 +43,7 @@ pub(super) enum Part {
 }
 
 /// How it is called.
-pub(super) const USAGE: &str = "usage: bench [all|codec|throughput|wire|latency|memory|disk|start|spool/start|connections/reconnect|catchup|live-first]... [--logs DIR] [--quick]\n\
+pub(super) const USAGE: &str = "usage: bench [all|codec|throughput|wire|latency|memory|disk|start|spool/start|query|connections/reconnect|catchup|live-first]... [--logs DIR] [--quick]\n\
      BENCH_SESSIONS=N sets how many sessions come back in connections/reconnect [default: 1000].\n\
      BENCH_LINK=PART measures catchup over those links alone whose names contain this.\n\
      `all` is without the last two, which need root and emulate links in network namespaces.\n\
@@ -72,7 +74,7 @@ impl Options {
 }
 
 impl Part {
-    const ANYWHERE: [Self; 9] = [
+    const ANYWHERE: [Self; 10] = [
         Self::Codec,
         Self::Throughput,
         Self::Wire,
@@ -81,6 +83,7 @@ impl Part {
         Self::Disk,
         Self::Start,
         Self::SpoolStart,
+        Self::Query,
         Self::Reconnect,
     ];
     const ROOT_ONLY: [Self; 2] = [Self::Catchup, Self::LiveFirst];
@@ -96,6 +99,7 @@ impl Part {
             Self::Disk => "disk",
             Self::Start => "start",
             Self::SpoolStart => "spool/start",
+            Self::Query => "query",
             Self::Reconnect => "connections/reconnect",
             Self::Catchup => "catchup",
             Self::LiveFirst => "live-first",

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
+use muster_protocol::label::Labels;
 use serde_json::{Map, Value};
 
 use super::{
@@ -172,6 +173,7 @@ fn fill(gateway: &Gateway, logs: &Logs, bytes: u64) -> anyhow::Result<Fed> {
                 robot: format!("bench/r{robot}").parse()?,
                 log,
                 bytes: bytes * log.bytes() / logs_bytes / (SESSIONS / logs.len() as u64),
+                labels: Labels::default(),
             }));
         }
         let mut all = Fed::default();
