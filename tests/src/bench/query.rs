@@ -59,13 +59,12 @@ pub(super) fn measure(quick: bool) -> anyhow::Result<String> {
 
     let Scale { robots, channels, requests, .. } = scale;
     let mut text =
-        format!("{robots} robots with {channels} channels each, {requests} requests one after the other\n\n");
+        format!("{robots} robots with {channels} channels each, {requests} requests one after the other\n");
     let mut table = Table::new(&["question", "p50, ms", "p99, ms"]);
     for question in questions(fed) {
         let is_past = question.2.iter().any(|(name, _)| *name == "at");
         table.row(asked(&gateway, &question, if is_past { requests / 40 } else { requests })?);
     }
-    text.push_str(&table.to_string());
 
     let mut memory = Table::new(&["state in memory", ""]);
     let mut line = |name: &str, value: String| memory.row([name.to_owned(), value]);
@@ -79,9 +78,7 @@ pub(super) fn measure(quick: bool) -> anyhow::Result<String> {
     let started = Gateway::start(&data)?;
     line("start after SIGKILL, ms until the ready line", ms(started.ready_after.as_secs_f64()));
     started.stop()?;
-    text.push('\n');
-    text.push_str(&memory.to_string());
-    Ok(text)
+    Ok(text + &table.finish() + &memory.finish())
 }
 
 fn questions(fed: WallTime) -> Vec<Question> {
