@@ -58,7 +58,7 @@ pub(super) fn measure(quick: bool) -> anyhow::Result<String> {
     ensure!(fleet["robots"] == scale.robots, "the fleet is {fleet}");
 
     let Scale { robots, channels, requests, .. } = scale;
-    let mut text =
+    let text =
         format!("{robots} robots with {channels} channels each, {requests} requests one after the other\n");
     let mut table = Table::new(&["question", "p50, ms", "p99, ms"]);
     for question in questions(fed) {
