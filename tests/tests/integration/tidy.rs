@@ -189,6 +189,14 @@ fn metrics_that_pages_name_exist() {
 }
 
 #[test]
+fn the_agents_own_figures_are_listed_as_it_records_them() {
+    let operations = page("OPERATIONS.md");
+    let behind = operations.split("<!-- the agent's own figures -->\n").nth(1);
+    let listed = behind.and_then(|rest| rest.split("<!-- end of the agent's own figures -->").next());
+    assert_eq!(listed.map(str::trim), Some(muster_agent::own::markdown().trim()), "in OPERATIONS.md");
+}
+
+#[test]
 fn the_readme_lists_each_key_as_the_programs_have_it() {
     let readme = page("README.md");
     for (name, table) in [
