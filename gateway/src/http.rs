@@ -1,5 +1,5 @@
 //! The HTTP API: what backends, operators and machines read of the gateway. It changes nothing but the labels that
-//! operators give to robots.
+//! operators give to robots, and the groups that they save.
 //!
 //! Promises: an answer is exact and says how old what it tells is; a request that cannot be understood is refused with
 //! a sentence that names the parameter (RFC 9457); an answer that could not be finished never looks finished.

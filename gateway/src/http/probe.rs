@@ -93,13 +93,13 @@ pub(super) async fn metrics(State(shared): State<Shared>, uri: Uri) -> Result<Re
 pub(super) const INDEX: &str = "\
 Muster gateway
 
-GET /v1/fleet                      the fleet in counts: ?where= ?group=
-GET /v1/robots                     a page of robots: ?where= ?group= ?sort= ?fields= ?limit= ?cursor=
-GET /v1/aggregate                  robots taken together: ?by= ?of= ?fn= ?where= ?group=
+GET /v1/fleet                      the fleet in counts: ?where= ?group= ?at= ?known=
+GET /v1/robots                     a page of robots: ?where= ?group= ?sort= ?fields= ?limit= ?cursor= ?at= ?known=
+GET /v1/aggregate                  robots taken together: ?by= ?of= ?fn= ?where= ?group= ?at= ?known=
 GET /v1/groups                     questions that are saved by name: ?limit= ?cursor=
 GET /v1/groups/NAME                one of them; PUT saves it, DELETE removes it
 GET /v1/conditions                 what is wrong right now: ?severity= ?code= ?robot= ?limit= ?cursor=
-GET /v1/robots/FLEET/ROBOT         everything known of one robot
+GET /v1/robots/FLEET/ROBOT         everything known of one robot: ?at= ?known=
 GET /v1/robots/FLEET/ROBOT/labels  what the robot is called by; PATCH changes the operator's labels
 GET /v1/robots/FLEET/ROBOT/losses  what was lost, record by record: ?limit= ?cursor=
 GET /v1/robots/FLEET/ROBOT/samples every stored sample as NDJSON: ?from= ?to= ?channels= ?after=

@@ -146,7 +146,7 @@ impl Problem {
             ),
             StatusCode::METHOD_NOT_ALLOWED => {
                 let detail =
-                    format!("{shown} is read with GET; only labels are changed over this API, with PATCH");
+                    format!("{shown} cannot be asked for with this method; `Allow` names those that it has");
                 ("method-not-allowed", "Wrong method", detail)
             }
             _ => (

@@ -36,6 +36,7 @@ pub struct Expression {
     text: String,
     ast: Arc<Ast>,
     channels: Vec<String>,
+    members: Vec<&'static Member>,
     is_heard: bool,
 }
 
@@ -119,8 +120,9 @@ impl Expression {
         let mut channels: Vec<String> = found.variables.iter().filter_map(of_channel).collect();
         channels.sort();
         channels.dedup();
+        let members = found.variables.iter().filter_map(|variable| Member::find(variable)).collect();
         let is_heard = found.variables.iter().any(|variable| depends_on_link(variable));
-        Ok(Self { text: text.to_owned(), ast: Arc::new(ast), channels, is_heard })
+        Ok(Self { text: text.to_owned(), ast: Arc::new(ast), channels, members, is_heard })
     }
 
     /// Returns the expression as it was written.
@@ -148,7 +150,28 @@ impl Expression {
             Ok(other) => Err(Undecided {
                 why: format!("the expression is {}, and not true or false", other.type_of()),
             }),
-            Err(error) => Err(Undecided { why: why_undecided(&error) }),
+            Err(error) => Err(Undecided { why: self.why_undecided(view, &error) }),
+        }
+    }
+
+    fn why_undecided(&self, view: &View<'_>, error: &ExecutionError) -> String {
+        match error {
+            ExecutionError::UndeclaredReference(name) => match name.split_once(OF) {
+                Some((_, channel)) => format!("there is no value of {channel}"),
+                None => format!("there is no {name}"),
+            },
+            // Labels are the only map.
+            ExecutionError::NoSuchKey(key) => format!("there is no label {key}"),
+            other => {
+                // Members that are unknown are null, so that `== null` can ask for them; all else says that types differ.
+                let said = other.to_string();
+                let is_of_null = ["null", "Null"].iter().any(|null| said.contains(null));
+                let mut unknown = self.members.iter().filter(|member| (member.read)(view) == Fact::Unknown);
+                match unknown.next().filter(|_| is_of_null) {
+                    Some(member) => format!("there is no {}", member.name),
+                    None => said,
+                }
+            }
         }
     }
 }
@@ -214,18 +237,6 @@ fn depends_on_link(variable: &str) -> bool {
     match variable.split_once(OF) {
         Some((function, _)) => function == FRESHNESS,
         None => Member::find(variable).is_some_and(|member| member.heard),
-    }
-}
-
-fn why_undecided(error: &ExecutionError) -> String {
-    match error {
-        ExecutionError::UndeclaredReference(name) => match name.split_once(OF) {
-            Some((_, channel)) => format!("there is no value of {channel}"),
-            None => format!("there is no {name}"),
-        },
-        // Labels are the only map.
-        ExecutionError::NoSuchKey(key) => format!("there is no label {key}"),
-        other => other.to_string(),
     }
 }
 

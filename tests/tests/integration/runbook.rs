@@ -36,20 +36,6 @@ fn each_remedy_names_its_section() {
     }
 }
 
-#[test]
-fn links_of_the_runbook_lead_somewhere() {
-    let page = page("RUNBOOK.md");
-    for target in page.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-        let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
-        let text = self::page(if file.is_empty() { "RUNBOOK.md" } else { file });
-        let is_there =
-            |line: &str| line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-") == anchor;
-        let clean = text.replace('\'', "");
-        let found = anchor.is_empty() || clean.lines().any(|line| line.starts_with('#') && is_there(line));
-        assert!(found, "{target}");
-    }
-}
-
 /// Returns the sections by their headings, in their order.
 fn sections() -> Vec<(String, String)> {
     let page = page("RUNBOOK.md");

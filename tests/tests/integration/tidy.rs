@@ -34,6 +34,8 @@ const PURE: &[&str] = &[
     "gateway/src/fleet/",
     "gateway/src/link/broker/ledger.rs",
     "gateway/src/link/broker/sessions.rs",
+    "gateway/src/query.rs",
+    "gateway/src/query/",
     "gateway/src/record.rs",
     "gateway/src/record/",
 ];
@@ -75,6 +77,20 @@ const ONE_DOOR: &[(&str, &[&str])] = &[
 
 /// Where a pause is the point: between two tries to reach what gives no event, and the pace of a simulated robot.
 const PAUSES: &[&str] = &["gateway/src/muster/export/progress.rs", "examples/src/clock.rs"];
+
+/// Pages whose links are followed.
+const PAGES: [&str; 10] = [
+    "README.md",
+    "ARCHITECTURE.md",
+    "BENCHMARKS.md",
+    "CHANGELOG.md",
+    "FAULTS.md",
+    "OPERATIONS.md",
+    "PROTOCOL.md",
+    "RUNBOOK.md",
+    "examples/README.md",
+    "examples/deploy/README.md",
+];
 
 const FILE_LINES_MAX: usize = 500;
 
@@ -172,6 +188,31 @@ fn cited_sections_of_the_protocol_exist() {
 }
 
 #[test]
+fn links_of_the_pages_lead_somewhere() {
+    let mut found = Vec::new();
+    for name in PAGES {
+        let text = page(name);
+        let folder = Path::new(name).parent().expect("a page is in a folder");
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for target in targets.filter(|target| !target.contains("://")) {
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let path = if file.is_empty() { PathBuf::from(name) } else { folder.join(file) };
+            let has_anchor = || {
+                let linked = page(&path.to_string_lossy());
+                linked.lines().filter(|line| line.starts_with('#')).any(|line| {
+                    let heading = line.trim_start_matches('#').trim();
+                    anchor_of(heading) == anchor
+                })
+            };
+            if !root().join(&path).exists() || !anchor.is_empty() && !has_anchor() {
+                found.push(format!("{name} leads to {target}"));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
 fn metrics_that_pages_name_exist() {
     let metrics = page("gateway/src/metrics.rs");
     let mut found = Vec::new();
@@ -186,6 +227,14 @@ fn metrics_that_pages_name_exist() {
         }
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn the_agents_own_figures_are_listed_as_it_records_them() {
+    let operations = page("OPERATIONS.md");
+    let behind = operations.split("<!-- the agent's own figures -->\n").nth(1);
+    let listed = behind.and_then(|rest| rest.split("<!-- end of the agent's own figures -->").next());
+    assert_eq!(listed.map(str::trim), Some(muster_agent::own::markdown().trim()), "in OPERATIONS.md");
 }
 
 #[test]

@@ -172,7 +172,7 @@ fn another_method_is_refused_with_those_that_are_allowed() {
     let answer = Answer::of(agent().post(server.url("/v1/fleet")).send("{}").unwrap());
     assert_eq!((answer.status, answer.header("allow")), (405, "GET,HEAD,OPTIONS"));
     assert_eq!(answer.header("content-type"), "application/problem+json");
-    assert!(answer.body.unwrap().contains("read with GET"));
+    assert!(answer.body.unwrap().contains("`Allow` names those"));
 }
 
 #[test]

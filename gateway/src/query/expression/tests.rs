@@ -83,7 +83,7 @@ fn what_is_unknown_is_undecided_and_says_what_it_was() {
         (r#"labels.site == "berlin""#, "there is no label site"),
         (r#"value("mode") < 1"#, "overload"),
         (r#"value("odd") < 1.0"#, "overload"),
-        ("loss.last_at > 3", "overload"),
+        ("loss.last_at > 3", "there is no loss.last_at"),
         ("samples + 1", "int, and not true or false"),
         ("1 / 0 == 1", "zero"),
     ] {
@@ -101,6 +101,8 @@ fn what_is_wrong_is_said_with_its_place() {
         ("value(battery.soc) < 0.2", "at 1:", r#"value("battery.soc")"#),
         (r#"value("a", "b") < 0.2"#, "at 1:", "one channel's name"),
         ("link.up && sqrt(4) > 1", "at character 1", "there is no function `sqrt`"),
+        // It was taken, and then every robot was undecided.
+        (r#"name.matches("r[0-9]")"#, "at character", "there is no function `matches`"),
         ("has(link.up)", "at character 5", "has(labels.site)"),
         ("", "at 1:1", ""),
         ("link.up = true", "at 1:9", ""),
