@@ -20,8 +20,9 @@ pub(super) struct Fields {
 }
 
 /// Parts of a robot's summary that have members of their own.
-const PARTS: [&str; 11] = [
+const PARTS: [&str; 15] = [
     "agent",
+    "battery",
     "clock",
     "completeness",
     "conflict",
@@ -31,7 +32,10 @@ const PARTS: [&str; 11] = [
     "labels",
     "link",
     "loss",
+    "pose",
+    "position",
     "robot",
+    "version",
 ];
 
 /// Most fields that a request chooses.

@@ -285,6 +285,8 @@ fn base(api: &Api, as_of: AsOf) -> Result<Option<Vec<u8>>, Problem> {
     let milestone = api.log.milestone(by);
     let milestone =
         milestone.map_err(|error| Problem::internal(format!("a milestone cannot be read: {error}")))?;
+    // Another version of the program made it, and so all before it: they are as good as none.
+    let milestone = milestone.filter(|image| FleetImage::read(image).is_ok());
     if milestone.is_some() || api.log.first() <= Offset::FIRST {
         return Ok(milestone);
     }

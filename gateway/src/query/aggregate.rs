@@ -54,9 +54,9 @@ pub struct Amounts {
     pub count: u64,
     /// The numbers among the values, ascending and finite.
     numbers: Vec<f64>,
-    /// The values by freshness, where the name is a channel.
+    /// The values by freshness, where the name comes from a channel.
     pub freshness: Option<Freshnesses>,
-    /// The age of the oldest value, where the name is a channel and the age is known.
+    /// The age of the oldest value, where the name comes from a channel and the age is known.
     pub oldest_age_ns: Option<i64>,
 }
 
@@ -188,11 +188,9 @@ impl Amounts {
         }
         self.count += 1;
         self.numbers.extend(fact.number());
-        if let Name::Channel(channel) = name
-            && let Some(reading) = view.channel(channel.as_str())
-        {
-            self.freshness.get_or_insert_default().count(reading.freshness);
-            self.oldest_age_ns = self.oldest_age_ns.max(reading.age_ns);
+        if let Some((freshness, age_ns)) = view.recency(name) {
+            self.freshness.get_or_insert_default().count(freshness);
+            self.oldest_age_ns = self.oldest_age_ns.max(age_ns);
         }
     }
 

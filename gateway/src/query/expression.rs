@@ -112,7 +112,10 @@ impl Expression {
             let (line, column) = first.map_or((1, 1), |error| error.pos);
             let said = first.map_or("not an expression", |error| &error.msg);
             let at = |n: isize| usize::try_from(n).unwrap_or(0).max(1);
-            let reason = said.trim_start_matches("Syntax error: ").to_owned();
+            // What the parser would have taken is a list of its own tokens.
+            let reason =
+                said.trim_start_matches("Syntax error: ").split(" expecting ").next().unwrap_or(said);
+            let reason = reason.to_owned();
             ExpressionError::Syntax { line: at(line), column: at(column), reason }
         })?;
         let found = syntax::check(&ast, &source)?;

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 
 use cel::{
     Env,
-    common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, SelectExpr, SourceInfo},
+    common::ast::{
+        CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue, SelectExpr, SourceInfo,
+    },
     parser::{Macro, MacroExprHelper, ParseError},
 };
 
@@ -29,6 +31,9 @@ pub(super) const LABELS: &str = "labels";
 
 /// Functions beside those of channels; operators are known anyway. `matches` needs a feature of `cel` that is off.
 const FUNCTIONS: [&str; 7] = ["contains", "double", "endsWith", "int", "size", "startsWith", "string"];
+
+/// Those of them that stand behind a text and a dot.
+const METHODS: [&str; 3] = ["contains", "endsWith", "startsWith"];
 
 /// What the walk over an expression finds.
 #[derive(Debug, Default)]
@@ -78,6 +83,12 @@ fn channel_variable(
 pub(super) fn check(expr: &IdedExpr, source: &SourceInfo) -> Result<Found, ExpressionError> {
     let mut walk = Walk { source, found: Found::default(), bound: Vec::new() };
     walk.visit(expr)?;
+    let is_bool = |literal: &LiteralValue| matches!(literal, LiteralValue::Boolean(_));
+    if let Expr::Literal(literal) = &expr.expr
+        && !is_bool(literal)
+    {
+        return Err(walk.wrong(expr, "this is neither true nor false of any robot".to_owned()));
+    }
     let steps = steps(expr);
     if steps > STEPS_MAX {
         return Err(ExpressionError::Costly { steps, max: STEPS_MAX });
@@ -126,6 +137,10 @@ impl<'a> Walk<'a> {
             let known = FUNCTIONS.join(", ");
             let of_channels = [VALUE, FRESHNESS, AGE_MS, KNOWN].join(", ");
             let reason = format!("there is no function `{name}`; there are {of_channels}, {known}");
+            return Err(self.wrong(expr, reason));
+        }
+        if METHODS.contains(&name) && call.target.is_none() {
+            let reason = format!("`{name}` is asked of a text, as in name.{name}(\"r\")");
             return Err(self.wrong(expr, reason));
         }
         call.target.iter().map(|target| &**target).chain(&call.args).try_for_each(|part| self.visit(part))

@@ -6,7 +6,8 @@ use muster_protocol::{id::RobotId, time::WallTime};
 
 use super::{Fact, Member, Name};
 use crate::fleet::{
-    Battery, ChannelReading, Freshness, Heard, LinkReading, Pose, Position, RobotReading, RobotState, Version,
+    Battery, ChannelReading, Freshness, Heard, LinkReading, Pose, Position, RobotReading, RobotState, Seen,
+    Version,
 };
 
 /// A robot's state at `now`. Whoever makes one holds the robot's lock: it lives briefly.
@@ -93,6 +94,24 @@ impl<'a> View<'a> {
     /// Returns the version of the robot's software.
     pub(super) fn version(&self) -> Option<Version<'_>> {
         self.state.version(self.now, self.link())
+    }
+
+    /// Returns how recent what a name stands for is, and its age, where it comes from a channel.
+    pub fn recency(&self, name: &Name) -> Option<(Freshness, Option<i64>)> {
+        let of = |seen: Seen<'_>| (seen.freshness, seen.age_ns);
+        match name {
+            Name::Channel(channel) => {
+                self.channel(channel.as_str()).map(|reading| (reading.freshness, reading.age_ns))
+            }
+            Name::Label(_) => None,
+            Name::Member(member) => match member.name.split('.').next()? {
+                "battery" => self.battery().map(|battery| of(battery.seen)),
+                "pose" => self.pose().map(|pose| of(pose.seen)),
+                "position" => self.position().map(|position| of(position.seen)),
+                "version" => self.version().map(|version| of(version.seen)),
+                _ => None,
+            },
+        }
     }
 
     /// Returns a label's value.

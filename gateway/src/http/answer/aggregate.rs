@@ -160,7 +160,8 @@ impl PartialSchema for Computed {
         let count = |meaning: &str| {
             Object::builder().schema_type(Type::Integer).minimum(Some(0)).description(Some(meaning)).build()
         };
-        let oldest = "The age of the oldest value, where the name is a channel; null if nobody knows.";
+        let oldest =
+            "The age of the oldest value, where the name comes from a channel; null if nobody knows.";
         Object::builder()
             .description(Some("What a name amounts to: a member for each function that was asked for."))
             .property("count", count("Robots that have a value of any kind."))

@@ -92,6 +92,15 @@ fn the_fold_goes_on_from_a_milestone() {
 }
 
 #[test]
+fn a_milestone_of_another_version_is_passed_over() {
+    let (mut world, began) = world();
+    world.log.milestones = vec![(WallTime(began - 30 * S), vec![1, 2, 3])];
+    let server = world.serve();
+    let robot = server.json(&asked("/v1/robots/a/1", &[("at", &(began + 6 * S).to_string())]));
+    assert_eq!(robot["channels"]["battery.soc"]["v"], 0.1);
+}
+
+#[test]
 fn what_is_damaged_is_counted_in_the_answer() {
     let (mut world, began) = world();
     world.log.end = End::Damage;

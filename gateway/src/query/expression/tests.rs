@@ -105,6 +105,8 @@ fn what_is_wrong_is_said_with_its_place() {
         (r#"name.matches("r[0-9]")"#, "at character", "there is no function `matches`"),
         ("has(link.up)", "at character 5", "has(labels.site)"),
         ("", "at 1:1", ""),
+        (r#"contains(name, "r")"#, "at character 9", r#"name.contains("r")"#),
+        ("17", "at character 1", "neither true nor false"),
         ("link.up = true", "at 1:9", ""),
         ("Robot{id: 1} == 1", "at character", "messages cannot be made"),
     ] {

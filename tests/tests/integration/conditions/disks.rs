@@ -67,9 +67,12 @@ fn a_disk_that_hangs_makes_commits_slow_and_fills_the_queue() {
         let plan = scene.gateway_plan().set("COMMIT__QUEUE_SIZE", "64KiB").set("COMMIT__GROUP_SIZE", "64KiB");
         let gateway = plan.start();
         let rows = scene.file("rows.ndjson", noise(20_000));
-        let mut agent = scene.agent(ROBOT).to(&gateway, Transport::Quic).file(&rows).once().start();
+        let agent = |name: &str| scene.agent(name).to(&gateway, Transport::Quic).file(&rows).once().start();
+        let mut agents = vec![agent(ROBOT)];
         wait_until("it delivers", || gateway.robot(ROBOT).is_some_and(|robot| robot["samples"] != 0));
         let frozen = Frozen::new(scene.path("data"));
+        // One agent alone keeps what is unacknowledged small.
+        agents.extend((2..8).map(|number| agent(&format!("cond/r{number}"))));
         says(&comes(&gateway, "commit_slow", None), &["a commit is under way for"]);
         says(&comes(&gateway, "commit_queue_full", None), &["of 65.5 kB wait for a commit"]);
         says(&comes(&gateway, "refusals", None), &["busy"]);
@@ -80,7 +83,9 @@ fn a_disk_that_hangs_makes_commits_slow_and_fills_the_queue() {
                 slow["detail"].as_str().is_some_and(|says| says.contains("a sync took up to"))
             })
         });
-        assert!(agent.wait().success(), "{}", agent.said());
+        for agent in &mut agents {
+            assert!(agent.wait().success(), "{}", agent.said());
+        }
         clears(&gateway, "commit_slow", None);
     });
 }
