@@ -48,12 +48,10 @@ pub(super) fn measure(quick: bool) -> anyhow::Result<String> {
     let folder = tempfile::tempdir().context("create a temporary folder")?;
     let data = folder.path().join("data");
     let gateway = Gateway::start(&data)?;
-    gateway.settled()?;
-    let empty = gateway.metric_sum("process_resident_memory_bytes")?;
+    let empty = gateway.settled()?.resident;
     Runtime::new().context("start a runtime")?.block_on(fill(&gateway, scale))?;
     let fed = clock::reading().wall;
-    gateway.settled()?;
-    let held = gateway.metric_sum("process_resident_memory_bytes")?.saturating_sub(empty);
+    let held = gateway.settled()?.resident.saturating_sub(empty);
     let fleet = gateway.ask("/v1/fleet")?;
     ensure!(fleet["robots"] == scale.robots, "the fleet is {fleet}");
 

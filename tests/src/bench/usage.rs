@@ -13,6 +13,8 @@ pub(super) struct Usage {
     pub(super) written: u64,
     /// The most memory that it had resident; 0 once it has ended.
     pub(super) peak: u64,
+    /// The memory that it has resident; 0 once it has ended.
+    pub(super) resident: u64,
     /// Whether it has ended and waits to be collected.
     pub(super) ended: bool,
 }
@@ -26,9 +28,11 @@ impl Usage {
         };
         let stat = read("stat")?;
         let (ended, ticks) = state_and_ticks(&stat).context("understand the process's stat")?;
-        let peak = number_after(&read("status")?, "VmHWM:").unwrap_or(0) * 1024;
+        let status = read("status")?;
+        let kib = |name: &str| number_after(&status, name).unwrap_or(0) * 1024;
+        let (peak, resident) = (kib("VmHWM:"), kib("VmRSS:"));
         let written = number_after(&read("io")?, "write_bytes:").context("understand the process's io")?;
-        Ok(Self { cpu: Duration::from_millis(ticks * MS_PER_TICK), written, peak, ended })
+        Ok(Self { cpu: Duration::from_millis(ticks * MS_PER_TICK), written, peak, resident, ended })
     }
 
     /// Returns what was used since an earlier look. The peak is that of the whole life.
