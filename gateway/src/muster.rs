@@ -4,17 +4,21 @@
 //! is shown is rendered by pure functions from the API's JSON; an old value never looks live, so freshness and link
 //! stand beside each value. Text from a robot reaches the terminal without its control characters.
 
+pub mod aggregate;
 pub mod answer;
 pub mod cli;
 pub mod client;
+pub mod columns;
 pub mod doctor;
 pub mod export;
 pub mod failure;
+pub mod group;
 pub mod label;
 pub mod losses;
 pub mod mapped;
 pub mod notes;
 mod pages;
+pub mod question;
 pub mod robot;
 pub mod robots;
 pub mod status;

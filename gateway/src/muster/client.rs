@@ -16,7 +16,10 @@ use ureq::{
     tls::{PemItem, RootCerts, TlsConfig},
 };
 
-use super::failure::Failure;
+use super::{
+    failure::{Failure, Mistake},
+    table::printable,
+};
 
 /// Where the gateway is and how to be let in.
 #[derive(Clone, Debug, Default)]
@@ -86,6 +89,21 @@ impl Client {
         self.read_json(path, self.granted(path, response)?)
     }
 
+    /// Puts a value there, and returns what is there then.
+    pub fn put(&self, path: &str, value: &Value) -> Result<Value, Failure> {
+        let request = self.authorised(self.agent.put(format!("{}{path}", self.base)));
+        let response = request.header("content-type", "application/json").send(value.to_string());
+        let response = response.map_err(|error| self.explain(&error))?;
+        self.read_json(path, self.granted(path, response)?)
+    }
+
+    /// Removes what is there.
+    pub fn delete(&self, path: &str) -> Result<(), Failure> {
+        let request = self.authorised(self.agent.delete(format!("{}{path}", self.base)));
+        let response = request.call().map_err(|error| self.explain(&error))?;
+        self.granted(path, response).map(drop)
+    }
+
     /// Asks for a stream of lines of any length.
     pub fn stream(&self, path: &str, query: &Query) -> Result<impl BufRead + use<>, Failure> {
         Ok(BufReader::with_capacity(STREAM_BUFFER_BYTES, self.ask(path, query)?.into_body().into_reader()))
@@ -109,7 +127,14 @@ impl Client {
             request = request.query(name, value);
         }
         let response = self.authorised(request).call().map_err(|error| self.explain(&error))?;
-        self.granted(path, response)
+        self.granted(path, response).map_err(|failure| match failure {
+            Failure::Mistake(mut mistake) => {
+                let given = query.iter().find(|(name, _)| mistake.name.strip_prefix("--") == Some(name));
+                mistake.text = given.map(|(_, value)| value.clone());
+                Failure::Mistake(mistake)
+            }
+            other => other,
+        })
     }
 
     fn authorised<T>(&self, request: RequestBuilder<T>) -> RequestBuilder<T> {
@@ -127,7 +152,7 @@ impl Client {
 
     fn granted(&self, path: &str, response: Response<Body>) -> Result<Response<Body>, Failure> {
         match response.status().as_u16() {
-            200 => Ok(response),
+            200..=299 => Ok(response),
             status => Err(self.refusal(status, path, response)),
         }
     }
@@ -143,9 +168,8 @@ impl Client {
         let problem: Value = serde_json::from_slice(&body).unwrap_or_default();
         let sentence = ["detail", "title"].iter().find_map(|member| problem.get(member)?.as_str());
         match sentence {
-            Some(sentence) => {
-                Failure::Refused { status, detail: super::table::printable(sentence).into_owned() }
-            }
+            Some(sentence) if status == 400 => mistake(&problem, sentence),
+            Some(sentence) => Failure::Refused { status, detail: printable(sentence).into_owned() },
             None => self.not_ours(format!("{path} answered {status} without a reason")),
         }
     }
@@ -170,6 +194,19 @@ impl Client {
             other => Failure::NotOurs { url, why: other.to_string() },
         }
     }
+}
+
+/// Reads the problem of a request that was written wrongly: the option it names, and the place in it.
+fn mistake(problem: &Value, sentence: &str) -> Failure {
+    let parameter = problem.get("parameter").and_then(Value::as_str).unwrap_or_default();
+    let detail = sentence.strip_prefix(&format!("`{parameter}`: "));
+    let count = |pointer: &str| problem.pointer(pointer)?.as_u64().and_then(|n| usize::try_from(n).ok());
+    Failure::Mistake(Box::new(Mistake {
+        name: if detail.is_some() { format!("--{}", printable(parameter)) } else { String::new() },
+        detail: printable(detail.unwrap_or(sentence)).into_owned(),
+        text: None,
+        position: count("/position/line").zip(count("/position/column")),
+    }))
 }
 
 /// Says what an I/O error is without the number that the system gives it.
@@ -243,6 +280,17 @@ mod tests {
         for bad in ["", "/", "http://", "ftp://x", "quic://x:4443"] {
             assert!(matches!(base_url(bad), Err(Failure::Usage(_))), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_wrong_parameter_is_named_as_it_is_typed() {
+        let problem = serde_json::json!({"parameter": "where", "position": {"line": 1, "column": 3}});
+        let Failure::Mistake(mistake) = mistake(&problem, "`where`: at character 3: no") else { panic!() };
+        assert_eq!(
+            (mistake.to_string(), mistake.position),
+            ("--where: at character 3: no".into(), Some((1, 3)))
+        );
+        assert_eq!(super::mistake(&problem, "other words").to_string(), "other words");
     }
 
     #[test]

@@ -20,7 +20,8 @@ pub fn lines(state: &Value) -> Vec<(&'static str, Cell)> {
     ];
     let line = |(name, words): (&'static str, fn(&Value) -> Option<String>)| {
         let value = state.get(name).filter(|value| value.is_object())?;
-        let told = format!("{} ({})", words(value)?, source_words(value, link));
+        let told =
+            format!("{} ({}, {})", words(value)?, text(value, "/channel").unwrap_or("?"), told(value, link));
         Some((name, Cell::toned(told, freshness_tone(value, link))))
     };
     shown.into_iter().filter_map(line).collect()
@@ -71,19 +72,19 @@ fn charge_words(battery: &Value) -> Option<String> {
     Some(format!("{:.0} %", battery.get("charge")?.as_f64()? * 100.0))
 }
 
-fn source_words(value: &Value, link: &str) -> String {
-    let channel = text(value, "/channel").unwrap_or("?");
+/// Writes `fresh, 430 ms ago` of a value, and the link of a robot that cannot be heard.
+pub(super) fn told(value: &Value, link: &str) -> String {
     let freshness = text(value, "/freshness").unwrap_or("unknown");
     let age = value
         .get("age_ms")
         .and_then(Value::as_i64)
         .map_or_else(String::new, |ms| format!(", {}", times::age(ms)));
     let link = if link == "up" { String::new() } else { format!(", link {link}") };
-    format!("{channel}, {freshness}{age}{link}")
+    format!("{freshness}{age}{link}")
 }
 
 /// A value of a robot that cannot be heard is never toned as good.
-fn freshness_tone(value: &Value, link: &str) -> Tone {
+pub(super) fn freshness_tone(value: &Value, link: &str) -> Tone {
     match (text(value, "/freshness").map_or(Tone::Plain, tone), link) {
         (Tone::Good, "up") => Tone::Plain,
         (Tone::Good, _) => Tone::Bad,

@@ -31,6 +31,13 @@ impl LogFormat {
         let _ = writeln!(io::stderr(), "{}", self.line(level, message));
     }
 
+    /// Shows a person lines that belong to the one before; a machine has what they say in that one.
+    pub fn show(self, lines: Option<&str>) {
+        if let (Self::Human, Some(lines)) = (self, lines) {
+            let _ = writeln!(io::stderr(), "{lines}");
+        }
+    }
+
     fn line(self, level: Level, message: &str) -> String {
         match (self, level) {
             (Self::Human, Level::Info) => message.to_owned(),

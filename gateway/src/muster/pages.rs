@@ -15,17 +15,17 @@ pub(super) fn completions(mut command: Command, shell: Shell) -> String {
     String::from_utf8(script).expect("names and help are text")
 }
 
-/// Returns the manual page of the program, or of one of its commands, in roff; `None` if there is no such command.
-pub(super) fn man(mut command: Command, of: Option<&str>) -> io::Result<Option<String>> {
+/// Returns the manual page of the program, or of the command under these names, in roff; `None` if there is no such command.
+pub(super) fn man(mut command: Command, of: &[String]) -> io::Result<Option<String>> {
     // Options of all commands stand with each of them only from here on.
     command.build();
-    let wanted = match of {
-        None => Some(command),
-        Some(name) => command.find_subcommand(name).cloned(),
-    };
-    let Some(wanted) = wanted else { return Ok(None) };
+    let mut wanted = &command;
+    for name in of {
+        let Some(found) = wanted.find_subcommand(name) else { return Ok(None) };
+        wanted = found;
+    }
     let mut page = Vec::new();
-    Man::new(wanted).manual("Muster").render(&mut page)?;
+    Man::new(wanted.clone()).manual("Muster").render(&mut page)?;
     Ok(Some(String::from_utf8(page).expect("names and help are text")))
 }
 
@@ -54,11 +54,11 @@ mod tests {
 
     #[test]
     fn a_page_tells_of_the_program_or_of_one_command() {
-        let whole = man(command(), None).unwrap().unwrap();
+        let whole = man(command(), &[]).unwrap().unwrap();
         assert!(whole.contains(".TH muster 1") && whole.contains("muster\\-robots(1)"), "{whole}");
-        let robots = man(command(), Some("robots")).unwrap().unwrap();
+        let robots = man(command(), &["robots".to_owned()]).unwrap().unwrap();
         assert!(robots.contains(".TH muster-robots 1"), "{robots}");
         assert!(robots.contains("\\-\\-sort") && robots.contains("\\-\\-url"), "{robots}");
-        assert_eq!(man(command(), Some("fly")).unwrap(), None);
+        assert_eq!(man(command(), &["fly".to_owned()]).unwrap(), None);
     }
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     answer::{age_cell, number, text, text_cell, tone},
-    label, mapped,
+    label, mapped, question,
     robots::plain,
     table::{Cell, Look, Sheet, Tone},
     times,
@@ -18,7 +18,8 @@ pub fn render(state: &Value, look: Look) -> String {
         head.push(vec![Cell::new(name), cell]);
     }
     let link = text(state, "/link/state").unwrap_or("unknown");
-    let mut channels = Sheet::new(&["channel", "value", "unit", "age", "freshness", ""]);
+    let age = if question::moment(state).is_some() { "age then" } else { "age" };
+    let mut channels = Sheet::new(&["channel", "value", "unit", age, "freshness", ""]);
     for (name, channel) in each_channel(state) {
         channels.push(vec![
             Cell::new(name),
@@ -69,6 +70,10 @@ fn lines(state: &Value) -> Vec<(&'static str, Cell)> {
     lines.extend(mapped::lines(state));
     if let Some(conflict) = conflict_cell(state) {
         lines.insert(2, ("conflict", conflict));
+    }
+    if let Some(moment) = question::moment(state) {
+        let told = format!("{moment}; ages count from that moment");
+        lines.insert(0, ("THE PAST", Cell::toned(told, Tone::Warn)));
     }
     lines
 }
@@ -134,20 +139,23 @@ fn mark_cell(channel: &Value) -> Cell {
     }
 }
 
-/// Shows a value as the API writes it; long text is cut, for the whole one there is `-o json`.
 fn value_cell(channel: &Value) -> Cell {
-    let value = match channel.get("v") {
-        None => return Cell::none(),
-        Some(Value::Null) => text(channel, "/f").or_else(|| text(channel, "/b")).unwrap_or("null").to_owned(),
-        Some(Value::String(text)) => format!("\"{text}\""),
-        Some(other) => other.to_string(),
+    let Some(words) = value_words(channel) else { return Cell::none() };
+    match channel.get("v") {
+        Some(Value::Number(_)) => Cell::figure(words),
+        _ => Cell::new(words),
+    }
+}
+
+/// Writes a value as the API does; long text is cut, for the whole one there is `-o json`.
+pub(super) fn value_words(channel: &Value) -> Option<String> {
+    let value = match channel.get("v")? {
+        Value::Null => text(channel, "/f").or_else(|| text(channel, "/b")).unwrap_or("null").to_owned(),
+        Value::String(text) => format!("\"{text}\""),
+        other => other.to_string(),
     };
     let cut: String = value.chars().take(VALUE_CHARS_SHOWN).collect();
-    let cut = if cut.len() < value.len() { format!("{cut}…") } else { cut };
-    match channel.get("v") {
-        Some(Value::Number(_)) => Cell::figure(cut),
-        _ => Cell::new(cut),
-    }
+    Some(if cut.len() < value.len() { format!("{cut}…") } else { cut })
 }
 
 /// Enough for any number; a wall of text would push age and freshness out of sight.
@@ -218,6 +226,16 @@ mod tests {
         let text = render(&state("down"), PIPE);
         let table = text.split_once("\n\n").unwrap().1;
         assert!(table.lines().skip(1).all(|row| row.contains("link down")), "{table}");
+    }
+
+    #[test]
+    fn a_robot_of_the_past_cannot_be_taken_for_one_of_now() {
+        let mut state = state("up");
+        state["as_of"] = json!({"at": 1_500_000_000_000_000_000_i64, "known": "then", "unreadable": 0});
+        let text = render(&state, PIPE);
+        let first = text.lines().next().unwrap();
+        assert!(first.starts_with("THE PAST  2017-07-14T02:40:00Z, as it was known then"), "{text}");
+        assert!(text.contains("age then"), "{text}");
     }
 
     #[test]

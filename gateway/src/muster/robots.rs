@@ -15,31 +15,35 @@ use super::{
 pub struct Listed {
     /// One JSON object per robot, in the API's order.
     pub robots: Vec<Value>,
-    /// Whether the fleet has more robots than the limit.
+    /// Whether there are more robots than the limit.
     pub more: bool,
+    /// The first page without its robots: what it says of the whole list.
+    pub about: Value,
 }
 
-/// Follows the pages of `/v1/robots` until there are `limit` robots or no more.
-pub fn fetch(client: &Client, sort: Option<&str>, limit: usize) -> Result<Listed, Failure> {
+/// Follows the pages of `/v1/robots` with these parameters until there are `limit` robots or no more.
+pub fn fetch(client: &Client, asked: &Query, limit: usize) -> Result<Listed, Failure> {
     let mut listed = Listed::default();
     let mut cursor: Option<String> = None;
     loop {
-        let mut query = Query::new();
-        query.push(("limit", (limit - listed.robots.len()).min(PAGE_ROBOTS).to_string()));
-        query.extend(sort.map(|field| ("sort", field.to_owned())));
-        query.extend(cursor.take().map(|cursor| ("cursor", cursor)));
+        let mut query = asked.clone();
+        query.push(("limit", (limit - listed.robots.len()).clamp(1, PAGE_ROBOTS).to_string()));
+        query.extend(cursor.clone().map(|cursor| ("cursor", cursor)));
         let mut page = client.json("/v1/robots", &query)?;
         let Some(Value::Array(robots)) = page.get_mut("robots").map(Value::take) else {
             return Err(client.not_ours("/v1/robots has no list `robots`".to_owned()));
         };
-        let got_any = !robots.is_empty();
         listed.robots.extend(robots.into_iter().take(limit - listed.robots.len()));
-        cursor = text(&page, "/next_cursor").map(str::to_owned);
-        if cursor.is_none() || !got_any {
-            return Ok(listed);
+        // A page may be empty and not the last: robots that no longer match when it is read are left out of it.
+        let next = text(&page, "/next_cursor").map(str::to_owned);
+        let is_first = cursor.is_none();
+        let goes_on = next.is_some() && next != cursor;
+        cursor = next;
+        if is_first {
+            listed.about = page;
         }
-        if listed.robots.len() >= limit {
-            listed.more = true;
+        if !goes_on || listed.robots.len() >= limit {
+            listed.more = goes_on;
             return Ok(listed);
         }
     }
@@ -94,14 +98,15 @@ pub(super) fn plain(value: Option<&Value>) -> String {
 }
 
 /// Names the robot, and says so where two processes speak for it.
-fn robot_cell(robot: &Value) -> Cell {
+pub(super) fn robot_cell(robot: &Value) -> Cell {
     match text(robot, "/conflict/other/address") {
         Some(_) => Cell::toned(format!("{} (conflict)", text(robot, "/robot").unwrap_or("-")), Tone::Bad),
         None => text_cell(robot, "/robot"),
     }
 }
 
-fn freshness_cell(robot: &Value) -> Cell {
+/// Shows counts by freshness in the tone of the worst.
+pub(super) fn freshness_cell(robot: &Value) -> Cell {
     let worst = ["stale", "late", "fresh"].into_iter().find(|state| {
         robot.pointer(&format!("/freshness/{state}")).and_then(Value::as_u64).is_some_and(|n| n > 0)
     });

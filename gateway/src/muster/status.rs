@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::{
     answer::{FRESHNESS, HEALTH, LINKS, counts, number},
+    question,
     table::{Cell, Look, Sheet, Tone},
     times,
     whole::fleet_cell,
@@ -31,6 +32,9 @@ fn lines(url: &str, fleet: &Value) -> Vec<(&'static str, Cell)> {
     let rate = fleet.pointer("/ingest/samples_per_s").and_then(Value::as_f64);
     let stored = number(fleet, "/samples").map_or_else(|| "-".to_owned(), times::count);
     let rate = rate.map_or_else(String::new, |rate| format!(", {rate:.0}/s now"));
+    let moment = question::moment(fleet);
+    // What comes in and where the log stands is of now, whatever moment is asked about.
+    let rate = if moment.is_some() { String::new() } else { rate };
     let mut lines = vec![
         ("gateway", Cell::new(url)),
         ("robots", Cell::new(robots)),
@@ -41,8 +45,12 @@ fn lines(url: &str, fleet: &Value) -> Vec<(&'static str, Cell)> {
         ("complete", fleet_cell(fleet)),
         ("on robots", Cell::new(number(fleet, "/on_robots").map_or_else(|| "-".to_owned(), times::count))),
         ("lost", lost(fleet)),
-        ("log", Cell::new(log(fleet))),
     ];
+    if let Some(moment) = moment {
+        lines.insert(1, ("THE PAST", Cell::toned(moment, Tone::Warn)));
+        return lines;
+    }
+    lines.push(("log", Cell::new(log(fleet))));
     if let Some(given_up) = number(fleet, "/ingest/json_given_up").filter(|samples| *samples > 0) {
         let told = format!("{} of plain JSON, in no loss record", times::samples(given_up));
         lines.push(("given up", Cell::toned(told, Tone::Bad)));
@@ -79,6 +87,7 @@ fn flatten(path: &str, value: &Value, columns: &mut Vec<(String, String)>) {
             }
         }
         Value::String(text) => columns.push((path.to_owned(), text.clone())),
+        Value::Null => columns.push((path.to_owned(), String::new())),
         other => columns.push((path.to_owned(), other.to_string())),
     }
 }
@@ -124,6 +133,17 @@ mod tests {
         let told = |samples: u64| render("http://gw", &json!({"ingest": {"json_given_up": samples}}), PIPE);
         assert!(told(7).contains("given up   7 samples of plain JSON, in no loss record"), "{}", told(7));
         assert!(!told(0).contains("given up"));
+    }
+
+    #[test]
+    fn the_past_is_told_without_what_is_of_now() {
+        let fleet = json!({
+            "robots": 1, "samples": 7, "ingest": {"samples_per_s": 2.0}, "log": {"first": 1, "next": 9},
+            "as_of": {"at": 1_500_000_000_000_000_000_i64, "known": "now", "unreadable": 0}
+        });
+        let text = render("http://gw", &fleet, PIPE);
+        assert!(text.contains("THE PAST   2017-07-14T02:40:00Z, as it is known now"), "{text}");
+        assert!(text.contains("7 stored\n") && !text.contains("offsets"), "{text}");
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub struct Cell {
 /// A header and rows of as many cells.
 #[derive(Clone, Debug, Default)]
 pub struct Sheet {
-    header: Vec<&'static str>,
+    header: Vec<String>,
     spare: Vec<&'static str>,
     rows: Vec<Vec<Cell>>,
 }
@@ -95,8 +95,9 @@ impl Cell {
 
 impl Sheet {
     /// Starts a table; an empty header is not drawn.
-    pub fn new(header: &[&'static str]) -> Self {
-        Self { header: header.to_vec(), spare: Vec::new(), rows: Vec::new() }
+    pub fn new(header: &[&str]) -> Self {
+        let header = header.iter().map(|name| printable(name).into_owned()).collect();
+        Self { header, spare: Vec::new(), rows: Vec::new() }
     }
 
     /// Names the columns that a narrow terminal may go without, the first to go first.

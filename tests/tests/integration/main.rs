@@ -27,6 +27,7 @@ mod mappings;
 mod operator;
 mod own_figures;
 mod plain_json;
+mod questions;
 mod restart;
 #[cfg(target_os = "linux")]
 mod roaming;

@@ -67,6 +67,7 @@ const ONE_DOOR: &[(&str, &[&str])] = &[
             "agent/src/cli/",
             "gateway/src/cli/",
             "gateway/src/muster/cli.rs",
+            "gateway/src/muster/cli/",
             "gateway/src/muster/notes.rs",
             "gateway/src/muster/pages.rs",
         ],
