@@ -186,7 +186,8 @@ fn figure_cell(value: &Value) -> Cell {
 fn short(number: f64) -> String {
     let size = number.abs();
     if number == 0.0 || (1e-4..1e15).contains(&size) {
-        let whole = if size < 1.0 { 0 } else { size.log10() as usize };
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 14")]
+        let whole = size.log10().max(0.0) as usize;
         let text = format!("{number:.*}", 6_usize.saturating_sub(whole + 1));
         return if text.contains('.') {
             text.trim_end_matches('0').trim_end_matches('.').to_owned()

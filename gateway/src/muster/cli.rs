@@ -168,7 +168,7 @@ mod tests {
         command.build();
         let named = |command: &clap::Command| command.get_name().to_owned();
         let (groups, mut all): (Vec<_>, Vec<_>) =
-            command.get_subcommands().cloned().partition(|c| c.has_subcommands());
+            command.get_subcommands().cloned().partition(clap::Command::has_subcommands);
         all.extend(groups.iter().filter(|c| named(c) != "help").flat_map(|c| c.get_subcommands().cloned()));
         for command in
             all.iter().chain(&groups).filter(|c| !["help", "completions", "man"].contains(&c.get_name()))

@@ -188,7 +188,7 @@ fn collect(path: &[String], value: &Value, leaves: &mut BTreeSet<Vec<String>>) {
         Value::Null => {}
         Value::Object(members) => {
             for (name, member) in members {
-                collect(&[path, &[name.clone()]].concat(), member, leaves);
+                collect(&[path, std::slice::from_ref(name)].concat(), member, leaves);
             }
         }
         _ => {
