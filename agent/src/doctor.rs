@@ -5,8 +5,8 @@
 //! ```
 //!
 //! It promises to disturb nobody: no robot is registered, because no Hello is said; a running agent keeps its spool, its
-//! sockets and its session; what is written to the disk is one small file, which is removed again. [`probe`] finds out
-//! and decides nothing, [`judge`] decides and finds out nothing.
+//! sockets and its session; what is written to the disk is one small file, which is removed again. `probe` finds out
+//! and decides nothing, `judge` decides and finds out nothing.
 
 mod certificate;
 mod facts;

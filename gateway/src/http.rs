@@ -7,7 +7,7 @@
 //! Anything that takes a lock, a disk or a while runs on a thread that may block. Nothing here writes to the log by
 //! itself: labels go the way of everything else, through the committer.
 //!
-//! A web page in a browser on this machine reaches the API as the browser does. It may not write: see [`labels`].
+//! A web page in a browser on this machine reaches the API as the browser does. It may not write: `writing` says how.
 
 mod aggregate;
 mod answer;

@@ -138,7 +138,7 @@ impl CheckpointStore {
         Ok(())
     }
 
-    /// Keeps a state of the fleet for questions about the past, if one is due; see [`milestones`]. It includes the
+    /// Keeps a state of the fleet for questions about the past, if one is due; `milestones` says when. It includes the
     /// records up to `at` and no other.
     pub fn keep_milestone(&self, at: Offset, made: WallTime, state: &Bytes) -> io::Result<()> {
         milestones::offer(&self.shared, at, made, state)

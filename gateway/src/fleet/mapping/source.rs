@@ -6,7 +6,7 @@ use muster_protocol::id::{ChannelName, ParseIdError};
 use serde::{Deserialize, Serialize};
 
 /// A channel, and by how much its numbers are multiplied: `battery.percent*0.01`. Without a factor a declared unit
-/// decides, where it is one that [`Quantity`] knows.
+/// decides, where it is one that `Quantity` knows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Source {
