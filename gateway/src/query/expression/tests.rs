@@ -27,6 +27,7 @@ fn fleet() -> Fleet {
         ("docked", Value::Bool(false)),
         ("raw", Value::Bytes(vec![1])),
         ("odd", Value::Float(f64::NAN)),
+        ("pose.y", Value::Float(2.0)),
     ];
     let old = [("pose.x", Value::Float(1.0))];
     fold([
@@ -54,14 +55,14 @@ fn expressions_that_hold() {
         r#"value("battery.cells[0]") < 3.5 && value("battery.cells[0]") == 3.0"#,
         r#"freshness("battery.soc") == "fresh" && freshness("nothing") == "never""#,
         // A group is as fresh as the worst of it.
-        r#"freshness("pose") == "stale""#,
+        r#"freshness("pose") == "stale" && freshness("pose.y") == "fresh""#,
         r#"age_ms("battery.soc") == 1000 && age_ms("pose.x") > 30000"#,
         r#"known("mode") && !known("nothing")"#,
         r#"value("mode").startsWith("au") && size(value("mode")) == 4"#,
         r#"!value("docked") || false"#,
         r#"fleet == "berlin" && name in ["r1", "r2"] && id == robot"#,
         r#"health.level == "warn" || health.reasons.exists(why, why.contains("link"))  || true"#,
-        "clock.skew_ms == 0 && channels == 7 && samples > 6",
+        "clock.skew_ms == 0 && channels == 8 && samples > 6",
         "completeness.unknown_up_to == 0 && loss.last_at == null",
         "!has(labels.site) && size(labels) == 0",
         // What is unknown does not matter where the rest decides.
