@@ -25,6 +25,7 @@ mod conflict;
 mod freshness;
 mod health;
 mod labels;
+mod layout;
 mod link;
 mod losses;
 mod mapping;
@@ -40,7 +41,6 @@ mod tests;
 
 use std::{
     collections::BTreeMap,
-    ops::Bound,
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
@@ -76,9 +76,20 @@ use applied::Applied;
 /// The state of all robots that the log names. Who may register is decided before a record is committed.
 #[derive(Debug, Default)]
 pub struct Fleet {
-    robots: RwLock<BTreeMap<RobotId, Arc<RwLock<RobotState>>>>,
+    robots: RwLock<Robots>,
     applied: Mutex<Applied>,
     mapping: Option<Arc<Mapping>>,
+}
+
+/// A robot and its state.
+pub type Robot = (RobotId, Arc<RwLock<RobotState>>);
+
+/// All robots.
+#[derive(Debug, Default)]
+struct Robots {
+    by_id: BTreeMap<RobotId, Arc<RwLock<RobotState>>>,
+    /// The same in a row, made when somebody asks for all, and good until a robot is added.
+    listed: Option<Arc<[Robot]>>,
 }
 
 impl Fleet {
@@ -105,12 +116,12 @@ impl Fleet {
 
     /// Returns the state of one robot, if the log names it. Hold its lock briefly: records wait for it.
     pub fn robot(&self, robot: &RobotId) -> Option<Arc<RwLock<RobotState>>> {
-        self.robots.read().unwrap_or_else(PoisonError::into_inner).get(robot).cloned()
+        self.robots.read().unwrap_or_else(PoisonError::into_inner).by_id.get(robot).cloned()
     }
 
     /// Returns how many robots there are.
     pub fn len(&self) -> usize {
-        self.robots.read().unwrap_or_else(PoisonError::into_inner).len()
+        self.robots.read().unwrap_or_else(PoisonError::into_inner).by_id.len()
     }
 
     /// Returns whether the log names no robot yet.
@@ -118,20 +129,18 @@ impl Fleet {
         self.len() == 0
     }
 
-    /// Returns the robots in the order of their ids, those after `after` only if it is given. Lock one at a time, so
-    /// that the records of the others do not wait, and ask [`LiveLinks`] before, never under the lock.
-    pub fn robots(&self, after: Option<&RobotId>) -> Vec<(RobotId, Arc<RwLock<RobotState>>)> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let robots = self.robots.read().unwrap_or_else(PoisonError::into_inner);
-        let range = robots.range::<RobotId, _>((from, Bound::Unbounded));
-        range.map(|(id, robot)| (id.clone(), robot.clone())).collect()
+    /// Returns the robots in the order of their ids. Lock one at a time, so that the records of the others do not wait,
+    /// and ask [`LiveLinks`] before, never under the lock.
+    pub fn robots(&self) -> Arc<[Robot]> {
+        let listed = self.robots.read().unwrap_or_else(PoisonError::into_inner).listed.clone();
+        listed.unwrap_or_else(|| self.robots.write().unwrap_or_else(PoisonError::into_inner).list())
     }
 
     /// Calls `visit` for each robot as [`Fleet::robots`] returns them, until it returns false. It runs under the robot's
     /// lock: it must not wait for anything that commits.
-    pub fn visit(&self, after: Option<&RobotId>, mut visit: impl FnMut(&RobotId, &RobotState) -> bool) {
-        for (id, robot) in self.robots(after) {
-            if !visit(&id, &robot.read().unwrap_or_else(PoisonError::into_inner)) {
+    pub fn visit(&self, mut visit: impl FnMut(&RobotId, &RobotState) -> bool) {
+        for (id, robot) in &*self.robots() {
+            if !visit(id, &robot.read().unwrap_or_else(PoisonError::into_inner)) {
                 break;
             }
         }
@@ -139,8 +148,7 @@ impl Fleet {
 
     /// Makes a fleet of robots that were folded one by one.
     pub fn of(robots: impl IntoIterator<Item = (RobotId, RobotState)>) -> Self {
-        let robots = robots.into_iter().map(|(id, state)| (id, Arc::new(RwLock::new(state)))).collect();
-        Self { robots: RwLock::new(robots), ..Self::default() }
+        Self { robots: RwLock::new(Robots::of(robots)), ..Self::default() }
     }
 
     /// Reads robots through the mapping of another fleet.
@@ -156,7 +164,7 @@ impl Fleet {
     }
 
     fn map_shared(&mut self, mapping: Option<Arc<Mapping>>) {
-        for (_, robot) in self.robots(None) {
+        for (_, robot) in &*self.robots() {
             robot.write().unwrap_or_else(PoisonError::into_inner).map(mapping.clone());
         }
         self.mapping = mapping;
@@ -165,6 +173,20 @@ impl Fleet {
     fn add(&self, robot: &RobotId) -> Arc<RwLock<RobotState>> {
         let mut robots = self.robots.write().unwrap_or_else(PoisonError::into_inner);
         let new = || Arc::new(RwLock::new(RobotState::mapped(self.mapping.clone())));
-        robots.entry(robot.clone()).or_insert_with(new).clone()
+        robots.listed = None;
+        robots.by_id.entry(robot.clone()).or_insert_with(new).clone()
+    }
+}
+
+impl Robots {
+    fn of(robots: impl IntoIterator<Item = (RobotId, RobotState)>) -> Self {
+        let by_id = robots.into_iter().map(|(id, state)| (id, Arc::new(RwLock::new(state)))).collect();
+        Self { by_id, listed: None }
+    }
+
+    fn list(&mut self) -> Arc<[Robot]> {
+        let Self { by_id, listed } = self;
+        let list = || by_id.iter().map(|(id, robot)| (id.clone(), robot.clone())).collect();
+        listed.get_or_insert_with(list).clone()
     }
 }

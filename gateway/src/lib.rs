@@ -19,6 +19,7 @@ pub mod link;
 pub mod log;
 pub mod metrics;
 pub mod muster;
+mod parts;
 pub mod program;
 pub mod projection;
 pub mod query;

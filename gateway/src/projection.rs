@@ -285,7 +285,7 @@ pub fn last_checkpoint(fleet: &Fleet, ingest: &Ingest, next: Offset) -> Option<C
 /// Says of each session that was open when the gateway last ended without saying so that it is over.
 pub fn end_lost_sessions(fleet: &Fleet, ingest: &Ingest) {
     let mut lost: Vec<(RobotId, u64)> = Vec::new();
-    fleet.visit(None, |robot, state| {
+    fleet.visit(|robot, state| {
         lost.extend(state.open_session().map(|session| (robot.clone(), session)));
         true
     });

@@ -161,13 +161,13 @@ impl Watch {
         let at = Moment { mono: self.clock.mono(), wall: self.clock.wall() };
         let mut found = gateway::find(&self.sources.gateway(at), at);
         let mut fleet = Tallies::default();
-        for (id, robot) in self.fleet.robots(None) {
-            let live = self.live.live(&id);
-            let refused = self.sources.refused(&id);
+        for (id, robot) in &*self.fleet.robots() {
+            let live = self.live.live(id);
+            let refused = self.sources.refused(id);
             let state = robot.read().unwrap_or_else(PoisonError::into_inner);
             let reading = state.read(at.wall, live.as_ref());
             fleet.count(&reading, state.totals());
-            self.memory.find(&Robot { id: &id, state: &state, reading: &reading, refused }, at, &mut found);
+            self.memory.find(&Robot { id, state: &state, reading: &reading, refused }, at, &mut found);
         }
         let tracked = self.tracker.track(found, at);
         let mut counts = [0; Code::COUNT];

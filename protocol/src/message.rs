@@ -96,7 +96,7 @@ pub struct DrainedLane {
 }
 
 /// A robot's clocks, read together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Clock {
     /// The first 64 bits of the boot id: monotonic times compare only within one boot.
     pub boot: u64,

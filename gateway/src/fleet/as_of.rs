@@ -8,6 +8,8 @@
 //!
 //! Both are functions of the set of records: order and repetition do not matter.
 
+use std::sync::Arc;
+
 use muster_protocol::{batch::DecodedBatch, id::Offset, schema::Schema, time::WallTime};
 
 use super::{acceptance::Anchor, channel::Origin, channels::Clocks, robot::RobotState};
@@ -70,7 +72,7 @@ impl RobotState {
             self.apply_until(offset, envelope, batch, Some(as_of.at));
         } else if let (Body::Batch { head, info, .. }, Some(batch)) = (&envelope.body, batch) {
             let (session, received_at) = (envelope.session, envelope.received_at);
-            let origin = Origin { session, received_at, clock: info.clock };
+            let origin = Arc::new(Origin { session, received_at, clock: info.clock });
             let clocks = Clocks { anchors: &self.anchors, until: Some(as_of.at) };
             self.channels.apply(head, &origin, batch, clocks);
         }

@@ -1,5 +1,9 @@
 //! One channel of one robot: its newest value by a total order, and its pace.
 
+mod image;
+
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use muster_protocol::{
@@ -17,30 +21,35 @@ use super::{
     recent::RecentTimes,
 };
 
+pub(super) use image::{BadImage, ChannelsImage};
+
 /// A channel that has at least one value.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Channel {
-    /// The newest value of each [`Stamp`] kind that there is, ascending, never none, at most [`KINDS_MAX`].
-    newest: Vec<Newest>,
-    recent: RecentTimes,
+    /// The newest value of the least [`Stamp`] kind that there is: nearly always the only one.
+    first: Newest,
+    /// Those of the other kinds, ascending; fewer than [`KINDS_MAX`].
+    others: Box<[Newest]>,
+    /// Shared with the channels that are sampled together with it.
+    recent: Arc<RecentTimes>,
     samples: u64,
 }
 
 /// The newest value of one kind and what the records said about it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Newest {
     rank: Rank,
     t: WallTime,
     value: Value,
     stamped_by: StampedBy,
-    unit: Option<String>,
+    unit: Option<Box<str>>,
     interval_ns: Option<u64>,
     on_change: bool,
-    origin: Origin,
+    origin: Arc<Origin>,
 }
 
 /// What all samples of one batch share.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Origin {
     /// The session in which the batch came.
     pub(super) session: u64,
@@ -87,7 +96,7 @@ pub(super) struct Candidate<'a> {
     pub(super) stamped_by: StampedBy,
     pub(super) value: ValueRef<'a>,
     pub(super) definition: &'a ChannelDef,
-    pub(super) origin: &'a Origin,
+    pub(super) origin: &'a Arc<Origin>,
 }
 
 /// Why a time is not believed. The value then ages by its acceptance.
@@ -171,37 +180,33 @@ impl Rank {
 }
 
 impl Channel {
-    /// Starts with a first value, which is not yet counted.
-    pub(super) fn new(first: &Candidate<'_>) -> Self {
-        Self { newest: vec![Newest::new(first)], recent: RecentTimes::default(), samples: 0 }
+    /// Starts with a first value, and what its batch says of the channel's times and how many values there are.
+    pub(super) fn new(first: &Candidate<'_>, recent: Arc<RecentTimes>, samples: u64) -> Self {
+        Self { first: Newest::new(first), others: Box::default(), recent, samples }
     }
 
     /// Takes a column's newest value of one kind.
     pub(super) fn offer(&mut self, candidate: &Candidate<'_>, anchors: &Anchors) {
-        match self.newest.binary_search_by_key(&candidate.rank.stamp, |newest| newest.rank.stamp) {
-            Ok(at) if candidate.rank > self.newest[at].rank => self.newest[at].replace(candidate),
-            Ok(_) => {}
-            Err(at) => self.newest.insert(at, Newest::new(candidate)),
-        }
-        if self.newest.len() > KINDS_MAX {
-            let oldest = self.newest.iter().enumerate().min_by_key(|(_, newest)| newest.order(anchors));
-            let (at, _) = oldest.expect("there are several");
-            self.newest.remove(at);
+        let mut kinds = std::iter::once(&mut self.first).chain(&mut self.others);
+        match kinds.find(|newest| newest.rank.stamp == candidate.rank.stamp) {
+            Some(newest) if candidate.rank > newest.rank => newest.replace(candidate),
+            Some(_) => {}
+            None => self.add(Newest::new(candidate), anchors),
         }
     }
 
-    /// Takes a column's newest distinct times, and how many values it has.
-    pub(super) fn count(&mut self, times: &RecentTimes, samples: u64) {
-        self.recent.merge(times);
+    /// Counts a column's values, and lets `recent` say what the newest times become by it.
+    pub(super) fn count(&mut self, samples: u64, recent: impl FnOnce(&Arc<RecentTimes>) -> Arc<RecentTimes>) {
+        self.recent = recent(&self.recent);
         self.samples += samples;
     }
 
     /// Returns the newest value, as far as is known when which clock was right.
     pub(super) fn newest(&self, anchors: &Anchors) -> &Newest {
-        match &self.newest[..] {
-            [only] => only,
-            several => several.iter().max_by_key(|newest| newest.order(anchors)).expect("never none"),
+        if self.others.is_empty() {
+            return &self.first;
         }
+        self.kinds().max_by_key(|newest| newest.order(anchors)).expect("never none")
     }
 
     /// Returns how many samples the log gave this channel.
@@ -216,6 +221,24 @@ impl Channel {
         }
         Pace::Every(newest.interval_ns.or_else(|| self.recent.interval()))
     }
+
+    /// Returns the newest value of each kind, ascending.
+    fn kinds(&self) -> impl Iterator<Item = &Newest> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// Adds the first value of a kind. With too many kinds the oldest value makes room.
+    fn add(&mut self, newest: Newest, anchors: &Anchors) {
+        let mut kinds: Vec<Newest> = self.kinds().cloned().chain([newest]).collect();
+        if kinds.len() > KINDS_MAX {
+            let oldest = kinds.iter().enumerate().min_by_key(|(_, newest)| newest.order(anchors));
+            let (at, _) = oldest.expect("there are several");
+            kinds.remove(at);
+        }
+        kinds.sort_by_key(|newest| newest.rank.stamp);
+        self.others = kinds.split_off(1).into();
+        self.first = kinds.pop().expect("there are several");
+    }
 }
 
 impl Newest {
@@ -226,10 +249,10 @@ impl Newest {
             t: candidate.t,
             value: candidate.value.to_value(),
             stamped_by: candidate.stamped_by,
-            unit: definition.unit.clone(),
+            unit: definition.unit.as_deref().map(Box::from),
             interval_ns: definition.interval_ns,
             on_change: definition.on_change,
-            origin: *candidate.origin,
+            origin: candidate.origin.clone(),
         }
     }
 
@@ -282,11 +305,11 @@ impl Newest {
         self.rank = candidate.rank;
         self.t = candidate.t;
         self.stamped_by = candidate.stamped_by;
-        self.origin = *candidate.origin;
+        self.origin.clone_from(candidate.origin);
         self.interval_ns = definition.interval_ns;
         self.on_change = definition.on_change;
         if self.unit.as_deref() != definition.unit.as_deref() {
-            self.unit.clone_from(&definition.unit);
+            self.unit = definition.unit.as_deref().map(Box::from);
         }
         match (&mut self.value, candidate.value) {
             (Value::Text(held), ValueRef::Text(new)) => new.clone_into(held),

@@ -1,15 +1,12 @@
 //! The channels of one robot: finds the channel of each column, and folds batches in column by column.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    ops::Bound,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use serde::{Deserialize, Serialize, Serializer};
 
 use muster_protocol::{
     batch::{DecodedBatch, Group},
-    id::{ChannelName, SchemaHash},
+    id::ChannelName,
     message::NumberedHead,
     schema::Schema,
     time::WallTime,
@@ -17,35 +14,19 @@ use muster_protocol::{
 
 use super::{
     acceptance::Anchors,
-    channel::{Candidate, Channel, Origin, Rank, Stamp, effective, happened},
+    channel::{BadImage, Candidate, Channel, ChannelsImage, Origin, Rank, Stamp, effective, happened},
+    layout::Layout,
     recent::RecentTimes,
 };
 
 /// The channels that a robot ever sent a value of, at most [`CHANNELS_MAX`].
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(from = "Stored")]
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "ChannelsImage<'static>")]
 pub(super) struct Channels {
-    slots: Vec<Channel>,
-    /// Whether an agent tells of itself in the channel of each slot.
-    of_agent: Vec<bool>,
-    by_name: BTreeMap<ChannelName, usize>,
-    /// The slot of each channel of a schema, as far as known.
-    by_schema: HashMap<SchemaHash, Vec<Option<usize>>>,
+    layout: Arc<Layout>,
+    /// The channel of each name of the layout.
+    held: Vec<Channel>,
     /// Samples of channels beyond [`CHANNELS_MAX`]: in the log, but not in the state.
-    untracked: u64,
-}
-
-/// What a checkpoint holds, as it is read.
-#[derive(Deserialize)]
-struct Stored {
-    channels: BTreeMap<ChannelName, Channel>,
-    untracked: u64,
-}
-
-/// The same, as it is written: nothing is copied, because the committer waits.
-#[derive(Serialize)]
-struct Storing<'a> {
-    channels: BTreeMap<&'a ChannelName, &'a Channel>,
     untracked: u64,
 }
 
@@ -57,11 +38,23 @@ pub(super) struct Clocks<'a> {
     pub(super) until: Option<WallTime>,
 }
 
+/// A batch that is being folded in.
+struct Folding<'a> {
+    head: &'a NumberedHead,
+    origin: &'a Arc<Origin>,
+    schema: &'a Schema,
+    anchors: &'a Anchors,
+    /// The place of each channel of the schema, as far as it had one before the batch.
+    places: Arc<[Option<u32>]>,
+    /// Channels of which the batch has the first values, by their index in the schema.
+    first: HashMap<u32, Channel>,
+}
+
 /// What the columns of a group share: its newest row of each kind of stamp, and its newest distinct times.
 struct GroupTimes {
     /// A row that an input stamped and one that the agent stamped, if there are both.
     newest: [Option<NewestRow>; 2],
-    recent: RecentTimes,
+    recent: Arc<RecentTimes>,
     /// How many rows were looked at.
     rows: usize,
 }
@@ -75,93 +68,105 @@ struct NewestRow {
     at: usize,
 }
 
-/// Four full schemas. A robot that names channels without end keeps its first ones; the rest is counted.
-const CHANNELS_MAX: usize = 4 * muster_protocol::limits::SCHEMA_CHANNELS_MAX;
+/// Channels that are sampled together have the same recent times: what the last of them came to is remembered.
+struct Merging<'a> {
+    added: &'a Arc<RecentTimes>,
+    last: Option<(Arc<RecentTimes>, Arc<RecentTimes>)>,
+}
 
-/// Most schemas whose slots are remembered. Batches in flight refer to a few at most.
-const SCHEMAS_MAX: usize = 8;
+/// Four full schemas. A robot that names channels without end keeps its first ones; the rest is counted.
+pub(super) const CHANNELS_MAX: usize = 4 * muster_protocol::limits::SCHEMA_CHANNELS_MAX;
 
 impl Channels {
     /// Folds in a batch, or of it what is known to be of `until` or earlier.
     pub(super) fn apply(
         &mut self,
         head: &NumberedHead,
-        origin: &Origin,
+        origin: &Arc<Origin>,
         (batch, schema): (&DecodedBatch, &Schema),
         Clocks { anchors, until }: Clocks<'_>,
     ) {
-        let mut slots = self.by_schema.remove(&schema.hash()).unwrap_or_default();
-        slots.resize(schema.channels().len(), None);
+        let (places, first) = (self.layout.places(schema), HashMap::new());
+        let mut folding = Folding { head, origin, schema, anchors, places, first };
         for group in &batch.groups {
             let is_in_time = |at: usize| {
                 until
                     .is_none_or(|until| happened(group.t[at], group.stamped_by[at], origin, anchors) <= until)
             };
             let times = GroupTimes::of(group, origin, is_in_time);
-            for newest in times.newest.iter().flatten() {
-                let (at, row) = (newest.at, group.row[newest.at]);
-                for (field, column) in (0..).zip(&group.columns) {
-                    let index = column.channel as usize;
-                    let value = column.data.get(at).expect("a column has a value for each row of its group");
-                    let candidate = Candidate {
-                        rank: Rank::new(newest.stamp, newest.rank, head, (row, field)),
-                        t: group.t[at],
-                        stamped_by: group.stamped_by[at],
-                        value,
-                        definition: &schema.channels()[index],
-                        origin,
-                    };
-                    if let Some(channel) = self.channel(&mut slots[index], &candidate) {
-                        channel.offer(&candidate, anchors);
-                    }
-                }
-            }
-            for column in &group.columns {
-                let samples = times.rows as u64;
-                match slots[column.channel as usize] {
-                    Some(slot) => self.slots[slot].count(&times.recent, samples),
-                    None => self.untracked += samples,
-                }
+            if times.rows > 0 {
+                self.fold(&mut folding, group, &times);
             }
         }
-        if self.by_schema.len() >= SCHEMAS_MAX {
-            self.by_schema.clear();
+        if !folding.first.is_empty() {
+            let named =
+                |(index, channel): (u32, _)| (schema.channels()[index as usize].name.clone(), channel);
+            self.add(folding.first.into_iter().map(named).collect());
         }
-        self.by_schema.insert(schema.hash(), slots);
+    }
+
+    /// Folds in the columns of a group.
+    fn fold(&mut self, folding: &mut Folding<'_>, group: &Group, times: &GroupTimes) {
+        let mut merging = Merging { added: &times.recent, last: None };
+        for (field, column) in (0..).zip(&group.columns) {
+            let index = column.channel;
+            let definition = &folding.schema.channels()[index as usize];
+            let candidates = times.newest.iter().flatten().map(|newest| {
+                let at = newest.at;
+                Candidate {
+                    rank: Rank::new(newest.stamp, newest.rank, folding.head, (group.row[at], field)),
+                    t: group.t[at],
+                    stamped_by: group.stamped_by[at],
+                    value: column.data.get(at).expect("a column has a value for each row of its group"),
+                    definition,
+                    origin: folding.origin,
+                }
+            });
+            let has_room = self.held.len() + folding.first.len() < CHANNELS_MAX;
+            let held = match folding.places[index as usize] {
+                Some(place) => Some(&mut self.held[place as usize]),
+                None => folding.first.get_mut(&index),
+            };
+            if let Some(channel) = held {
+                candidates.for_each(|candidate| channel.offer(&candidate, folding.anchors));
+                channel.count(times.rows as u64, |recent| merging.of(recent));
+            } else if has_room {
+                let mut candidates = candidates;
+                let newest = candidates.next().expect("a group with rows has a newest one");
+                let mut channel = Channel::new(&newest, times.recent.clone(), times.rows as u64);
+                candidates.for_each(|candidate| channel.offer(&candidate, folding.anchors));
+                folding.first.insert(index, channel);
+            } else {
+                self.untracked += times.rows as u64;
+            }
+        }
     }
 
     /// Returns the channels by name.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&ChannelName, &Channel)> {
-        self.by_name.iter().map(|(name, &slot)| (name, &self.slots[slot]))
+        self.layout.names().iter().zip(&self.held)
     }
 
-    /// Returns the channels that tell of the robot and not of its agent, in no order, which is quicker.
+    /// Returns the channels that tell of the robot and not of its agent.
     pub(super) fn of_robot(&self) -> impl Iterator<Item = &Channel> {
-        self.slots.iter().zip(&self.of_agent).filter(|(_, of_agent)| !**of_agent).map(|(channel, _)| channel)
+        let of_agent = self.layout.of_agent();
+        self.held[..of_agent.start].iter().chain(&self.held[of_agent.end..])
     }
 
     /// Returns the channel of this name.
     pub(super) fn find(&self, name: &str) -> Option<&Channel> {
-        self.by_name.get(name).map(|&slot| &self.slots[slot])
+        self.layout.find(name).map(|place| &self.held[place])
     }
 
     /// Returns the channels into which an object or an array of this name was flattened: of `pose` those that begin
     /// with `pose.` or `pose[`.
-    pub(super) fn group<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Channel> {
-        ['.', '['].into_iter().flat_map(move |separator| {
-            let beginning = format!("{name}{separator}");
-            let from = (Bound::Included(beginning.as_str()), Bound::Unbounded);
-            let range = self.by_name.range::<str, _>(from);
-            range
-                .take_while(move |(name, _)| name.as_str().starts_with(&beginning))
-                .map(|(_, &slot)| &self.slots[slot])
-                .collect::<Vec<_>>()
-        })
+    pub(super) fn group(&self, name: &str) -> impl Iterator<Item = &Channel> {
+        self.layout.group(name).map(|place| &self.held[place])
     }
 
     /// Returns how many channels there are.
     pub(super) fn len(&self) -> usize {
-        self.slots.len()
+        self.held.len()
     }
 
     /// Returns how many samples belong to channels that are not kept.
@@ -169,18 +174,17 @@ impl Channels {
         self.untracked
     }
 
-    /// Finds or adds the channel of a candidate and remembers its slot. `None` if there is no room for another.
-    fn channel(&mut self, slot: &mut Option<usize>, candidate: &Candidate<'_>) -> Option<&mut Channel> {
-        if slot.is_none() {
-            *slot = self.by_name.get(&candidate.definition.name).copied();
-        }
-        if slot.is_none() && self.slots.len() < CHANNELS_MAX {
-            self.by_name.insert(candidate.definition.name.clone(), self.slots.len());
-            *slot = Some(self.slots.len());
-            self.slots.push(Channel::new(candidate));
-            self.of_agent.push(candidate.definition.name.is_of_agent());
-        }
-        slot.map(|slot| &mut self.slots[slot])
+    /// Starts with these, whose names are distinct and in any order.
+    pub(super) fn new(mut channels: Vec<(ChannelName, Channel)>, untracked: u64) -> Self {
+        channels.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let (names, held) = channels.into_iter().unzip();
+        Self { layout: Layout::of(names), held, untracked }
+    }
+
+    /// Adds channels that are new.
+    fn add(&mut self, mut added: Vec<(ChannelName, Channel)>) {
+        added.extend(self.layout.names().iter().cloned().zip(std::mem::take(&mut self.held)));
+        *self = Self::new(added, self.untracked);
     }
 }
 
@@ -202,28 +206,47 @@ impl GroupTimes {
             }
         }
         let times = rows.map(|at| effective(group.t[at], origin.received_at).0);
-        Self { newest, recent: RecentTimes::of(times), rows: count }
+        Self { newest, recent: Arc::new(RecentTimes::of(times)), rows: count }
+    }
+}
+
+impl Merging<'_> {
+    /// Returns what a channel's recent times become.
+    fn of(&mut self, before: &Arc<RecentTimes>) -> Arc<RecentTimes> {
+        if let Some((last, became)) = &self.last
+            && Arc::ptr_eq(last, before)
+        {
+            return became.clone();
+        }
+        let became = Arc::new(before.merged(self.added));
+        self.last = Some((before.clone(), became.clone()));
+        became
+    }
+}
+
+impl Default for Channels {
+    fn default() -> Self {
+        Self::new(Vec::new(), 0)
     }
 }
 
 impl PartialEq for Channels {
-    /// Compares what is known, not in which order it came.
     fn eq(&self, other: &Self) -> bool {
         self.untracked == other.untracked && self.iter().eq(other.iter())
     }
 }
 
-impl From<Stored> for Channels {
-    fn from(stored: Stored) -> Self {
-        let (names, slots): (Vec<_>, Vec<_>) = stored.channels.into_iter().unzip();
-        let of_agent = names.iter().map(ChannelName::is_of_agent).collect();
-        let by_name = names.into_iter().zip(0..).collect();
-        Self { slots, of_agent, by_name, by_schema: HashMap::new(), untracked: stored.untracked }
+impl TryFrom<ChannelsImage<'_>> for Channels {
+    type Error = BadImage;
+
+    fn try_from(image: ChannelsImage<'_>) -> Result<Self, BadImage> {
+        let (channels, untracked) = image.read()?;
+        Ok(Self::new(channels, untracked))
     }
 }
 
 impl Serialize for Channels {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Storing { channels: self.iter().collect(), untracked: self.untracked }.serialize(serializer)
+        ChannelsImage::of(self.iter(), self.untracked).serialize(serializer)
     }
 }

@@ -10,9 +10,13 @@ use serde::{Deserialize, Serialize, Serializer};
 use muster_protocol::id::{Offset, RobotId};
 
 use super::{Fleet, applied::Applied, robot::RobotState};
+use crate::parts::in_parts;
 
 /// The version that is written. Another one is not read: the state is then folded anew from the log.
-const VERSION: u8 = 5;
+const VERSION: u8 = 6;
+
+/// Fewest robots whose states are worth a thread to decode them.
+const ROBOTS_AT_LEAST: usize = 64;
 
 /// Why bytes are not a fleet's state. The log still is: fold it from its start.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -65,16 +69,16 @@ impl Fleet {
     /// Reads what [`Fleet::to_bytes`] returned.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, CheckpointError> {
         let image = FleetImage::read(bytes)?;
-        let mut robots = BTreeMap::new();
-        for id in image.robots.keys() {
-            let state = image.robot(id)?.expect("it is in the image");
-            robots.insert(id.clone(), Arc::new(RwLock::new(state)));
-        }
-        Ok(Self { robots: RwLock::new(robots), applied: Mutex::new(image.applied), mapping: None })
+        let images: Vec<_> = image.robots.into_iter().collect();
+        let read = |(id, bytes): &(RobotId, &[u8])| Ok((id.clone(), whole(bytes)?));
+        let parts =
+            in_parts(&images, ROBOTS_AT_LEAST, |part| part.iter().map(read).collect::<Result<Vec<_>, _>>());
+        let robots = parts.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten();
+        Ok(Self { applied: Mutex::new(image.applied), ..Self::of(robots) })
     }
 
     fn imaging(&self) -> Imaging {
-        let robots = self.robots(None).into_iter().map(|(id, robot)| (id, Locked(robot))).collect();
+        let robots = self.robots().iter().map(|(id, robot)| (id.clone(), Locked(robot.clone()))).collect();
         Imaging { applied: self.applied.lock().unwrap_or_else(PoisonError::into_inner).clone(), robots }
     }
 }

@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize, Serializer};
 
 /// The newest distinct times of a channel, newest first, at most [`TIMES_MAX`]. Which times those are does not depend
 /// on the order in which they came.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(from = "Packed")]
 pub(super) struct RecentTimes {
-    times: Vec<i64>,
+    times: Box<[i64]>,
     median_gap: Option<u64>,
 }
 
@@ -49,12 +49,9 @@ impl RecentTimes {
         Self::from_sorted(newest)
     }
 
-    /// Adds the times of `other`.
-    pub(super) fn merge(&mut self, other: &Self) {
-        if self.times.is_empty() {
-            self.clone_from(other);
-            return;
-        }
+    /// Returns the newest times of both.
+    #[must_use]
+    pub(super) fn merged(&self, other: &Self) -> Self {
         let mut merged = Vec::with_capacity(TIMES_MAX);
         let (mut ours, mut theirs) = (self.times.iter().peekable(), other.times.iter().peekable());
         while merged.len() < TIMES_MAX {
@@ -70,7 +67,7 @@ impl RecentTimes {
             };
             merged.extend(next);
         }
-        *self = Self::from_sorted(merged);
+        Self::from_sorted(merged)
     }
 
     /// Returns the median gap in nanoseconds (the upper one of two) of those that are no longer than an hour, or `None`
@@ -88,7 +85,7 @@ impl RecentTimes {
             count += 1;
         }
         let median_gap = (count > 0).then(|| *gaps[..count].select_nth_unstable(count / 2).1);
-        Self { times, median_gap }
+        Self { times: times.into(), median_gap }
     }
 }
 
@@ -155,8 +152,8 @@ mod tests {
             let mut parts = RecentTimes::default();
             for cut in cuts.into_iter().chain([0, 0]) {
                 let (head, tail) = times.split_at(cut.min(times.len()));
-                parts.merge(&RecentTimes::of(tail.iter().copied()));
-                parts.merge(&RecentTimes::of(head.iter().copied()));
+                parts = parts.merged(&RecentTimes::of(tail.iter().copied()));
+                parts = parts.merged(&RecentTimes::of(head.iter().copied()));
             }
             prop_assert_eq!(&parts, &whole);
         }

@@ -92,7 +92,8 @@ impl RobotState {
                 self.totals.batches += 1;
                 self.totals.samples += u64::from(info.samples);
                 self.unsure.saw(&info.clock);
-                let origin = Origin { session: envelope.session, received_at, clock: info.clock };
+                let (session, clock) = (envelope.session, info.clock);
+                let origin = Arc::new(Origin { session, received_at, clock });
                 self.holdings.saw_batch(offset, head, info.samples, &origin);
                 if let Some(batch) = batch {
                     self.channels.apply(head, &origin, batch, Clocks { anchors: &self.anchors, until });

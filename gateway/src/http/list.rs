@@ -91,8 +91,10 @@ impl List {
     }
 
     fn cut_from_all(&self, fleet: &Fleet, after: Option<&RobotId>) -> Page {
-        let robots = fleet.robots(after).into_iter().take(self.part.limit + 1).map(|(id, _)| id);
-        self.cut(robots.collect(), None)
+        let robots = fleet.robots();
+        let from = after.map_or(0, |after| robots.partition_point(|(id, _)| id <= after));
+        let page = robots[from..].iter().take(self.part.limit + 1);
+        self.cut(page.map(|(id, _)| id.clone()).collect(), None)
     }
 
     fn first(&self, api: &Api, lists: &Lists, found: Found) -> Result<Page, Problem> {

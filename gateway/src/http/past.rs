@@ -195,10 +195,10 @@ impl Fold<'_> {
     fn fleet_now(&mut self, image: Option<&[u8]>) -> Result<Fleet, Problem> {
         let image = read(image)?;
         let mut robots = Vec::new();
-        for (id, _) in self.api.fleet.robots(None) {
-            let state = self.robot(&id, image.as_ref())?;
+        for (id, _) in &*self.api.fleet.robots() {
+            let state = self.robot(id, image.as_ref())?;
             if state.is_known() {
-                robots.push((id, state));
+                robots.push((id.clone(), state));
             }
         }
         Ok(Fleet::of(robots))

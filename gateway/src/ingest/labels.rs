@@ -93,7 +93,7 @@ impl KnownLabels {
 impl Ingest {
     /// Takes what the log holds of labels, at a start.
     pub fn know_labels(&self, fleet: &Fleet) {
-        fleet.visit(None, |id, state| {
+        fleet.visit(|id, state| {
             let labels = state.labels();
             if !labels.is_empty() {
                 let (agent, operator) = (labels.of(LabelSource::Agent), labels.of(LabelSource::Operator));
@@ -110,7 +110,7 @@ impl Ingest {
     pub fn carry_labels(&self, fleet: &Fleet, held: &Range<Offset>) -> usize {
         let half = Offset(held.start.0 + held.end.0.saturating_sub(held.start.0) / 2);
         let mut old = Vec::new();
-        fleet.visit(None, |id, state| {
+        fleet.visit(|id, state| {
             let labels = state.labels();
             for by in [LabelSource::Agent, LabelSource::Operator] {
                 if let Some((session, _)) = labels.record_of(by).filter(|(_, offset)| *offset < half) {

@@ -1,16 +1,15 @@
-//! A walk over a whole fleet at one moment, on as many threads as there are cores: one robot's lock at a time, and for
-//! no longer than looking at it takes.
+//! A walk over a whole fleet at one moment, on several threads: one robot's lock at a time, and for no longer than
+//! looking at it takes.
 
-use std::{
-    num::NonZero,
-    sync::{Arc, PoisonError, RwLock},
-    thread,
-};
+use std::sync::PoisonError;
 
 use muster_protocol::{id::RobotId, time::WallTime};
 
 use super::View;
-use crate::fleet::{Fleet, Heard, LiveLinks, RobotState};
+use crate::{
+    fleet::{Fleet, Heard, LiveLinks, Robot},
+    parts::in_parts,
+};
 
 /// The fleet that a question is about, at one moment.
 #[derive(Clone, Copy)]
@@ -33,9 +32,6 @@ pub struct TooLong;
 /// Robots between two looks at the time, and the fewest for which another thread is worth it.
 const ROBOTS_AT_ONCE: usize = 256;
 
-/// Most threads of one walk: questions must not take the machine from ingest.
-const THREADS_MAX: usize = 4;
-
 impl Scene<'_> {
     /// Shows `visit` each robot, and returns what it gathered, one of each thread in the order of the robots' ids.
     /// With `heard`, what is heard of each robot is asked for, before its lock is taken and never under it.
@@ -45,10 +41,7 @@ impl Scene<'_> {
         gather: impl Fn() -> T + Sync,
         visit: impl Fn(&mut T, &View<'_>) + Sync,
     ) -> Result<Vec<T>, TooLong> {
-        let robots = self.fleet.robots(None);
-        let cores = thread::available_parallelism().map_or(1, NonZero::get);
-        let threads = cores.min(THREADS_MAX).min(robots.len().div_ceil(ROBOTS_AT_ONCE)).max(1);
-        let of_thread = |robots: &[Robot]| {
+        let of_part = |robots: &[Robot]| {
             let mut gathered = gather();
             for some in robots.chunks(ROBOTS_AT_ONCE) {
                 if (self.is_late)() {
@@ -60,16 +53,7 @@ impl Scene<'_> {
             }
             Ok(gathered)
         };
-        let mut parts = robots.chunks(robots.len().div_ceil(threads).max(1));
-        let first = parts.next().unwrap_or_default();
-        thread::scope(|scope| {
-            let others: Vec<_> = parts.map(|part| scope.spawn(|| of_thread(part))).collect();
-            let mut gathered = vec![of_thread(first)?];
-            for other in others {
-                gathered.push(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
-            }
-            Ok(gathered)
-        })
+        in_parts(&self.fleet.robots(), ROBOTS_AT_ONCE, of_part).into_iter().collect()
     }
 
     /// Looks at a robot by its id, if there is one.
@@ -85,6 +69,3 @@ impl Scene<'_> {
         look(&View::new(id, &state, self.now, heard))
     }
 }
-
-/// A robot and its state.
-pub(super) type Robot = (RobotId, Arc<RwLock<RobotState>>);

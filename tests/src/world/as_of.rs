@@ -37,7 +37,7 @@ impl Probe {
     /// Looks at what is served now.
     pub(super) fn take(fleet: &Fleet, log: LogId, at: WallTime) -> Self {
         let mut robots = Vec::new();
-        fleet.visit(None, |robot, state| {
+        fleet.visit(|robot, state| {
             robots.push((robot.clone(), state.clone()));
             true
         });

@@ -9,7 +9,7 @@ use muster_protocol::id::RobotId;
 /// refused to be read may have told of one seq too many, and is asked for it until its next Hello.
 pub(super) fn check(fleet: &Fleet, refused: &BTreeSet<RobotId>) -> Vec<String> {
     let mut wrong = Vec::new();
-    fleet.visit(None, |robot, state| {
+    fleet.visit(|robot, state| {
         let told = state.completeness(None);
         let holds_some = told.on_robot.is_some_and(|on_robot| on_robot.samples > 0);
         if holds_some || told.standing == Standing::Behind && !refused.contains(robot) {
