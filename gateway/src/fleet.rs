@@ -66,7 +66,7 @@ pub use mapping::{
     Battery, BatterySource, Bounds, Frame, Heading, Mapping, ParseSourceError, Pose, PoseSource, Position,
     PositionSource, Seen, Source, Threshold, Version,
 };
-pub use reading::{Backlog, ChannelReading, Freshnesses, Marks, RobotReading};
+pub use reading::{Backlog, ChannelReading, Freshnesses, Marks, RobotReading, Survey};
 pub use repair::Repair;
 pub use robot::{RobotState, Totals};
 pub use tallies::Tallies;

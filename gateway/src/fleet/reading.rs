@@ -24,6 +24,8 @@ pub struct RobotReading {
     pub link: LinkReading,
     /// Its channels by freshness.
     pub freshness: Freshnesses,
+    /// The age of the newest value of all; `None` without one of which anybody knows.
+    pub newest_age_ns: Option<i64>,
     /// Its channels by what is wrong with their times.
     pub marks: Marks,
     /// The roll-up.
@@ -78,6 +80,17 @@ pub struct Freshnesses {
     pub never: u64,
 }
 
+/// What a look at each channel of a robot finds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Survey {
+    /// The channels by freshness.
+    pub freshness: Freshnesses,
+    /// The channels by what is wrong with their times.
+    pub marks: Marks,
+    /// The age of the newest value of all; `None` without one of which anybody knows.
+    pub newest_age_ns: Option<i64>,
+}
+
 /// How many channels have a newest time that is not believed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Marks {
@@ -94,13 +107,7 @@ impl RobotState {
     pub fn read<'a>(&self, now: WallTime, heard: impl Into<Heard<'a>>) -> RobotReading {
         let heard = heard.into();
         let (link, live) = (self.read_link(now, heard), heard.live());
-        let (mut freshness, mut marks) = (Freshnesses::default(), Marks::default());
-        // What an agent tells of itself goes on when the robot has fallen silent.
-        for channel in self.channels.of_robot() {
-            let reading = self.read_channel(channel, now, &link);
-            freshness.count(reading.freshness);
-            marks.count(&reading);
-        }
+        let Survey { freshness, marks, newest_age_ns } = self.survey(now, &link);
         let is_lately = |at: WallTime| now.nanos_since(at) <= LOSS_NS_WARN;
         let lost_lately = self.totals.last_loss.is_some_and(is_lately);
         let skew_ns = live.and_then(LiveLink::skew_ns).or_else(|| self.anchors.skew_ns());
@@ -120,6 +127,7 @@ impl RobotState {
         RobotReading {
             link,
             freshness,
+            newest_age_ns,
             marks,
             health,
             completeness: self.completeness(live),
@@ -141,10 +149,18 @@ impl RobotState {
         self.holdings.read(&self.anchors, live)
     }
 
-    /// Returns the age of the newest value of all at `now`, an agent's own figures aside, with the link as [`RobotState::read_link`] found it.
-    pub fn newest_age_ns(&self, now: WallTime, link: &LinkReading) -> Option<i64> {
-        let of_robot = self.channels.iter().filter(|(name, _)| !name.is_of_agent());
-        of_robot.filter_map(|(_, channel)| self.read_channel(channel, now, link).age_ns).min()
+    /// Looks at each channel. What an agent tells of itself goes on when the robot has fallen silent, and is left out.
+    pub fn survey(&self, now: WallTime, link: &LinkReading) -> Survey {
+        let mut survey = Survey::default();
+        for channel in self.channels.of_robot() {
+            let reading = self.read_channel(channel, now, link);
+            survey.freshness.count(reading.freshness);
+            survey.marks.count(&reading);
+            if let Some(age_ns) = reading.age_ns {
+                survey.newest_age_ns = Some(survey.newest_age_ns.map_or(age_ns, |newest| newest.min(age_ns)));
+            }
+        }
+        survey
     }
 
     /// Reads one channel at `now`, with the link as [`RobotState::read`] found it.

@@ -126,7 +126,10 @@ impl<'a> View<'a> {
 
     /// Returns the age of the newest value of all.
     pub fn newest_age_ns(&self) -> Option<i64> {
-        self.state.newest_age_ns(self.now, self.link())
+        match self.whole.get() {
+            Some(whole) => whole.newest_age_ns,
+            None => self.state.survey(self.now, self.link()).newest_age_ns,
+        }
     }
 
     fn freshness_of_group(&self, group: &str) -> Option<Freshness> {

@@ -38,6 +38,7 @@ fn well() -> RobotReading {
             evidence: "a session is open".to_owned(),
             last_heard: Some(WallTime(NOON)),
         },
+        newest_age_ns: None,
         freshness: Freshnesses { fresh: 3, ..Freshnesses::default() },
         marks: Marks { repaired: 2, ..Marks::default() },
         health: Health { level: Level::Ok, reasons: Vec::new() },
