@@ -23,7 +23,7 @@ mod tests;
 mod told;
 
 use std::{
-    collections::{BTreeMap, btree_map},
+    collections::{HashMap, hash_map},
     sync::{
         Arc, Mutex, OnceLock, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -112,7 +112,7 @@ struct Shared {
     clock: Clock,
     log: Arc<dyn Log>,
     metrics: Arc<Metrics>,
-    robots: RwLock<BTreeMap<RobotId, Arc<Robot>>>,
+    robots: RwLock<HashMap<RobotId, Arc<Robot>>>,
     acks: Acks,
     next_session: AtomicU64,
     /// Since when new robots are turned away.
@@ -264,9 +264,9 @@ impl Ingest {
         let mut robots = self.0.robots.write().unwrap_or_else(PoisonError::into_inner);
         let count = robots.len();
         match robots.entry(id.clone()) {
-            btree_map::Entry::Occupied(robot) => Some(Arc::clone(robot.get())),
-            btree_map::Entry::Vacant(_) if count >= robots_max => None,
-            btree_map::Entry::Vacant(free) => {
+            hash_map::Entry::Occupied(robot) => Some(Arc::clone(robot.get())),
+            hash_map::Entry::Vacant(_) if count >= robots_max => None,
+            hash_map::Entry::Vacant(free) => {
                 Some(Arc::clone(free.insert(Arc::new(Robot::new(id.clone(), Receiver::default())))))
             }
         }

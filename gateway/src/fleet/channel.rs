@@ -2,7 +2,7 @@
 
 mod image;
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -117,6 +117,22 @@ pub struct Aging {
     pub mark: Option<Mark>,
 }
 
+/// Says what the robot's clocks make of the times of a batch. Channels that are read together mostly have their values
+/// from one batch, and what was said of the last is remembered.
+pub(super) struct Judge<'a> {
+    anchors: &'a Anchors,
+    last: Cell<Option<(&'a Origin, Judged)>>,
+}
+
+/// What is said of a batch.
+#[derive(Clone, Copy)]
+struct Judged {
+    /// When the robot accepted it, if anybody knows.
+    accepted: Option<WallTime>,
+    /// By how much times are off that a clock gave which was not set, in nanoseconds.
+    shift: i64,
+}
+
 /// How far after its reception a sample's time may rank.
 const EARLY_NS_MAX: i64 = 5_000_000_000;
 
@@ -131,22 +147,46 @@ pub(super) fn effective(t: WallTime, received_at: WallTime) -> WallTime {
 
 /// Returns when a sample happened, in the gateway's time, as far as is known when which clock was right: what it ages
 /// by, and if nobody knows, when it was received.
-pub(super) fn happened(t: WallTime, stamped_by: StampedBy, origin: &Origin, anchors: &Anchors) -> WallTime {
+pub(super) fn happened<'a>(
+    t: WallTime,
+    stamped_by: StampedBy,
+    origin: &'a Origin,
+    judge: &Judge<'a>,
+) -> WallTime {
     let t = match Stamp::of(stamped_by, &origin.clock) {
         Stamp::Clock => t,
-        Stamp::Boot(_) => t.shifted(anchors.shift(&origin.clock)),
+        Stamp::Boot(_) => t.shifted(judge.of(origin).shift),
     };
-    let since = aging(t, origin, anchors).since.unwrap_or(origin.received_at);
+    let since = aging(t, origin, judge).since.unwrap_or(origin.received_at);
     effective(since, origin.received_at)
 }
 
 /// Decides what a sample ages by; `t` is its time as it should have come.
-fn aging(t: WallTime, origin: &Origin, anchors: &Anchors) -> Aging {
-    let Origin { session, received_at, clock } = origin;
-    let accepted = anchors.accepted(*session, clock, *received_at);
-    let ahead = t.nanos_since(accepted.unwrap_or(*received_at)) > AHEAD_NS_MAX;
+fn aging<'a>(t: WallTime, origin: &'a Origin, judge: &Judge<'a>) -> Aging {
+    let accepted = judge.of(origin).accepted;
+    let ahead = t.nanos_since(accepted.unwrap_or(origin.received_at)) > AHEAD_NS_MAX;
     let mark = if t < PLAUSIBLE_FROM { Some(Mark::Before2020) } else { ahead.then_some(Mark::Ahead) };
     Aging { since: if mark.is_some() { accepted } else { Some(t) }, mark }
+}
+
+impl<'a> Judge<'a> {
+    /// Judges by these.
+    pub(super) fn new(anchors: &'a Anchors) -> Self {
+        Self { anchors, last: Cell::new(None) }
+    }
+
+    fn of(&self, origin: &'a Origin) -> Judged {
+        if let Some((last, judged)) = self.last.get()
+            && std::ptr::eq(last, origin)
+        {
+            return judged;
+        }
+        let Origin { session, received_at, clock } = origin;
+        let accepted = self.anchors.accepted(*session, clock, *received_at);
+        let judged = Judged { accepted, shift: self.anchors.shift(clock) };
+        self.last.set(Some((origin, judged)));
+        judged
+    }
 }
 
 impl Stamp {
@@ -202,11 +242,11 @@ impl Channel {
     }
 
     /// Returns the newest value, as far as is known when which clock was right.
-    pub(super) fn newest(&self, anchors: &Anchors) -> &Newest {
+    pub(super) fn newest<'a>(&'a self, judge: &Judge<'a>) -> &'a Newest {
         if self.others.is_empty() {
             return &self.first;
         }
-        self.kinds().max_by_key(|newest| newest.order(anchors)).expect("never none")
+        self.kinds().max_by_key(|newest| newest.order(judge)).expect("never none")
     }
 
     /// Returns how many samples the log gave this channel.
@@ -231,7 +271,8 @@ impl Channel {
     fn add(&mut self, newest: Newest, anchors: &Anchors) {
         let mut kinds: Vec<Newest> = self.kinds().cloned().chain([newest]).collect();
         if kinds.len() > KINDS_MAX {
-            let oldest = kinds.iter().enumerate().min_by_key(|(_, newest)| newest.order(anchors));
+            let judge = Judge::new(anchors);
+            let oldest = kinds.iter().enumerate().min_by_key(|(_, newest)| newest.order(&judge));
             let (at, _) = oldest.expect("there are several");
             kinds.remove(at);
         }
@@ -267,10 +308,10 @@ impl Newest {
     }
 
     /// Returns the time as it should have come.
-    pub(super) fn t(&self, anchors: &Anchors) -> WallTime {
+    pub(super) fn t<'a>(&'a self, judge: &Judge<'a>) -> WallTime {
         match self.rank.stamp {
             Stamp::Clock => self.t,
-            Stamp::Boot(_) => self.t.shifted(anchors.shift(&self.origin.clock)),
+            Stamp::Boot(_) => self.t.shifted(judge.of(&self.origin).shift),
         }
     }
 
@@ -290,13 +331,13 @@ impl Newest {
     }
 
     /// Decides what the value ages by; `t` is its time as it should have come.
-    pub(super) fn aging(&self, t: WallTime, anchors: &Anchors) -> Aging {
-        aging(t, &self.origin, anchors)
+    pub(super) fn aging<'a>(&'a self, t: WallTime, judge: &Judge<'a>) -> Aging {
+        aging(t, &self.origin, judge)
     }
 
     /// Orders values of all kinds.
-    fn order(&self, anchors: &Anchors) -> (WallTime, RowPlace) {
-        (effective(self.t(anchors), self.origin.received_at), self.rank.place)
+    fn order<'a>(&'a self, judge: &Judge<'a>) -> (WallTime, RowPlace) {
+        (effective(self.t(judge), self.origin.received_at), self.rank.place)
     }
 
     /// Becomes the candidate, without allocating where nothing changed.

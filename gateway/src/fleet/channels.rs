@@ -14,7 +14,7 @@ use muster_protocol::{
 
 use super::{
     acceptance::Anchors,
-    channel::{BadImage, Candidate, Channel, ChannelsImage, Origin, Rank, Stamp, effective, happened},
+    channel::{BadImage, Candidate, Channel, ChannelsImage, Judge, Origin, Rank, Stamp, effective, happened},
     layout::Layout,
     recent::RecentTimes,
 };
@@ -88,10 +88,10 @@ impl Channels {
     ) {
         let (places, first) = (self.layout.places(schema), HashMap::new());
         let mut folding = Folding { head, origin, schema, anchors, places, first };
+        let judge = Judge::new(anchors);
         for group in &batch.groups {
             let is_in_time = |at: usize| {
-                until
-                    .is_none_or(|until| happened(group.t[at], group.stamped_by[at], origin, anchors) <= until)
+                until.is_none_or(|until| happened(group.t[at], group.stamped_by[at], origin, &judge) <= until)
             };
             let times = GroupTimes::of(group, origin, is_in_time);
             if times.rows > 0 {

@@ -8,7 +8,7 @@ use muster_protocol::{
 };
 
 use super::{
-    channel::{Aging, Channel, Mark, Newest},
+    channel::{Aging, Channel, Judge, Mark, Newest},
     completeness::Completeness,
     conflict::Conflict,
     freshness::{Freshness, Pace, freshness},
@@ -152,8 +152,9 @@ impl RobotState {
     /// Looks at each channel. What an agent tells of itself goes on when the robot has fallen silent, and is left out.
     pub fn survey(&self, now: WallTime, link: &LinkReading) -> Survey {
         let mut survey = Survey::default();
+        let judge = Judge::new(&self.anchors);
         for channel in self.channels.of_robot() {
-            let reading = self.read_channel(channel, now, link);
+            let reading = ChannelReading::of(channel, &judge, now, link);
             survey.freshness.count(reading.freshness);
             survey.marks.count(&reading);
             if let Some(age_ns) = reading.age_ns {
@@ -165,17 +166,12 @@ impl RobotState {
 
     /// Reads one channel at `now`, with the link as [`RobotState::read`] found it.
     pub fn read_channel<'a>(
-        &self,
+        &'a self,
         channel: &'a Channel,
         now: WallTime,
         link: &LinkReading,
     ) -> ChannelReading<'a> {
-        let newest = channel.newest(&self.anchors);
-        let t = newest.t(&self.anchors);
-        let Aging { since, mark } = newest.aging(t, &self.anchors);
-        let age_ns = since.map(|since| now.nanos_since(since));
-        let pace = channel.pace(newest);
-        ChannelReading { newest, t, age_ns, freshness: freshness(age_ns, pace, link.state), pace, mark }
+        ChannelReading::of(channel, &Judge::new(&self.anchors), now, link)
     }
 
     /// Returns the channels that ever had a value, by name.
@@ -194,8 +190,8 @@ impl RobotState {
     }
 
     /// Returns a channel's newest value, of whatever age.
-    pub fn value<'a>(&self, channel: &'a Channel) -> &'a Value {
-        channel.newest(&self.anchors).value()
+    pub fn value<'a>(&'a self, channel: &'a Channel) -> &'a Value {
+        channel.newest(&Judge::new(&self.anchors)).value()
     }
 
     /// Returns how many channels ever had a value.
@@ -215,6 +211,15 @@ impl RobotState {
 }
 
 impl<'a> ChannelReading<'a> {
+    fn of(channel: &'a Channel, judge: &Judge<'a>, now: WallTime, link: &LinkReading) -> Self {
+        let newest = channel.newest(judge);
+        let t = newest.t(judge);
+        let Aging { since, mark } = newest.aging(t, judge);
+        let age_ns = since.map(|since| now.nanos_since(since));
+        let pace = channel.pace(newest);
+        Self { newest, t, age_ns, freshness: freshness(age_ns, pace, link.state), pace, mark }
+    }
+
     /// Returns the newest value.
     pub fn value(&self) -> &'a Value {
         self.newest.value()

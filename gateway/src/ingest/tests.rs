@@ -44,7 +44,7 @@ const EPOCH: Epoch = Epoch { start: 3, random: 7 };
 struct FakeLog {
     queue: Mutex<VecDeque<Entry>>,
     refuses: Mutex<Option<RejectReason>>,
-    schemas: Mutex<BTreeMap<(RobotId, SchemaHash), Arc<Schema>>>,
+    schemas: Mutex<HashMap<(RobotId, SchemaHash), Arc<Schema>>>,
 }
 
 struct World {
