@@ -64,7 +64,8 @@ impl From<&ChannelRule> for Declaration {
 impl Declarations {
     /// Takes declarations; earlier ones win.
     pub fn new(list: Vec<Declaration>) -> Self {
-        let absent = list.iter().filter_map(|declared| Some((declared.channels.clone(), declared.absent.clone()?)));
+        let absent =
+            list.iter().filter_map(|declared| Some((declared.channels.clone(), declared.absent.clone()?)));
         Self { absent: absent.collect(), list }
     }
 
@@ -205,7 +206,11 @@ mod tests {
         let left_out = leave_out(&declarations, &mut seen);
         assert_eq!(left_out, ["cell.1=Int(256)", "cell.2=Text(\"n/a\")", "amps=Float(-1.0)"]);
         let kept: Vec<_> = seen.fields.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(kept, ["cell.0", "cell.3", "amps", "muster.agent.lost"], "the first rule of a channel decides");
+        assert_eq!(
+            kept,
+            ["cell.0", "cell.3", "amps", "muster.agent.lost"],
+            "the first rule of a channel decides"
+        );
     }
 
     /// Guards: what a channel without such values pays. Its row keeps its memory, and no name is compared.
@@ -214,7 +219,11 @@ mod tests {
         let none = Declarations::new(vec![lane("*", Lane::Bulk)]);
         assert!(!none.name_absent() && none.absent.is_empty());
         let some = Declarations::new(vec![lane("*", Lane::Bulk), absent("b", &[AbsentValue::Int(7)])]);
-        assert_eq!((some.name_absent(), some.absent.len()), (true, 1), "declarations of other things are not asked");
+        assert_eq!(
+            (some.name_absent(), some.absent.len()),
+            (true, 1),
+            "declarations of other things are not asked"
+        );
         for declarations in [none, some] {
             let mut seen = row(&[("a", Value::Int(1)), ("b", Value::Float(7.5))]);
             let before = (seen.clone(), seen.fields.as_ptr(), seen.fields.capacity());

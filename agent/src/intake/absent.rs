@@ -95,6 +95,9 @@ mod tests {
         let left_out = ledger.left_out();
         assert_eq!((left_out.by_channel.len(), left_out.of_others), (CHANNELS_MAX, 20));
         assert_eq!(left_out.total(), 2 * (CHANNELS_MAX as u64 + 10));
-        assert!(left_out.to_string().ends_with(&format!(", all others {}", left_out.total() - 32)), "{left_out}");
+        assert!(
+            left_out.to_string().ends_with(&format!(", all others {}", left_out.total() - 32)),
+            "{left_out}"
+        );
     }
 }

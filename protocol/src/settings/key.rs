@@ -250,7 +250,8 @@ fn is<T: DeserializeOwned>(value: Value) -> Result<(), String> {
 }
 
 /// What would be right for a list of values.
-const VALUES_REMEDY: &str = "write a list of numbers, texts in quotes, true or false, as in [-1, 255.5, nan, \"n/a\"]";
+const VALUES_REMEDY: &str =
+    "write a list of numbers, texts in quotes, true or false, as in [-1, 255.5, nan, \"n/a\"]";
 
 /// What likeness of the last part alone is worth beside likeness of the whole name.
 const OTHER_LEVEL: f64 = 0.9;
