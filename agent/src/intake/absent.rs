@@ -67,8 +67,9 @@ impl AbsentLedger {
             *samples += 1;
         } else if inner.by_channel.len() < CHANNELS_MAX {
             inner.by_channel.insert(channel.clone(), 1);
+            let value = words(value);
             tracing::info!(
-                "left out: {channel} = {value:?}, declared as absent; more of this channel are counted without a word"
+                "left out: {channel} = {value}, declared as absent; more of it are counted without a word"
             );
         } else {
             inner.of_others += 1;
@@ -77,6 +78,17 @@ impl AbsentLedger {
 
     fn inner(&self) -> MutexGuard<'_, LeftOut> {
         self.0.lock().expect("nothing panics while it holds the ledger")
+    }
+}
+
+/// Writes a value as the configuration would.
+fn words(value: &Value) -> String {
+    match value {
+        Value::Bool(value) => value.to_string(),
+        Value::Int(value) => value.to_string(),
+        Value::Float(value) => format!("{value:?}"),
+        Value::Text(value) => format!("{value:?}"),
+        Value::Bytes(bytes) => format!("{} bytes", bytes.len()),
     }
 }
 

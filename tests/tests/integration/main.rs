@@ -32,6 +32,7 @@ mod restart;
 #[cfg(target_os = "linux")]
 mod roaming;
 mod runbook;
+mod silent_spans;
 mod tidy;
 #[cfg(target_os = "linux")]
 mod trim;
