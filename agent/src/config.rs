@@ -4,6 +4,7 @@
 //! environment and flags are laid (see [`muster_protocol::settings`]), or from [`Config::new`] in a program that embeds
 //! the agent. Each field is a key of the table and each key a field.
 
+mod absent;
 mod channel;
 mod every;
 mod input;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::uplink::Limits;
 
+pub use absent::{ABSENT_VALUES_MAX, AbsentValue, AbsentValues, TooManyAbsentValues};
 pub use channel::{ChannelRule, ParseUnitError, Unit};
 pub use every::{Every, ParseEveryError};
 pub use input::{Input, ParseInputError};

@@ -8,9 +8,13 @@
 //! An input registers as a [`Source`] with one [`Manner`]. A source that waits blocks its own thread until there is
 //! room. A live source never blocks: a row that finds no room is refused, counted and named. Either way the row is
 //! only *taken* here; it is accepted when the recorder has synced it to the spool, and a [`Source::sync`] tells when.
+//! A sample whose value is declared to be none (`[[channel]] absent`) ends here, before anything is counted or refused,
+//! as a JSON null ends in the parser: this is the one door that all inputs share.
+//!
 //! The recorder is the one consumer, through the [`Outlet`]. It always takes live rows, and rows of waiting sources
 //! as long as the spool has room: so a slow or absent gateway slows down a file, and never a robot.
 
+mod absent;
 mod ledger;
 mod outlet;
 mod queue;
@@ -25,6 +29,7 @@ use muster_protocol::{id::Lane, loss::LossReason};
 
 use crate::batcher::{Declarations, Manner, RowRefused, Stamped};
 
+pub use absent::{AbsentLedger, LeftOut};
 pub use ledger::{Example, Refusal, RefusalLedger, Shown, Untold, Why};
 pub use outlet::{Outlet, State, Want};
 pub use source::{Counts, Origin, Source};
@@ -47,7 +52,7 @@ pub struct IntakeConfig {
     pub live: Limits,
     /// Of the rows of waiting sources. At the bound the sources wait.
     pub wait: Limits,
-    /// What is declared of channels: the lanes matter here.
+    /// What is declared of channels: the lanes matter here, and which values are none.
     pub declarations: Arc<Declarations>,
 }
 
@@ -119,6 +124,7 @@ struct Shared {
     room: Condvar,
     declarations: Arc<Declarations>,
     ledger: RefusalLedger,
+    absent: AbsentLedger,
 }
 
 #[derive(Debug)]
@@ -181,6 +187,7 @@ impl Intake {
             room: Condvar::new(),
             declarations: Arc::clone(&config.declarations),
             ledger: RefusalLedger::default(),
+            absent: AbsentLedger::default(),
         });
         (Self { shared: Arc::clone(&shared) }, Outlet::new(shared))
     }
@@ -219,6 +226,11 @@ impl Intake {
     /// Returns what was refused.
     pub fn ledger(&self) -> &RefusalLedger {
         &self.shared.ledger
+    }
+
+    /// Returns what was left out because its value is declared to be none; `None` if no channel declares one.
+    pub fn left_out(&self) -> Option<LeftOut> {
+        self.shared.declarations.name_absent().then(|| self.shared.absent.left_out())
     }
 }
 

@@ -7,6 +7,7 @@
 //! | `muster.agent.rss_bytes` | By | Memory of its process that is resident. |
 //! | `muster.agent.recorded` | 1 | Samples that went to the spool since the start, these too. |
 //! | `muster.agent.refused` | 1 | Rows and lines that inputs were refused since the start. |
+//! | `muster.agent.absent` | 1 | Samples left out since the start: their value is declared to be none. |
 //! | `muster.agent.lost` | 1 | Samples lost since the start: the spool was full, or damaged. |
 //! | `muster.agent.queue_bytes` | By | Rows between the inputs and the recorder, in memory. |
 //! | `muster.agent.spool.samples` | 1 | Samples that wait for their acknowledgement. |
@@ -139,6 +140,7 @@ fn facts(asked: &Asked, report: &DeliveryReport, recorded: u64) -> Facts {
         recorded,
         refused: asked.intake.ledger().total(),
         refused_by: refused_by(&asked.intake),
+        absent: asked.intake.left_out().map(|left_out| left_out.total()),
         lost: lost_at_start + report.lanes.iter().map(|lane| lane.lost).sum::<u64>(),
         queue_bytes: asked.intake.queued_bytes() as u64,
         samples: report.lanes.map(|lane| lane.samples),

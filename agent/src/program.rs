@@ -184,6 +184,9 @@ impl Running {
             let (input, reason, count) = (&refusal.input, refusal.reason, refusal.count);
             tracing::warn!(%input, reason, count, first_line = refusal.first.line, "lines or rows were refused");
         }
+        if let Some(left_out) = intake.left_out() {
+            tracing::info!("{left_out}");
+        }
         anyhow::ensure!(
             !ended.failed,
             "the spool's disk failed and did not come back; its reason is in the log above"

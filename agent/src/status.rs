@@ -16,7 +16,8 @@ use std::{
 };
 
 pub use report::{
-    Channels, ClockReport, Lane, Link, Refused, Report, Spool, Transport, Uplink, UplinkLimits,
+    Absent, ChannelAbsent, Channels, ClockReport, Lane, Link, Refused, Report, Spool, Transport, Uplink,
+    UplinkLimits,
 };
 pub use server::{About, Asked, StatusServer};
 pub use table::print;

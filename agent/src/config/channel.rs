@@ -3,6 +3,8 @@
 use muster_protocol::{glob::Glob, id::Lane, limits::UNIT_BYTES_MAX, settings::Span};
 use serde::{Deserialize, Serialize};
 
+use super::AbsentValues;
+
 /// One `[[channel]]`. What is `None` is left to later rules.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -18,6 +20,8 @@ pub struct ChannelRule {
     pub interval: Option<Span>,
     /// Whether samples come only when the value changes.
     pub on_change: Option<bool>,
+    /// What the source writes where it has no value.
+    pub absent: Option<AbsentValues>,
 }
 
 /// A unit of measure, such as `V`: 1 to [`UNIT_BYTES_MAX`] bytes without control characters.

@@ -9,7 +9,7 @@ use muster_protocol::{
     settings::{Key, Kind, LogFormat, Program, Size, Span},
 };
 
-use super::{DEFAULT_GATEWAY, Every, GatewayUrl, Input, Percent, Unit, channel::ChannelRule};
+use super::{AbsentValues, DEFAULT_GATEWAY, Every, GatewayUrl, Input, Percent, Unit, channel::ChannelRule};
 
 /// The agent's name, prefix and keys.
 pub static PROGRAM: Program = Program { name: "muster-agent", env_prefix: "MUSTER_AGENT_", keys: KEYS };
@@ -162,4 +162,9 @@ const CHANNEL_KEYS: &[Key] = &[
     Key::new::<Unit>("unit", Kind::Text, "The unit, as in \"V\", where the sample itself names none."),
     Key::new::<Span>("interval", Kind::Span, "How often a sample is expected.").within("1us", "365d"),
     Key::new::<bool>("on_change", Kind::Flag, "Whether samples come only when the value changes."),
+    Key::new::<AbsentValues>(
+        "absent",
+        Kind::Values,
+        "What the source writes where it has no value, as in [-1, nan, \"n/a\"]: such samples are left out, and counted.",
+    ),
 ];

@@ -1,3 +1,4 @@
+use muster_protocol::sample::Value;
 use proptest::prelude::*;
 
 use super::*;
@@ -77,7 +78,8 @@ fn what_is_printed_gives_the_same_configuration_again() {
     let text = "gateway = [\"mqtts://[::1]:8883\", \"quic://gw:1\"]\nca = \"/etc/ca.pem\"\n\
         input = [\"host\", \"file:/a b.gz?speed=8&shift=now\"]\nonce = true\nspool.limit = \"2GB\"\n\
         [[channel]]\nmatch = \"alarm.*\"\nlane = \"urgent\"\n\
-        [[channel]]\nmatch = \"cells[?]\"\nunit = \"V\"\ninterval = \"20ms\"\non_change = false\n";
+        [[channel]]\nmatch = \"cells[?]\"\nunit = \"V\"\ninterval = \"20ms\"\non_change = false\n\
+        absent = [255.99609375, -1, nan, -inf, \"n/a\", false]\n";
     let mut settings = Settings::defaults(&PROGRAM);
     settings.read_file("robot = \"f/r\"", "first.toml").unwrap();
     settings.read_file(text, "agent.toml").unwrap();
@@ -86,6 +88,39 @@ fn what_is_printed_gives_the_same_configuration_again() {
     again.read_file(&settings.print(), "printed.toml").unwrap();
     assert_eq!(Config::from_settings(&again).unwrap(), first);
     assert_eq!(first.channel.len(), 2);
+}
+
+#[test]
+fn values_that_are_none_are_numbers_texts_and_flags_and_nothing_else() {
+    let absent = |values: &str| {
+        let read = config(&format!("[[channel]]\nmatch = \"a\"\nabsent = {values}\n"));
+        read.map(|config| config.channel[0].absent.clone().unwrap())
+    };
+    let seen = absent("[255.5, -1, nan, \"n/a\", false]").unwrap();
+    for value in [Value::Float(255.5), Value::Float(-1.0), Value::Float(f64::NAN), Value::Bool(false)] {
+        assert!(seen.hold(&value), "{value:?}");
+    }
+    assert!(seen.hold(&Value::Text("n/a".to_owned())) && !seen.hold(&Value::Text("nan".to_owned())));
+    assert_eq!(absent("[]"), Ok(AbsentValues::default()));
+    for wrong in ["255.5", "\"n/a\"", "[[1]]", "[2026-11-23]", "[{ a = 1 }]", "{ a = 1 }"] {
+        let told = absent(wrong).unwrap_err().to_string();
+        assert!(told.contains("in agent.toml, line 1: number 1: absent = "), "{told}");
+        assert!(
+            told.contains("write a list of numbers, texts in quotes, true or false, as in [-1, "),
+            "{told}"
+        );
+    }
+    let many: Vec<_> = (0..=ABSENT_VALUES_MAX).map(|n| n.to_string()).collect();
+    let told = absent(&format!("[{}]", many.join(","))).unwrap_err().to_string();
+    assert!(told.contains("65 values; a rule lists at most 64: leave out what the source never"), "{told}");
+    assert!(absent("[nul]").unwrap_err().to_string().contains("not TOML"), "TOML has no null");
+
+    let mut settings = Settings::defaults(&PROGRAM);
+    let variable = "[{ match = \"a\", absent = [nan] }]";
+    let read = settings.read_environment([("MUSTER_AGENT_CHANNEL".into(), variable.into())]);
+    read.and_then(|()| settings.set("robot", "--robot", &["f/r".to_owned()])).unwrap();
+    let config = Config::from_settings(&settings).unwrap();
+    assert!(config.channel[0].absent.as_ref().unwrap().hold(&Value::Float(-f64::NAN)));
 }
 
 #[test]

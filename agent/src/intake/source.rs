@@ -43,6 +43,13 @@ struct OriginState {
     given_back: AtomicU64,
 }
 
+/// What is left of a row without the values that are none.
+#[derive(PartialEq, Eq)]
+enum Rest {
+    Samples,
+    Nothing,
+}
+
 /// Rows, cumulative.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -87,8 +94,12 @@ impl Source {
     }
 
     /// Puts a row into the queue. A source that waits blocks here until there is room; a live one never blocks. A
-    /// refusal is counted and shown before it is returned.
-    pub fn push(&self, row: Stamped, shown: Shown<'_>) -> Result<(), Refused> {
+    /// refusal is counted and shown before it is returned. Of a row whose values are all declared to be none nothing is
+    /// left: like a line of nulls it is neither taken nor refused.
+    pub fn push(&self, mut row: Stamped, shown: Shown<'_>) -> Result<(), Refused> {
+        if self.leave_out(&mut row.row) == Rest::Nothing {
+            return Ok(());
+        }
         let (samples, t, named) = (row.row.fields.len() as u64, row.t, row.row.lane);
         let result = check_row(&row.row).map_err(Refused::from).and_then(|()| self.enqueue(row, shown.line));
         // A file that is not read to its end has not been refused anything: its rows are still in it.
@@ -186,6 +197,14 @@ impl Source {
     fn lane_of(&self, row: &Row) -> Lane {
         let names = row.fields.iter().map(|(name, _)| name);
         row.lane.unwrap_or_else(|| self.shared.declarations.lane_of_all(names))
+    }
+
+    /// Takes out of a row what is declared to be none, and counts it.
+    fn leave_out(&self, row: &mut Row) -> Rest {
+        let before = row.fields.len();
+        let Shared { declarations, absent, .. } = &*self.shared;
+        declarations.leave_out(row, |channel, value| absent.note(channel, value));
+        if row.fields.is_empty() && before > 0 { Rest::Nothing } else { Rest::Samples }
     }
 
     /// Hands what was refused to the recorder, for a loss record.

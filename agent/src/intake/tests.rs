@@ -7,7 +7,10 @@ use muster_protocol::{
 };
 
 use super::*;
-use crate::batcher::Declaration;
+use crate::{
+    batcher::Declaration,
+    config::{AbsentValue, AbsentValues},
+};
 
 const SOON: Option<Duration> = Some(Duration::from_secs(10));
 const NOW: Option<Duration> = Some(Duration::ZERO);
@@ -195,4 +198,62 @@ fn an_input_counts_what_its_connections_count() {
         assert_eq!(connection.counts(), Counts { accepted: 1, refused: 1 });
     }
     assert_eq!(input.counts(), Counts { accepted: 2, refused: 2 });
+}
+
+fn with_absent(rows_max: usize) -> (Intake, Outlet) {
+    let limits = Limits { rows_max, bytes_max: 1 << 20 };
+    let values = AbsentValues::try_from(vec![AbsentValue::Int(-1), AbsentValue::Float(f64::NAN)]).unwrap();
+    let rule = Declaration { absent: Some(values), ..Declaration::of("range.*".parse().unwrap()) };
+    let declarations = Arc::new(Declarations::new(vec![rule]));
+    Intake::new(&IntakeConfig { live: limits, wait: limits, declarations })
+}
+
+fn row_of(fields: &[(&str, Value)]) -> Stamped {
+    let fields = fields.iter().map(|(name, value)| (ChannelName::new(name).unwrap(), value.clone()));
+    Stamped::new(Row { t: None, lane: None, unit: None, fields: fields.collect() }, WallTime(7))
+}
+
+#[test]
+fn a_value_that_is_none_is_left_out_and_counted_by_channel_whatever_the_input() {
+    let (none, _) = intake(8);
+    let (intake, mut outlet) = with_absent(8);
+    for manner in [Manner::Live, Manner::Wait] {
+        let source = intake.source("input", manner);
+        let row = [("range.a", Value::Float(-1.0)), ("range.b", Value::Int(3)), ("speed", Value::Int(-1))];
+        source.push(row_of(&row), shown(1)).unwrap();
+        source
+            .push(row_of(&[("range.b", Value::Float(f64::NAN)), ("range.a", Value::Int(-1))]), shown(2))
+            .unwrap();
+        let mut items = VecDeque::new();
+        outlet.take(Want::All, NOW, &mut items);
+        let [Item::Row(row)] = &items.make_contiguous()[..] else { panic!("one row is left: {items:?}") };
+        let kept: Vec<_> =
+            row.row.row.fields.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+        assert_eq!(kept, [("range.b", Value::Int(3)), ("speed", Value::Int(-1))], "{manner:?}");
+        assert_eq!(source.counts(), Counts::default(), "what is no sample is not refused");
+    }
+    let left_out = intake.left_out().unwrap();
+    let by_channel: Vec<_> =
+        left_out.by_channel.iter().map(|(name, count)| (name.as_str(), *count)).collect();
+    assert_eq!((by_channel, left_out.total()), (vec![("range.a", 4), ("range.b", 2)], 6));
+    assert_eq!(left_out.to_string(), "6 samples were left out, declared as absent: range.a 4, range.b 2");
+    assert_eq!((intake.ledger().total(), outlet.take_untold()), (0, vec![]));
+    assert_eq!(none.left_out(), None, "no channel declares any");
+}
+
+/// Guards: a value that is none was lost like a sample when its row found no room.
+#[test]
+fn a_value_that_is_none_is_neither_refused_nor_lost_when_there_is_no_room() {
+    let (intake, outlet) = with_absent(1);
+    let source = intake.source("udp:x", Manner::Live);
+    source.push(row_of(&[("range.a", Value::Int(-1))]), shown(1)).unwrap();
+    source.push(row_of(&[("speed", Value::Int(0))]), shown(1)).unwrap();
+    let both = [("range.a", Value::Int(-1)), ("range.b", Value::Int(3))];
+    source.push(row_of(&both), shown(2)).unwrap_err();
+    let lost: u64 = outlet.take_untold().iter().map(|untold| untold.samples).sum();
+    assert_eq!((lost, source.counts().refused), (1, 1));
+    // A row that came empty is a mistake of whoever sent it, as ever.
+    assert_eq!(source.push(row_of(&[]), shown(3)).unwrap_err().kind(), "row_empty");
+    intake.close();
+    source.push(row_of(&[("range.a", Value::Int(-1))]), shown(4)).unwrap();
 }

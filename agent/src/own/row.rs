@@ -17,6 +17,8 @@ pub(super) struct Facts {
     pub(super) refused: u64,
     /// By reason, at most [`REASONS_MAX`](super::REASONS_MAX).
     pub(super) refused_by: Vec<(&'static str, u64)>,
+    /// `None` if no channel declares such values.
+    pub(super) absent: Option<u64>,
     pub(super) lost: u64,
     pub(super) queue_bytes: u64,
     /// Samples that wait, by lane.
@@ -46,7 +48,7 @@ pub struct Figure {
 }
 
 /// Every figure, in the order of a row. The module's table is made of it.
-pub const FIGURES: [Figure; 18] = [
+pub const FIGURES: [Figure; 19] = [
     figure("muster.agent.uptime_s", "s", "Since the agent started.", |facts| Some(seconds(facts.uptime))),
     figure("muster.agent.cpu_s", "s", "Processor time that its process used since then.", |facts| {
         facts.cpu.map(seconds)
@@ -65,6 +67,12 @@ pub const FIGURES: [Figure; 18] = [
         "1",
         "Rows and lines that inputs were refused since the start.",
         |facts| Some(count(facts.refused)),
+    ),
+    figure(
+        "muster.agent.absent",
+        "1",
+        "Samples left out since the start: their value is declared to be none.",
+        |facts| facts.absent.map(count),
     ),
     figure(
         "muster.agent.lost",

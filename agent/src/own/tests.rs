@@ -28,6 +28,7 @@ fn known() -> Facts {
         recorded: 8_640_000,
         refused: 12,
         refused_by: vec![("not_json", 10), ("queue_full", 2)],
+        absent: Some(1059),
         lost: 0,
         queue_bytes: 0,
         samples: [0, 120, 0],
@@ -101,8 +102,8 @@ fn a_row_has_each_figure_once_with_its_unit_and_interval() {
 
 #[test]
 fn what_is_not_known_is_left_out() {
-    let facts = Facts { cpu: None, rss_bytes: None, rtt: None, ack_time: None, ..known() };
-    assert_eq!(row::of(&facts).fields.len(), FIGURES.len() - 1 + 2 - 4);
+    let facts = Facts { cpu: None, rss_bytes: None, absent: None, rtt: None, ack_time: None, ..known() };
+    assert_eq!(row::of(&facts).fields.len(), FIGURES.len() - 1 + 2 - 5);
 }
 
 #[test]

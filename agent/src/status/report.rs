@@ -17,6 +17,9 @@ pub struct Report {
     pub lanes: Vec<Lane>,
     /// What inputs were refused.
     pub refused: Vec<Refused>,
+    /// What was left out because its value is declared to be none; absent if no channel declares one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub absent: Option<Absent>,
     /// The robot's clock.
     pub clock: ClockReport,
     /// Bytes sent and their limits.
@@ -90,6 +93,24 @@ pub struct Refused {
     pub example: String,
     /// The reason as a sentence.
     pub why: String,
+}
+
+/// Samples that were left out because their value is declared to be none, since the agent started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Absent {
+    /// How many.
+    pub samples: u64,
+    /// By channel, in the order of their names.
+    pub channels: Vec<ChannelAbsent>,
+}
+
+/// What was left out of a channel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelAbsent {
+    /// The channel.
+    pub channel: String,
+    /// How many samples.
+    pub samples: u64,
 }
 
 /// The robot's clock.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use muster_protocol::{
-    id::{Lane, RobotId},
+    id::{ChannelName, Lane, RobotId},
     session::sender::Priority,
     time::MonoTime,
 };
@@ -28,7 +28,7 @@ use crate::{
     clock::Clock,
     delivery::Stage,
     driver::{Ask, DeliveryReport},
-    intake::{Intake, Refusal},
+    intake::{Intake, LeftOut, Refusal},
     uplink::{
         self,
         channels::{ChannelCosts, Cost},
@@ -150,6 +150,7 @@ fn report(asked: &Asked, delivery: &DeliveryReport) -> report::Report {
         link: link(delivery),
         lanes: lanes(asked, delivery),
         refused: refusals.iter().map(refused).collect(),
+        absent: asked.intake.left_out().map(absent),
         clock: report::ClockReport {
             wall: reading.wall.0,
             time: reading.wall.to_string(),
@@ -216,6 +217,15 @@ fn refused(refusal: &Refusal) -> report::Refused {
         example: refusal.first.text.clone(),
         why: refusal.first.why.clone(),
     }
+}
+
+fn absent(left_out: LeftOut) -> report::Absent {
+    let samples = left_out.total();
+    let of = |(channel, samples): (ChannelName, u64)| report::ChannelAbsent {
+        channel: channel.as_str().to_owned(),
+        samples,
+    };
+    report::Absent { samples, channels: left_out.by_channel.into_iter().map(of).collect() }
 }
 
 fn uplink(figures: &uplink::Figures) -> report::Uplink {

@@ -1,10 +1,10 @@
 //! A report for people.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{cmp::Reverse, fmt::Write as _, time::Duration};
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
-use super::report::{ChannelBytes, Link, Report, Uplink};
+use super::report::{Absent, ChannelBytes, Link, Report, Uplink};
 
 /// Writes a report as tables. What is wrong is said in words.
 pub fn print(report: &Report) -> String {
@@ -29,6 +29,9 @@ pub fn print(report: &Report) -> String {
     section(&mut out, &lanes(report));
     if !report.channels.top.is_empty() {
         section(&mut out, &channels(report));
+    }
+    if let Some(absent) = report.absent.as_ref().filter(|absent| absent.samples > 0) {
+        section(&mut out, &left_out(absent));
     }
     if !report.refused.is_empty() {
         section(&mut out, &refused(report));
@@ -142,6 +145,21 @@ fn channels(report: &Report) -> Table {
     table
 }
 
+fn left_out(absent: &Absent) -> Table {
+    let mut table = headed(&["left out as absent", "samples"], 1..2);
+    let mut channels: Vec<_> = absent.channels.iter().collect();
+    channels.sort_by_key(|channel| Reverse(channel.samples));
+    let mut rest = absent.samples;
+    for channel in channels.iter().take(ABSENT_SHOWN) {
+        rest = rest.saturating_sub(channel.samples);
+        table.add_row([clean(&channel.channel), channel.samples.to_string()]);
+    }
+    if rest > 0 {
+        table.add_row(["all others".to_owned(), rest.to_string()]);
+    }
+    table
+}
+
 fn refused(report: &Report) -> Table {
     let mut table = headed(&["refused", "reason", "count"], 2..3);
     for refused in &report.refused {
@@ -180,6 +198,9 @@ fn size(bytes: u64) -> String {
     }
     format!("{amount:.1} {}", unit.copied().unwrap_or_default())
 }
+
+/// Channels that are shown by name of those from which samples were left out, those with the most. JSON has all.
+const ABSENT_SHOWN: usize = 16;
 
 #[cfg(test)]
 mod tests {

@@ -72,6 +72,24 @@ fn a_refused_line_is_shown_on_a_line_of_its_own_and_widens_nothing() {
 }
 
 #[test]
+fn what_was_left_out_as_absent_is_shown_by_channel_and_only_then() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = folder.path().join("spool");
+    let running = agent(&spool);
+    let (line, mut report) = ask(&spool).unwrap();
+    assert!(report.absent.is_none() && !line.contains("absent"), "{line}");
+    assert!(!print(&report).contains("absent"));
+    let channel = |n: u64| ChannelAbsent { channel: format!("cell.{n}"), samples: n };
+    report.absent = Some(Absent { samples: 1000, channels: (1..=20).map(channel).collect() });
+    let printed = print(&report);
+    let table: Vec<_> = printed.lines().skip_while(|line| !line.contains("left out as absent")).collect();
+    let words: Vec<Vec<_>> = table.iter().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(words[1], ["cell.20", "20"], "{printed}");
+    assert_eq!(words[17], ["all", "others", "800"], "1000 less 20, 19, .. 5: {printed}");
+    running.shutdown().unwrap();
+}
+
+#[test]
 fn the_socket_of_an_agent_that_was_killed_is_said_to_be_nobodys_and_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let spool = folder.path().join("spool");

@@ -72,8 +72,8 @@ pub(super) enum Stamp {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Rank {
     pub(super) stamp: Stamp,
-    /// Of a clock that is believed, the sample's time, but at most [`EARLY_NS_MAX`] after its reception: one stamp from
-    /// the future cannot freeze a channel. Of another one, the boot's monotonic time, bounded by its spooling likewise.
+    /// Of a clock that is believed, the sample's time, bounded by its reception as [`effective`] does: one stamp from the
+    /// future cannot freeze a channel. Of another one, the boot's monotonic time, bounded by its spooling likewise.
     at: i64,
     place: RowPlace,
 }
@@ -140,9 +140,11 @@ const EARLY_NS_MAX: i64 = 5_000_000_000;
 /// whose value is oldest by what is known at that moment makes room.
 const KINDS_MAX: usize = 4;
 
-/// Returns the time by which a sample ranks among all kinds.
+/// Returns the time by which a sample ranks among all kinds. One from so far ahead that it is not believed ranks by its
+/// reception, so that what comes next replaces it at once.
 pub(super) fn effective(t: WallTime, received_at: WallTime) -> WallTime {
-    t.min(received_at.shifted(EARLY_NS_MAX))
+    let ahead = t.nanos_since(received_at);
+    if ahead > AHEAD_NS_MAX { received_at } else { t.min(received_at.shifted(EARLY_NS_MAX)) }
 }
 
 /// Returns when a sample happened, in the gateway's time, as far as is known when which clock was right: what it ages

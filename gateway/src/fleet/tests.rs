@@ -17,6 +17,7 @@ use muster_protocol::{
 use super::{rehearsal::*, *};
 use crate::record::{Body, DownReason, LabelSet, LabelSource, SessionEvent};
 
+mod ahead;
 mod as_of;
 mod clocks;
 

@@ -45,6 +45,8 @@ pub enum Kind {
     Number,
     /// `true` or `false`.
     Flag,
+    /// A list of numbers, texts, true and false, in the file and as text a TOML array.
+    Values,
     /// A list of texts. As text, items are separated by commas, or it is a TOML array.
     List,
     /// A table of texts under names that the key's type allows, in the file below `[name]`. As text, `NAME=TEXT` separated
@@ -106,7 +108,7 @@ impl Key {
                 "false" => Ok(Value::Boolean(false)),
                 _ => Err(format!("`{text}` is neither true nor false")),
             },
-            Kind::List | Kind::Tables(_) if text.trim_start().starts_with('[') => {
+            Kind::List | Kind::Values | Kind::Tables(_) if text.trim_start().starts_with('[') => {
                 text.trim().parse().map_err(|_| format!("`{text}` starts like a TOML array and is none"))
             }
             Kind::List => {
@@ -117,6 +119,7 @@ impl Key {
                 text.trim().parse().map_err(|_| format!("`{text}` starts like a TOML table and is none"))
             }
             Kind::Map => pairs(text),
+            Kind::Values => Err(VALUES_REMEDY.to_owned()),
             Kind::Tables(_) => {
                 Err(format!("`{text}` is not a TOML array of tables such as [{{ key = \"value\" }}]"))
             }
@@ -152,6 +155,7 @@ impl Key {
             | (Kind::Flag, value @ Value::Boolean(_)) => Ok(value),
             (Kind::List, value @ Value::String(_)) => Ok(Value::Array(vec![value])),
             (Kind::List, Value::Array(items)) if items.iter().all(Value::is_str) => Ok(Value::Array(items)),
+            (Kind::Values, Value::Array(items)) if items.iter().all(is_plain) => Ok(Value::Array(items)),
             (Kind::Map, Value::Table(table)) => match table.iter().find(|(_, value)| !value.is_str()) {
                 None => Ok(Value::Table(table)),
                 Some((name, Value::Table(_))) => Err(format!(
@@ -170,11 +174,17 @@ impl Key {
             (Kind::Count, _) => Err("write a whole number".to_owned()),
             (Kind::Number, _) => Err("write a number, as in 0.2".to_owned()),
             (Kind::Flag, _) => Err("write true or false".to_owned()),
+            (Kind::Values, _) => Err(VALUES_REMEDY.to_owned()),
             (Kind::List, _) => Err("write a list of texts, as in [\"one\", \"two\"]".to_owned()),
             (Kind::Map, _) => Err(format!("write texts below [{}], as in site = \"berlin\"", self.name)),
             (Kind::Tables(_), _) => Err(format!("write tables headed [[{}]]", self.name)),
         }
     }
+}
+
+/// Whether a value is a number, a text, true or false.
+fn is_plain(value: &Value) -> bool {
+    matches!(value, Value::Integer(_) | Value::Float(_) | Value::String(_) | Value::Boolean(_))
 }
 
 /// Reads `NAME=TEXT` items separated by commas.
@@ -238,6 +248,10 @@ fn amount(kind: Kind, value: &Value) -> Option<i128> {
 fn is<T: DeserializeOwned>(value: Value) -> Result<(), String> {
     value.try_into::<T>().map(|_| ()).map_err(|error| error.message().trim_end().to_owned())
 }
+
+/// What would be right for a list of values.
+const VALUES_REMEDY: &str =
+    "write a list of numbers, texts in quotes, true or false, as in [-1, 255.5, nan, \"n/a\"]";
 
 /// What likeness of the last part alone is worth beside likeness of the whole name.
 const OTHER_LEVEL: f64 = 0.9;

@@ -89,6 +89,7 @@ impl Kind {
             Self::Count => "whole number",
             Self::Number => "number",
             Self::Flag => "true or false",
+            Self::Values => "list of values",
             Self::List => "list of texts",
             Self::Map => "table of texts",
             Self::Tables(_) => "tables",

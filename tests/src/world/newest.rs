@@ -24,7 +24,8 @@ pub(super) enum Clocks {
     Wrong,
 }
 
-/// The order of values: see the design's rule. A stamp from the future counts as at most five seconds ahead.
+/// The order of values. A stamp from the future counts as at most five seconds ahead, and one that is not believed, more
+/// than a minute ahead, as the moment at which it came.
 type Order = (WallTime, Epoch, Lane, Seq, u32);
 
 /// One channel as the log has it.
@@ -85,7 +86,9 @@ fn expected(
             let Some(definition) = schema.get(sample.channel) else { continue };
             let channel = channels.entry(definition.name.clone()).or_default();
             channel.samples += 1;
-            let t = sample.t.min(envelope.received_at.shifted(AHEAD_NS_MAX));
+            let came = envelope.received_at;
+            let is_believed = sample.t.nanos_since(came) <= BELIEVED_NS_MAX;
+            let t = if is_believed { sample.t.min(came.shifted(AHEAD_NS_MAX)) } else { came };
             let order = (t, head.epoch, head.lane, head.seq, sample.index);
             if channel.newest.as_ref().is_none_or(|(newest, _)| order > *newest) {
                 channel.newest = Some((order, sample.value.to_value()));
@@ -96,3 +99,5 @@ fn expected(
 }
 
 const AHEAD_NS_MAX: i64 = 5_000_000_000;
+
+const BELIEVED_NS_MAX: i64 = 60_000_000_000;

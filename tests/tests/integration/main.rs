@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod absence;
+mod absent_values;
 mod bad_folders;
 mod bad_frames;
 mod bad_lines;
@@ -24,6 +25,7 @@ mod journey;
 mod kills;
 mod labels;
 mod mappings;
+mod odd_times;
 mod operator;
 mod own_figures;
 mod plain_json;
@@ -32,6 +34,7 @@ mod restart;
 #[cfg(target_os = "linux")]
 mod roaming;
 mod runbook;
+mod silent_spans;
 mod tidy;
 #[cfg(target_os = "linux")]
 mod trim;

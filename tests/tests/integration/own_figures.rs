@@ -23,6 +23,7 @@ fn an_agent_tells_of_itself_over_either_transport_with_units_and_intervals() {
         let robot = format!("own/{}", transport.name());
         let socket = scene.path(format!("{}.sock", transport.name()));
         let plan = scene.agent(&robot).to(&gateway, transport).set("SELF__EVERY", "1s");
+        let plan = plan.set("CHANNEL", "[{ match = \"a\", absent = [-1] }]");
         let mut agent = plan.input(format!("unix:{}", socket.display())).start();
         let mut feeder = Feeder::new(&socket);
         feeder.send(0, &[json!({"ch": "a", "v": 1}), json!({"ch": "a", "v": 2})]);
