@@ -44,6 +44,7 @@ mod groups;
 mod labels;
 mod losses;
 mod mapped;
+mod names;
 mod past;
 mod questions;
 mod repaired;

@@ -7,7 +7,7 @@ use crate::fleet::{Fleet, rehearsal::*};
 const ROBOT: &str = "berlin/r1";
 
 /// A robot that said something a second ago, with its link up.
-fn fleet() -> Fleet {
+pub(in crate::query) fn fleet() -> Fleet {
     let robot: RobotId = ROBOT.parse().unwrap();
     let mut connected = batch_record(
         1,
@@ -85,7 +85,9 @@ fn what_is_unknown_is_undecided_and_says_what_it_was() {
         (r#"value("mode") < 1"#, "overload"),
         (r#"value("odd") < 1.0"#, "overload"),
         ("loss.last_at > 3", "there is no loss.last_at"),
-        ("samples + 1", "int, and not true or false"),
+        (r#"value("mode")"#, "string, and not true or false"),
+        (r#"link.up ? value("battery.cells[0]") : false"#, "int, and not true or false"),
+        ("battery.charging", "there is no battery.charging"),
         ("1 / 0 == 1", "zero"),
     ] {
         let said = asked(text).unwrap_err();
@@ -101,12 +103,12 @@ fn what_is_wrong_is_said_with_its_place() {
         ("battery.soc < 0.2", "at character 1", r#"value("battery.soc")"#),
         ("value(battery.soc) < 0.2", "at 1:", r#"value("battery.soc")"#),
         (r#"value("a", "b") < 0.2"#, "at 1:", "one channel's name"),
-        ("link.up && sqrt(4) > 1", "at character 1", "there is no function `sqrt`"),
+        ("link.up && sqrt(4) > 1", "at character 12", "there is no function `sqrt`"),
         // It was taken, and then every robot was undecided.
         (r#"name.matches("r[0-9]")"#, "at character", "there is no function `matches`"),
         ("has(link.up)", "at character 5", "has(labels.site)"),
         ("", "at 1:1", ""),
-        (r#"contains(name, "r")"#, "at character 9", r#"name.contains("r")"#),
+        (r#"contains(name, "r")"#, "at character 1:", r#"name.contains("r")"#),
         ("17", "at character 1", "neither true nor false"),
         ("link.up = true", "at 1:9", ""),
         ("Robot{id: 1} == 1", "at character", "messages cannot be made"),
@@ -116,6 +118,62 @@ fn what_is_wrong_is_said_with_its_place() {
     }
     let long = format!("link.up || {:?} == \"\"", "x".repeat(EXPRESSION_BYTES_MAX));
     assert!(asked(&long).unwrap_err().contains("too long"));
+}
+
+/// Each of these was taken once, and then every robot was undecided.
+#[test]
+fn what_can_be_neither_true_nor_false_is_refused_with_its_place() {
+    for (text, at, words) in [
+        ("channels", 1, "`channels` is a number"),
+        ("battery.charge", 1, "as in battery.charge > 1"),
+        ("health.level", 1, r#"as in health.level == "a""#),
+        ("link.since", 1, "a number"),
+        ("health.reasons", 1, "a list of texts"),
+        ("labels.site", 1, "`labels.site` is text"),
+        ("labels", 1, "a map"),
+        ("link.up && null", 12, "null"),
+        ("samples + 1", 9, "a number"),
+        (r#"age_ms("pose")"#, 1, "a number"),
+        (r#"freshness("pose")"#, 1, "text"),
+        ("size(name)", 1, "a number"),
+        ("!channels", 2, "`channels`"),
+        ("link.up && battery.charge", 12, "`battery.charge`"),
+        ("battery.charge || link.up", 1, "`battery.charge`"),
+        ("channels ? link.up : link.up", 1, "`channels`"),
+        ("link.up ? true : samples", 18, "`samples`"),
+        ("link.up ? channels : link.up", 11, "`channels`"),
+        ("(channels ? 1 : 2) == 1", 2, "`channels`"),
+        ("health.reasons.all(why, why)", 25, "`why` is text"),
+        ("[1, 2].exists(n, samples)", 18, "`samples`"),
+        ("[1, 2].filter(n, samples) == []", 18, "`samples`"),
+        ("[1, 2].map(n, n)", 11, "a list"),
+    ] {
+        let said = asked(text).unwrap_err();
+        let place = format!("at character {at}");
+        assert!(said.starts_with(&format!("{place}: ")) && said.contains(words), "{text}: {said}");
+    }
+}
+
+#[test]
+fn what_can_never_be_equal_or_ordered_is_refused() {
+    for text in [
+        "link.up == \"up\"",
+        "channels == \"8\"",
+        "health.level > 2",
+        "labels.site != 3",
+        "freshness(\"pose\") == true",
+        "health.reasons == \"x\"",
+        "health.reasons < [\"x\"]",
+        "samples > null",
+    ] {
+        let said = asked(text).unwrap_err();
+        assert!(said.starts_with("at character") && said.contains("is compared with"), "{text}: {said}");
+    }
+    for text in
+        ["loss.last_at == null", "channels == 8.0", "value(\"mode\") == \"auto\"", "[1] != health.reasons"]
+    {
+        assert_eq!(asked(text), Ok(true), "{text}");
+    }
 }
 
 #[test]
