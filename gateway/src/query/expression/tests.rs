@@ -186,6 +186,31 @@ fn what_could_take_long_is_refused_before_it_runs() {
     assert!(asked(labels).unwrap_err().contains("steps for each robot"));
 }
 
+/// Guards: a text or a list that each macro of a chain doubles took as much memory as it liked, in a few steps.
+#[test]
+fn what_could_grow_large_is_refused_before_it_runs() {
+    for grown in [
+        format!("[\"x\"]{}.exists(a, a == name)", ".map(a, a + a)".repeat(30)),
+        format!("[\"x\"]{}.exists(a, a == name)", ".map(a, [a, a])".repeat(30)),
+        format!("[1]{}.exists(a, a.exists(b, b == name))", ".map(a, [a, a])".repeat(30)),
+        format!("[[1]]{}.exists(a, a.exists(b, b == 2))", ".map(a, a + a)".repeat(30)),
+        format!("[value(\"mode\")]{}.exists(a, a == name)", ".map(a, a + a)".repeat(8)),
+        format!("[{{\"b\": [{}]}}].all(a, a.b.all(b, a.b.all(c, b == c)))", vec!["1"; 100].join(",")),
+    ] {
+        assert!(asked(&grown).unwrap_err().contains("steps for each robot"), "{grown}");
+    }
+    for usual in [
+        "[\"x\"].map(a, a + a).exists(a, a == \"xx\")",
+        "fleet + \"/\" + name == id",
+        "health.reasons.exists(why, why.contains(\"nothing\") || size(why) > 3 && why.startsWith(\"a\")) || true",
+        "labels.all(key, labels[key] == key)",
+        "[\"a\", \"b\"].map(x, x + \"/\" + name).exists(x, x == id) || true",
+        "value(\"mode\") + \"!\" == \"auto!\"",
+    ] {
+        assert_eq!(asked(usual), Ok(true), "{usual}");
+    }
+}
+
 #[test]
 fn deep_nesting_is_refused_and_not_followed() {
     for text in
