@@ -67,6 +67,18 @@ fn lists_counts_and_aggregates_are_told_of_the_past_too() {
 }
 
 #[test]
+fn an_answer_about_the_past_has_nothing_that_is_of_now() {
+    let (world, began) = world();
+    let server = world.serve();
+    let then = server.json(&asked("/v1/fleet", &[("at", &(began + 15 * S).to_string())]));
+    let now = server.json("/v1/fleet");
+    for part in ["ingest", "sessions", "log"] {
+        assert!(then.get(part).is_none() && now.get(part).is_some(), "{part}: {then}");
+    }
+    assert_eq!((&then["as_of"]["known"], &now["log"]["next"]), (&"then".into(), &6.into()));
+}
+
+#[test]
 fn the_fold_goes_on_from_a_milestone() {
     let (mut world, began) = world();
     let mut api = World { log: std::mem::take(&mut world.log), ..World::default() };
