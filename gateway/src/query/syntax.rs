@@ -286,6 +286,7 @@ impl<'a> Walk<'a> {
         let at = self.source.offset_for(first.id).map_or(0, |(from, _)| from as usize);
         // Of a function the parser tells the place of its bracket.
         let at = at.saturating_sub(function_of(first).map_or(0, str::len));
+        let at = self.source.source.get(..at).map_or(at, |before| before.chars().count());
         ExpressionError::Unknown { column: at + 1, reason }
     }
 }

@@ -61,7 +61,8 @@ fn check_error(error: &ExpressionError, text: &str) {
     let lines = text.lines().count().max(1) + 1;
     match error {
         ExpressionError::Syntax { line, column, .. } => {
-            assert!((1..=lines).contains(line) && *column >= 1, "{error}");
+            assert!((1..=lines).contains(line), "{error}");
+            assert!((1..=text.chars().count() + 2).contains(column), "{error}");
         }
         ExpressionError::Unknown { column, reason } => {
             assert!((1..=text.chars().count() + 1).contains(column) && !reason.is_empty(), "{error}");

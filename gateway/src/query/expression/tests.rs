@@ -154,6 +154,20 @@ fn what_can_be_neither_true_nor_false_is_refused_with_its_place() {
     }
 }
 
+/// Guards: places were counted in bytes.
+#[test]
+fn places_are_counted_in_characters() {
+    for (text, place) in [
+        ("name == \"Jürgen ÄÖ\" && lnk.up", "at character 24: "),
+        ("name == \"Jürgen ÄÖ\" && size(link) == freshnes(\"a\")", "at character 38: "),
+        ("name == \"ÄÖ\" && && link.up", "at 1:17: "),
+        ("link.up &&\n name == \"ÄÖ\" && && link.up", "at 2:18: "),
+    ] {
+        let said = asked(text).unwrap_err();
+        assert!(said.starts_with(place), "{text}: {said}");
+    }
+}
+
 #[test]
 fn what_can_never_be_equal_or_ordered_is_refused() {
     for text in [
