@@ -20,10 +20,10 @@ use super::{
         parameter::{At, Fields, InGroup, Int64, RobotPaging, RobotPath, Sorting, Where},
         reply::{BadParameter, Busy, Failed, ListGone, NoRobot, TooCostly, Trimmed},
     },
+    parameters::{PAGING, Parameters},
     past::{self, AsOfAnswer, WHEN, when},
     problem::Problem,
-    query::{PAGING, Query},
-    question::{FOLD_MAX, SELECTING, Stage, late_after, selection},
+    stage::{FOLD_MAX, SELECTING, Stage, late_after, selection},
 };
 use crate::{
     fleet::{AsOf, Heard, RobotState},
@@ -42,7 +42,7 @@ use crate::{
     responses((status = 200, description = "The fleet.", body = FleetAnswer), BadParameter, Trimmed, TooCostly, Failed, Busy)
 )]
 pub(super) async fn fleet(State(shared): State<Shared>, uri: Uri) -> Result<Response, Problem> {
-    let query = Query::parse(&uri, &[&SELECTING[..], &WHEN].concat())?;
+    let query = Parameters::parse(&uri, &[&SELECTING[..], &WHEN].concat())?;
     let ints = query.ints()?;
     let selection = selection(&query, &shared.api.groups)?;
     let as_of = when(&query, shared.api.clock.wall())?;
@@ -103,11 +103,12 @@ fn log_span(api: &Api, ints: Ints) -> LogSpan {
 )]
 pub(super) async fn robots(State(shared): State<Shared>, uri: Uri) -> Result<Response, Problem> {
     let known = [&SELECTING[..], &WHEN, &PAGING, &["sort", "fields"]].concat();
-    let list = List::of(&Query::parse(&uri, &known)?, &shared.api.groups, shared.api.clock.wall())?;
-    let (lists, turn) = (shared.lists.clone(), shared.turns.take(list.as_of)?);
+    let list = List::of(&Parameters::parse(&uri, &known)?, &shared.api.groups, shared.api.clock.wall())?;
+    let (lists, moments, turn) =
+        (shared.lists.clone(), shared.moments.clone(), shared.turns.take(list.as_of)?);
     blocking(shared, move |api| {
         let _turn = turn;
-        Ok(json_response(&list.page(api, &lists)?))
+        Ok(json_response(&list.page(api, &lists, &moments)?))
     })
     .await
 }
@@ -127,7 +128,7 @@ pub(super) async fn robot(
     Path((fleet, robot)): Path<(String, String)>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let query = Query::parse(&uri, &WHEN)?;
+    let query = Parameters::parse(&uri, &WHEN)?;
     let ints = query.ints()?;
     let as_of = when(&query, shared.api.clock.wall())?;
     let turn = shared.turns.take(as_of)?;

@@ -12,7 +12,7 @@ use utoipa::{
 
 use crate::{
     conditions::{Code, Severity},
-    http::query::{PAGE, PAGE_MAX},
+    http::parameters::{PAGE, PAGE_MAX},
     query::EXPRESSION_BYTES_MAX,
 };
 
