@@ -11,10 +11,10 @@
 
 mod aggregate;
 mod answer;
-mod choice;
 mod compress;
 mod conditions;
 mod damage;
+mod fields;
 mod groups;
 mod labels;
 mod lines;
@@ -22,15 +22,16 @@ mod list;
 mod lists;
 mod log;
 mod losses;
+mod moments;
 mod openapi;
+mod parameters;
 mod past;
 mod probe;
 mod problem;
-mod query;
-mod question;
 mod robots;
 mod samples;
 mod serve;
+mod stage;
 #[cfg(test)]
 mod tests;
 mod writing;
@@ -62,6 +63,7 @@ pub use serve::serve;
 use compress::compress;
 use damage::Damages;
 use lists::Lists;
+use moments::Moments;
 use past::Turns;
 use problem::Problem;
 use samples::Streams;
@@ -97,6 +99,7 @@ struct Shared {
     streams: Streams,
     damages: Damages,
     lists: Lists,
+    moments: Moments,
     turns: Turns,
 }
 
@@ -127,6 +130,7 @@ pub fn router(api: Arc<Api>) -> Router {
         streams: Streams::new(),
         damages: Damages::default(),
         lists: Lists::default(),
+        moments: Moments::default(),
         turns: Turns::new(),
     };
     let [index, healthz, metrics, openapi, readyz, of_fleet @ ..] = PATHS;
@@ -202,7 +206,11 @@ async fn blocking<T: Send + 'static>(
     shared: Shared,
     work: impl FnOnce(&Api) -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
-    let done = spawn_blocking(move || work(&shared.api)).await;
+    let done = spawn_blocking(move || {
+        shared.moments.forget(shared.api.clock.mono());
+        work(&shared.api)
+    })
+    .await;
     done.unwrap_or_else(|_| {
         Err(Problem::internal("the answer failed; the gateway's log says why".to_owned()))
     })

@@ -18,11 +18,12 @@ mod name;
 mod scan;
 mod selection;
 mod syntax;
+mod types;
 mod view;
 
 pub use aggregate::{Aggregation, Amounts, Function, FunctionError, GROUPS_MAX, Group, Groups};
 pub use expression::{EXPRESSION_BYTES_MAX, Expression, ExpressionError, Undecided};
-pub use fact::Fact;
+pub use fact::{Fact, Kind};
 pub use name::{MEMBERS, Member, NAMES_MAX, Name, NameError, Names};
 pub use scan::{Scene, TooLong};
 pub use selection::{Found, Selection, Sort, SortError, UndecidedRobots};

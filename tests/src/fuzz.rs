@@ -7,6 +7,7 @@
 
 mod columns;
 mod conversation;
+mod expressions;
 mod frame;
 mod input;
 mod ndjson;
@@ -17,8 +18,8 @@ mod spool;
 mod topics;
 
 pub use self::{
-    columns::columns, conversation::conversation, frame::frame, ndjson::ndjson, session::session,
-    settings::settings, spool::spool, topics::topics,
+    columns::columns, conversation::conversation, expressions::expressions, frame::frame, ndjson::ndjson,
+    session::session, settings::settings, spool::spool, topics::topics,
 };
 
 /// A function for bytes from outside.
@@ -42,6 +43,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "topics", run: topics, heap_bytes_max: MIB },
     Target { name: "settings", run: settings, heap_bytes_max: 32 * MIB },
     Target { name: "conversation", run: conversation, heap_bytes_max: 8 * MIB },
+    Target { name: "expressions", run: expressions, heap_bytes_max: 4 * MIB },
 ];
 
 const MIB: usize = 1024 * 1024;

@@ -175,4 +175,22 @@ mod tests {
             Settings::defaults(&PROGRAM).set(key, flag, &texts).unwrap();
         }
     }
+
+    #[test]
+    fn a_flag_that_is_written_like_its_key_is_answered_with_the_flag() {
+        for (typed, flag) in [
+            ("--spool-dir", "--spool"),
+            ("--spool.dir", "--spool"),
+            ("--spool_dir", "--spool"),
+            ("--spooldir", "--spool"),
+            ("--gateways", "--gateway"),
+            ("--ca-file", "--ca"),
+            ("--inputs", "--input"),
+            ("--log.format", "--log-format"),
+            ("--robot-id", "--robot"),
+        ] {
+            let said = LowArgs::parse(["muster-agent", typed, "x"].map(Into::into)).unwrap_err().to_string();
+            assert!(said.contains(&format!("'{flag}'")), "{typed}: {said}");
+        }
+    }
 }

@@ -10,10 +10,10 @@ use super::{
         parameter::{At, InGroup, Int64, Taking, Where},
         reply::{BadParameter, Busy, Failed, TooCostly, Trimmed},
     },
+    parameters::{Parameters, wrong},
     past::{WHEN, when},
     problem::Problem,
-    query::{Query, wrong},
-    question::{SELECTING, Stage, selection},
+    stage::{SELECTING, Stage, selection},
 };
 use crate::query::{Aggregation, Function};
 
@@ -37,7 +37,7 @@ use crate::query::{Aggregation, Function};
     )
 )]
 pub(super) async fn aggregate(State(shared): State<Shared>, uri: Uri) -> Result<Response, Problem> {
-    let query = Query::parse(&uri, &[&SELECTING[..], &WHEN, &["by", "of", "fn"]].concat())?;
+    let query = Parameters::parse(&uri, &[&SELECTING[..], &WHEN, &["by", "of", "fn"]].concat())?;
     let aggregation = Aggregation {
         selection: selection(&query, &shared.api.groups)?,
         by: query.parsed("by")?.unwrap_or_default(),

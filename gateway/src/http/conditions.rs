@@ -13,8 +13,8 @@ use super::{
         parameter::{ConditionPaging, Conditions, Int64},
         reply::{BadParameter, Failed},
     },
+    parameters::{PAGING, Page, Parameters, wrong},
     problem::Problem,
-    query::{PAGING, Page, Query, wrong},
 };
 use crate::{
     conditions::{Code, Condition, Severity},
@@ -33,7 +33,7 @@ use crate::{
     responses((status = 200, description = "A page.", body = ConditionPage), BadParameter, Failed)
 )]
 pub(super) async fn conditions(State(shared): State<Shared>, uri: Uri) -> Result<Response, Problem> {
-    let query = Query::parse(&uri, &["severity", "code", "robot", PAGING[0], PAGING[1]])?;
+    let query = Parameters::parse(&uri, &["severity", "code", "robot", PAGING[0], PAGING[1]])?;
     let wanted = Wanted::of(&query)?;
     let ints = query.ints()?;
     blocking(shared, move |api| {
@@ -65,7 +65,7 @@ struct Cursor {
 }
 
 impl Wanted {
-    fn of(query: &Query) -> Result<Self, Problem> {
+    fn of(query: &Parameters) -> Result<Self, Problem> {
         let severities =
             several(query, "severity", Severity::named, || Severity::ALL.map(Severity::as_str).join(", "))?;
         let codes = several(query, "code", Code::named, || {
@@ -93,7 +93,7 @@ impl Wanted {
 
 /// Reads a parameter of one or several names with commas between them.
 fn several<T>(
-    query: &Query,
+    query: &Parameters,
     name: &str,
     named: impl Fn(&str) -> Option<T>,
     known: impl Fn() -> String,

@@ -17,9 +17,9 @@ use super::{
         parameter::{GroupPaging, GroupPath},
         reply::{BadGroup, BadParameter, BodyRefused, Failed, FromAPage, NoGroup, NotSaved},
     },
+    parameters::{PAGING, Parameters},
     problem::Problem,
-    query::{PAGING, Query},
-    question::condition,
+    stage::condition,
     writing::{check_media_type, check_origin, read_body},
 };
 use crate::groups::ChangeError;
@@ -45,7 +45,7 @@ struct Wanted {
     responses((status = 200, description = "A page.", body = GroupPage), BadParameter, Failed)
 )]
 pub(super) async fn groups(State(shared): State<Shared>, uri: Uri) -> Result<Response, Problem> {
-    let query = Query::parse(&uri, &PAGING)?;
+    let query = Parameters::parse(&uri, &PAGING)?;
     let page = query.page::<String>()?;
     let after = page.after.unwrap_or_default();
     let mut groups: Vec<_> =
@@ -71,7 +71,7 @@ pub(super) async fn group(
     Path(name): Path<String>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    Query::parse(&uri, &[])?;
+    Parameters::parse(&uri, &[])?;
     let found = shared.api.groups.expression(&name);
     let r#where = found.ok_or_else(|| Problem::unknown_group(&name))?;
     Ok(json_response(&GroupAnswer { name, r#where }))
@@ -111,7 +111,7 @@ pub(super) async fn save(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    Query::parse(&uri, &[])?;
+    Parameters::parse(&uri, &[])?;
     check_origin(&headers)?;
     check_media_type(&headers, &["application/json"])?;
     let body = read_body(body).await?;
@@ -151,7 +151,7 @@ pub(super) async fn remove(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    Query::parse(&uri, &[])?;
+    Parameters::parse(&uri, &[])?;
     check_origin(&headers)?;
     blocking(shared, move |api| match api.groups.remove(&name) {
         Ok(true) => Ok(StatusCode::NO_CONTENT.into_response()),

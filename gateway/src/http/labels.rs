@@ -32,8 +32,8 @@ use super::{
         parameter::RobotPath,
         reply::{BadLabels, BadParameter, BodyRefused, Failed, FromAPage, NoRobot, NotReady},
     },
+    parameters::Parameters,
     problem::Problem,
-    query::Query,
     robots::{known_robot, robot_id},
     writing::{check_media_type, check_origin, read_body},
 };
@@ -53,7 +53,7 @@ pub(super) async fn labels(
     Path((fleet, robot)): Path<(String, String)>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    Query::parse(&uri, &[])?;
+    Parameters::parse(&uri, &[])?;
     let id = robot_id(&fleet, &robot)?;
     blocking(shared, move |api| answer(api, &id)).await
 }
@@ -93,7 +93,7 @@ pub(super) async fn patch(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    Query::parse(&uri, &[])?;
+    Parameters::parse(&uri, &[])?;
     check_origin(&headers)?;
     check_media_type(&headers, &MEDIA_TYPES)?;
     let id = robot_id(&fleet, &robot)?;

@@ -7,12 +7,13 @@ use muster_protocol::{id::RobotId, time::WallTime};
 use super::{
     Api,
     answer::{ChosenRobot, Ints, ListedRobot, Moment, RobotPage, RobotSummary, Undecided},
-    choice::{Fields, line},
-    lists::{Cursor, Lists},
+    fields::{Fields, line},
+    lists::{Cursor, Lists, Place},
+    moments::Moments,
+    parameters::{Page as Part, Parameters},
     past::when,
     problem::Problem,
-    query::{Page as Part, Query},
-    question::{Stage, selection},
+    stage::{Stage, selection},
 };
 use crate::{
     fleet::{AsOf, Fleet},
@@ -38,14 +39,14 @@ pub(super) struct List {
 /// The robots of a page, before they are looked at.
 struct Page {
     robots: Vec<RobotId>,
-    next: Option<Cursor>,
+    next: Option<Place>,
     matched: Option<usize>,
     undecided: UndecidedRobots,
 }
 
 impl List {
     /// Reads what a request wants.
-    pub(super) fn of(query: &Query, groups: &Groups, now: WallTime) -> Result<Self, Problem> {
+    pub(super) fn of(query: &Parameters, groups: &Groups, now: WallTime) -> Result<Self, Problem> {
         let part = query.page()?;
         let question = ["where", "group", "sort", "at", "known"]
             .map(|name| query.text(name).unwrap_or_default())
@@ -64,15 +65,19 @@ impl List {
     }
 
     /// Answers with the page.
-    pub(super) fn page(&self, api: &Api, lists: &Lists) -> Result<RobotPage, Problem> {
-        let stage = Stage::set(api, self.as_of)?;
+    pub(super) fn page(&self, api: &Api, lists: &Lists, moments: &Moments) -> Result<RobotPage, Problem> {
+        let moment = self.part.after.as_ref().and_then(|cursor| cursor.moment);
+        let kept =
+            self.as_of.zip(moment).and_then(|(as_of, number)| Stage::kept(api, as_of, moments, number));
+        let moment = moment.filter(|_| kept.is_some());
+        let stage = kept.map_or_else(|| Stage::set(api, self.as_of), Ok)?;
         let find = || stage.ask(|scene| self.selection.find(scene, &self.sort));
-        let page = match &self.part.after {
+        let page = match self.part.after.as_ref().map(|cursor| &cursor.place) {
             None if self.is_plain() => self.cut_from_all(stage.fleet(), None),
-            Some(Cursor::After(after)) if self.is_plain() => self.cut_from_all(stage.fleet(), Some(after)),
+            Some(Place::After(after)) if self.is_plain() => self.cut_from_all(stage.fleet(), Some(after)),
             None => self.first(api, lists, find()?)?,
-            Some(Cursor::After(after)) if self.sort.is_by_id() => self.behind(find()?, Some(after)),
-            Some(Cursor::Kept { list, at }) if !self.sort.is_by_id() => {
+            Some(Place::After(after)) if self.sort.is_by_id() => self.behind(find()?, Some(after)),
+            Some(Place::Kept { list, at }) if !self.sort.is_by_id() => {
                 let robots = lists.find(*list, &self.question, api.clock.mono())?;
                 self.kept(&robots, *list, *at)
             }
@@ -81,8 +86,13 @@ impl List {
                 return Err(Problem::parameter("cursor", detail.to_owned()));
             }
         };
+        // The next page is read from the same fleet.
+        let next_cursor = page.next.clone().map(|place| {
+            let moment = moment.or_else(|| stage.keep(moments));
+            Cursor { moment, place }.to_string()
+        });
         let answer = stage.ask(|scene| Ok(self.answer(scene, page)))?;
-        Ok(RobotPage { as_of: stage.as_of(self.ints), ..answer })
+        Ok(RobotPage { next_cursor, as_of: stage.as_of(self.ints), ..answer })
     }
 
     /// Whether the page can be cut from the tree of all robots without looking at any.
@@ -119,7 +129,7 @@ impl List {
         let end = at.saturating_add(self.part.limit).min(robots.len());
         Page {
             robots: robots.get(at..end).unwrap_or_default().to_vec(),
-            next: (end < robots.len()).then_some(Cursor::Kept { list, at: end }),
+            next: (end < robots.len()).then_some(Place::Kept { list, at: end }),
             matched: (!self.selection.is_all()).then_some(robots.len()),
             undecided: UndecidedRobots::default(),
         }
@@ -128,7 +138,7 @@ impl List {
     /// Cuts a page off robots in the order of their ids.
     fn cut(&self, mut robots: Vec<RobotId>, matched: Option<usize>) -> Page {
         let next =
-            (robots.len() > self.part.limit).then(|| Cursor::After(robots[self.part.limit - 1].clone()));
+            (robots.len() > self.part.limit).then(|| Place::After(robots[self.part.limit - 1].clone()));
         robots.truncate(self.part.limit);
         Page { robots, next, matched, undecided: UndecidedRobots::default() }
     }
@@ -144,7 +154,7 @@ impl List {
         };
         RobotPage {
             robots: page.robots.iter().filter_map(listed).collect(),
-            next_cursor: page.next.map(|cursor| cursor.to_string()),
+            next_cursor: None,
             matched: page.matched,
             undecided: Undecided::of(page.undecided),
             as_of: None,

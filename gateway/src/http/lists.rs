@@ -29,9 +29,17 @@ struct List {
     asked_at: MonoTime,
 }
 
+/// Where a list goes on, and in which fleet of the past, if it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Cursor {
+    /// The number under which the fleet is kept.
+    pub(super) moment: Option<u64>,
+    pub(super) place: Place,
+}
+
 /// Where a list goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Cursor {
+pub(super) enum Place {
     /// Behind this robot, in the order of the ids.
     After(RobotId),
     /// In a list that is kept.
@@ -95,9 +103,12 @@ impl Lists {
 
 impl fmt::Display for Cursor {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::After(id) => write!(out, "after:{id}"),
-            Self::Kept { list, at } => write!(out, "list:{list:016x}:{at}"),
+        if let Some(moment) = self.moment {
+            write!(out, "past:{moment:x}:")?;
+        }
+        match &self.place {
+            Place::After(id) => write!(out, "after:{id}"),
+            Place::Kept { list, at } => write!(out, "list:{list:016x}:{at}"),
         }
     }
 }
@@ -106,16 +117,26 @@ impl FromStr for Cursor {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let kept = |rest: &str| {
+        let cursor = match text.strip_prefix("past:").map(|rest| rest.split_once(':')) {
+            None => place(text).map(|place| Self { moment: None, place }),
+            Some(split) => split.and_then(|(number, rest)| {
+                let moment = Some(u64::from_str_radix(number, 16).ok()?);
+                Some(Self { moment, place: place(rest)? })
+            }),
+        };
+        cursor.ok_or_else(|| format!("{text:?} is not a `next_cursor` of this list"))
+    }
+}
+
+fn place(text: &str) -> Option<Place> {
+    let (kind, rest) = text.split_once(':')?;
+    match kind {
+        "after" => rest.parse().ok().map(Place::After),
+        "list" => {
             let (list, at) = rest.split_once(':')?;
-            Some(Self::Kept { list: u64::from_str_radix(list, 16).ok()?, at: at.parse().ok()? })
-        };
-        let parsed = match text.split_once(':') {
-            Some(("after", id)) => id.parse().ok().map(Self::After),
-            Some(("list", rest)) => kept(rest),
-            _ => None,
-        };
-        parsed.ok_or_else(|| format!("{text:?} is not a `next_cursor` of this list"))
+            Some(Place::Kept { list: u64::from_str_radix(list, 16).ok()?, at: at.parse().ok()? })
+        }
+        _ => None,
     }
 }
 
@@ -133,10 +154,25 @@ mod tests {
 
     #[test]
     fn cursors_are_what_they_print() {
-        for cursor in [Cursor::After("a/b".parse().unwrap()), Cursor::Kept { list: u64::MAX, at: 100 }] {
-            assert_eq!(cursor.to_string().parse(), Ok(cursor));
+        for place in [Place::After("a/b".parse().unwrap()), Place::Kept { list: u64::MAX, at: 100 }] {
+            for moment in [None, Some(0), Some(u64::MAX)] {
+                let cursor = Cursor { moment, place: place.clone() };
+                assert_eq!(cursor.to_string().parse(), Ok(cursor));
+            }
         }
-        for text in ["", "after:", "after:a", "list:1", "list:x:1", "list:1:-1", "0:a/b"] {
+        for text in [
+            "",
+            "past:",
+            "past:1",
+            "past:x:after:a/b",
+            "past:1:past:1:after:a/b",
+            "after:",
+            "after:a",
+            "list:1",
+            "list:x:1",
+            "list:1:-1",
+            "0:a/b",
+        ] {
             assert!(text.parse::<Cursor>().unwrap_err().contains("is not a `next_cursor`"), "{text}");
         }
     }

@@ -27,8 +27,8 @@ use super::{
         parameter::{Int64, LossPaging, RobotPath},
         reply::{BadParameter, Failed, NoRobot, Trimmed},
     },
+    parameters::{PAGING, Page as Part, Parameters},
     problem::Problem,
-    query::{PAGING, Page as Part, Query},
     robots::{known_robot, robot_id},
 };
 use crate::{
@@ -79,7 +79,7 @@ pub(super) async fn losses(
     Path((fleet, robot)): Path<(String, String)>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let query = Query::parse(&uri, &PAGING)?;
+    let query = Parameters::parse(&uri, &PAGING)?;
     let (part, ints) = (query.page()?, query.ints()?);
     let id = robot_id(&fleet, &robot)?;
     blocking(shared, move |api| {

@@ -22,8 +22,8 @@ use example::Examples;
 use form::Forms;
 
 use super::{
-    aggregate, answer, conditions, groups, labels, losses, probe, problem::Problem, query::Query, robots,
-    samples,
+    aggregate, answer, conditions, groups, labels, losses, parameters::Parameters, probe, problem::Problem,
+    robots, samples,
 };
 
 /// The description of every path.
@@ -94,7 +94,7 @@ static DOCUMENT: LazyLock<Document> = LazyLock::new(|| {
     )
 )]
 pub(super) async fn describe(uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
-    Query::parse(&uri, &[])?;
+    Parameters::parse(&uri, &[])?;
     let known = headers.get_all(header::IF_NONE_MATCH).iter().any(|tags| names(tags, &DOCUMENT.etag));
     let mut response = if known {
         // What the whole answer would vary by, which has a body to say so.

@@ -20,8 +20,8 @@ use super::{
     Api,
     answer::{Ints, Time},
     log::Records,
+    parameters::{Parameters, wrong},
     problem::Problem,
-    query::{Query, wrong},
     robots::known_robot,
 };
 use crate::{
@@ -100,7 +100,7 @@ impl Turns {
 }
 
 /// Reads which moment is wanted; `None` is now.
-pub(super) fn when(query: &Query, now: WallTime) -> Result<Option<AsOf>, Problem> {
+pub(super) fn when(query: &Parameters, now: WallTime) -> Result<Option<AsOf>, Problem> {
     let known = match query.text("known") {
         None | Some("then") => Known::Then,
         Some("now") => Known::Now,

@@ -9,8 +9,8 @@ use axum::{
 use super::{
     Shared, blocking,
     openapi::reply::{BadParameter, Failed, NotReady},
+    parameters::Parameters,
     problem::Problem,
-    query::Query,
 };
 use crate::metrics::{CONTENT_TYPE, Gauges};
 
@@ -23,7 +23,7 @@ use crate::metrics::{CONTENT_TYPE, Gauges};
     responses((status = 200, description = "The paths as text.", body = String), BadParameter)
 )]
 pub(super) async fn index(uri: Uri) -> Result<&'static str, Problem> {
-    Query::parse(&uri, &[])?;
+    Parameters::parse(&uri, &[])?;
     Ok(INDEX)
 }
 
@@ -36,7 +36,7 @@ pub(super) async fn index(uri: Uri) -> Result<&'static str, Problem> {
     responses((status = 200, description = "It does.", body = String), BadParameter)
 )]
 pub(super) async fn healthz(uri: Uri) -> Result<&'static str, Problem> {
-    Query::parse(&uri, &[])?;
+    Parameters::parse(&uri, &[])?;
     Ok("ok\n")
 }
 
@@ -49,7 +49,7 @@ pub(super) async fn healthz(uri: Uri) -> Result<&'static str, Problem> {
     responses((status = 200, description = "It does.", body = String), BadParameter, Failed, NotReady)
 )]
 pub(super) async fn readyz(State(shared): State<Shared>, uri: Uri) -> Result<&'static str, Problem> {
-    Query::parse(&uri, &[])?;
+    Parameters::parse(&uri, &[])?;
     blocking(shared, |api| match (api.ready)() {
         Ok(()) => Ok("ready\n"),
         Err(why) => {
@@ -79,7 +79,7 @@ pub(super) async fn readyz(State(shared): State<Shared>, uri: Uri) -> Result<&'s
     )
 )]
 pub(super) async fn metrics(State(shared): State<Shared>, uri: Uri) -> Result<Response, Problem> {
-    Query::parse(&uri, &[])?;
+    Parameters::parse(&uri, &[])?;
     blocking(shared, |api| {
         let (first_offset, next_offset) = (api.log.first().0, api.log.next().0);
         let mut gauges = Gauges { first_offset, next_offset, ..Gauges::default() };

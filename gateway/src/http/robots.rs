@@ -20,10 +20,10 @@ use super::{
         parameter::{At, Fields, InGroup, Int64, RobotPaging, RobotPath, Sorting, Where},
         reply::{BadParameter, Busy, Failed, ListGone, NoRobot, TooCostly, Trimmed},
     },
+    parameters::{PAGING, Parameters},
     past::{self, AsOfAnswer, WHEN, when},
     problem::Problem,
-    query::{PAGING, Query},
-    question::{FOLD_MAX, SELECTING, Stage, late_after, selection},
+    stage::{FOLD_MAX, SELECTING, Stage, late_after, selection},
 };
 use crate::{
     fleet::{AsOf, Heard, RobotState},
@@ -36,12 +36,13 @@ use crate::{
     path = "/v1/fleet",
     tag = "fleet",
     summary = "The fleet in counts",
-    description = "Robots by link, health and completeness, channels by freshness, totals, and where the log stands.",
+    description = "Robots by link, health and completeness, channels by freshness, and totals. What comes in, the \
+                   open sessions and where the log stands are of now: they are not in an answer about the past.",
     params(Where, InGroup, At, Int64),
     responses((status = 200, description = "The fleet.", body = FleetAnswer), BadParameter, Trimmed, TooCostly, Failed, Busy)
 )]
 pub(super) async fn fleet(State(shared): State<Shared>, uri: Uri) -> Result<Response, Problem> {
-    let query = Query::parse(&uri, &[&SELECTING[..], &WHEN].concat())?;
+    let query = Parameters::parse(&uri, &[&SELECTING[..], &WHEN].concat())?;
     let ints = query.ints()?;
     let selection = selection(&query, &shared.api.groups)?;
     let as_of = when(&query, shared.api.clock.wall())?;
@@ -51,26 +52,34 @@ pub(super) async fn fleet(State(shared): State<Shared>, uri: Uri) -> Result<Resp
         let stage = Stage::set(api, as_of)?;
         let ((counts, undecided), now) =
             stage.ask(|scene| Ok((FleetCounts::of(scene, &selection, ints)?, scene.now)))?;
-        let moment = Moment { now, ints };
+        let of_now = as_of.is_none();
         Ok(json_response(&FleetAnswer {
             counts,
             undecided: Undecided::of(undecided),
             as_of: stage.as_of(ints),
-            ingest: Ingest {
-                samples_per_s: api.metrics.samples_per_s(api.clock.mono()),
-                json_given_up: ints.count(api.metrics.json_given_up()),
-            },
-            sessions: api.live.count(),
-            log: LogSpan {
-                id: api.log.log_id().to_string(),
-                first: ints.offset(api.log.first()),
-                next: ints.offset(api.log.next()),
-            },
+            ingest: of_now.then(|| ingest(api, ints)),
+            sessions: of_now.then(|| api.live.count()),
+            log: of_now.then(|| log_span(api, ints)),
             version: api.version,
-            now: ints.time(moment.now),
+            now: ints.time(now),
         }))
     })
     .await
+}
+
+fn ingest(api: &Api, ints: Ints) -> Ingest {
+    Ingest {
+        samples_per_s: api.metrics.samples_per_s(api.clock.mono()),
+        json_given_up: ints.count(api.metrics.json_given_up()),
+    }
+}
+
+fn log_span(api: &Api, ints: Ints) -> LogSpan {
+    LogSpan {
+        id: api.log.log_id().to_string(),
+        first: ints.offset(api.log.first()),
+        next: ints.offset(api.log.next()),
+    }
 }
 
 /// Answers `GET /v1/robots`.
@@ -94,11 +103,12 @@ pub(super) async fn fleet(State(shared): State<Shared>, uri: Uri) -> Result<Resp
 )]
 pub(super) async fn robots(State(shared): State<Shared>, uri: Uri) -> Result<Response, Problem> {
     let known = [&SELECTING[..], &WHEN, &PAGING, &["sort", "fields"]].concat();
-    let list = List::of(&Query::parse(&uri, &known)?, &shared.api.groups, shared.api.clock.wall())?;
-    let (lists, turn) = (shared.lists.clone(), shared.turns.take(list.as_of)?);
+    let list = List::of(&Parameters::parse(&uri, &known)?, &shared.api.groups, shared.api.clock.wall())?;
+    let (lists, moments, turn) =
+        (shared.lists.clone(), shared.moments.clone(), shared.turns.take(list.as_of)?);
     blocking(shared, move |api| {
         let _turn = turn;
-        Ok(json_response(&list.page(api, &lists)?))
+        Ok(json_response(&list.page(api, &lists, &moments)?))
     })
     .await
 }
@@ -118,7 +128,7 @@ pub(super) async fn robot(
     Path((fleet, robot)): Path<(String, String)>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let query = Query::parse(&uri, &WHEN)?;
+    let query = Parameters::parse(&uri, &WHEN)?;
     let ints = query.ints()?;
     let as_of = when(&query, shared.api.clock.wall())?;
     let turn = shared.turns.take(as_of)?;

@@ -44,8 +44,8 @@ use super::{
         parameter::{Int64, RobotPath, Selection},
         reply::{BadParameter, Busy, Failed, NoRobot, Trimmed},
     },
+    parameters::{Parameters, wrong},
     problem::Problem,
-    query::{Query, wrong},
     robots::{known_robot, robot_id},
 };
 use crate::{
@@ -159,7 +159,7 @@ pub(super) async fn samples(
     Path((fleet, robot)): Path<(String, String)>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let wanted = wanted(&Query::parse(&uri, &["from", "to", "channels", "after"])?)?;
+    let wanted = wanted(&Parameters::parse(&uri, &["from", "to", "channels", "after"])?)?;
     let robot = robot_id(&fleet, &robot)?;
     let permit = shared.streams.0.clone().try_acquire_owned().map_err(|_| {
         Problem::busy(format!("{STREAMS_MAX} sample streams are open, and that is the most; try again later"))
@@ -181,7 +181,7 @@ pub(super) async fn samples(
     Ok(response)
 }
 
-fn wanted(query: &Query) -> Result<Wanted, Problem> {
+fn wanted(query: &Parameters) -> Result<Wanted, Problem> {
     let channels = query.text("channels").map(patterns).transpose()?;
     Ok(Wanted {
         from: query.time("from")?.unwrap_or(WallTime(i64::MIN)),

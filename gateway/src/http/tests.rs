@@ -5,6 +5,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     sync::{
         Mutex,
+        atomic::{AtomicU64, Ordering},
         mpsc::{self, RecvTimeoutError},
     },
     time::Duration,
@@ -44,6 +45,7 @@ mod groups;
 mod labels;
 mod losses;
 mod mapped;
+mod names;
 mod past;
 mod questions;
 mod repaired;
@@ -63,6 +65,8 @@ struct Memory {
     end: End,
     /// Told when an iterator over the records is dropped.
     dropped: Mutex<Option<mpsc::SyncSender<()>>>,
+    /// How often records were asked for.
+    reads: Arc<AtomicU64>,
 }
 
 #[derive(Clone, Copy, Default, PartialEq)]
@@ -102,6 +106,7 @@ impl Log for Memory {
         (t_from, t_to): TimeSpan,
         after: Option<Offset>,
     ) -> Records<'a> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
         let told = Told(self.dropped.lock().unwrap().take());
         let robot = robot.clone();
         let wanted = move |(offset, envelope): &&(Offset, Envelope)| {
@@ -128,6 +133,7 @@ impl Log for Memory {
     }
 
     fn records(&self, from: Offset) -> Records<'_> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
         Box::new(
             self.records.iter().filter(move |(offset, _)| *offset >= from).map(|record| Ok(record.clone())),
         )

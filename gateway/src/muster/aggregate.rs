@@ -13,6 +13,7 @@ use super::{
     table::{Cell, Look, Sheet},
     times,
 };
+use crate::query::Name;
 
 /// What is taken together, as it was typed: names and functions separated by commas.
 #[derive(Clone, Debug, Default)]
@@ -154,9 +155,9 @@ fn members(answer: &Value, part: &str) -> BTreeSet<String> {
 /// Puts names into the order in which they were typed; those that were spelled in another way stand behind.
 fn in_order(found: BTreeSet<String>, typed: Option<&str>) -> Vec<String> {
     let typed: Vec<&str> = typed.unwrap_or_default().split(',').map(str::trim).collect();
-    let bare = |name: &&str| name.strip_prefix("channels.").map(str::to_owned);
     let place = |name: &String| {
-        let is_it = |typed: &&str| *typed == name.as_str() || bare(typed).is_some_and(|bare| bare == *name);
+        let means = |typed: &&str| Name::parse(typed).is_ok_and(|parsed| parsed.to_string() == *name);
+        let is_it = |typed: &&str| *typed == name.as_str() || means(typed);
         typed.iter().position(is_it).unwrap_or(typed.len())
     };
     let mut found: Vec<String> = found.into_iter().collect();

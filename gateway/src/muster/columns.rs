@@ -165,10 +165,14 @@ fn find(robots: &[Value], name: &str) -> Vec<Column> {
         Some(key) => vec!["labels".to_owned(), key.to_owned()],
         None => name.split('.').map(str::to_owned).collect(),
     };
-    if let Ok(Name::Channel(channel)) = Name::parse(name)
-        && robots.iter().all(|robot| at(robot, &path).is_none())
-    {
-        return vec![Column::Channel(channel.as_str().to_owned())];
+    let mut path: Vec<String> = path;
+    if robots.iter().all(|robot| at(robot, &path).is_none()) {
+        match Name::parse(name) {
+            Ok(Name::Channel(channel)) => return vec![Column::Channel(channel.as_str().to_owned())],
+            // It may be a short word for the member.
+            Ok(Name::Member(member)) => path = member.name.split('.').map(str::to_owned).collect(),
+            _ => {}
+        }
     }
     let mut leaves = BTreeSet::new();
     for robot in robots {

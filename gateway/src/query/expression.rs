@@ -150,11 +150,21 @@ impl Expression {
         context.set_variable_resolver(&variables);
         match Value::resolve(&self.ast, &context) {
             Ok(Value::Bool(decided)) => Ok(decided),
-            Ok(other) => Err(Undecided {
-                why: format!("the expression is {}, and not true or false", other.type_of()),
-            }),
+            Ok(other) => Err(Undecided { why: self.why_no_bool(view, &other) }),
             Err(error) => Err(Undecided { why: self.why_undecided(view, &error) }),
         }
+    }
+
+    fn why_no_bool(&self, view: &View<'_>, found: &Value) -> String {
+        match self.unknown(view).filter(|_| matches!(found, Value::Null)) {
+            Some(member) => format!("there is no {}", member.name),
+            None => format!("the expression is {}, and not true or false", found.type_of()),
+        }
+    }
+
+    /// Returns a member that it names and that is unknown of this robot.
+    fn unknown(&self, view: &View<'_>) -> Option<&'static Member> {
+        self.members.iter().copied().find(|member| (member.read)(view) == Fact::Unknown)
     }
 
     fn why_undecided(&self, view: &View<'_>, error: &ExecutionError) -> String {
@@ -169,8 +179,7 @@ impl Expression {
                 // Members that are unknown are null, so that `== null` can ask for them; all else says that types differ.
                 let said = other.to_string();
                 let is_of_null = ["null", "Null"].iter().any(|null| said.contains(null));
-                let mut unknown = self.members.iter().filter(|member| (member.read)(view) == Fact::Unknown);
-                match unknown.next().filter(|_| is_of_null) {
+                match self.unknown(view).filter(|_| is_of_null) {
                     Some(member) => format!("there is no {}", member.name),
                     None => said,
                 }
@@ -244,4 +253,4 @@ fn depends_on_link(variable: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -21,6 +21,23 @@ pub enum Fact<'a> {
     Texts(Vec<Cow<'a, str>>),
 }
 
+/// What a member is, wherever it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// True or false.
+    Bool,
+    /// A whole number.
+    Int,
+    /// A moment, in nanoseconds since 1970.
+    Time,
+    /// A number with a fraction.
+    Float,
+    /// Text.
+    Text,
+    /// Several texts.
+    Texts,
+}
+
 impl Fact<'_> {
     /// Makes a fact of a count; one beyond the greatest signed number stands for that.
     pub(super) fn count(n: u64) -> Self {

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use muster_protocol::id::{ChannelName, ParseIdError};
 
-use super::{Fact, View};
+use super::{Fact, Kind, View};
 use crate::{fleet::LinkState, record::Transport};
 
 /// A name that has a fact for each robot.
@@ -26,6 +26,10 @@ pub struct Names(Vec<Name>);
 pub struct Member {
     /// Its path in the API's answers, or what is said instead of a path: `link.up`, `id`.
     pub name: &'static str,
+    /// A shorter word for it, which is taken wherever the name is.
+    pub also: Option<&'static str>,
+    /// What it is, where it is known.
+    pub kind: Kind,
     /// Whether it depends on what is heard of the robot right now.
     pub heard: bool,
     /// What it says, for a person.
@@ -72,108 +76,127 @@ pub const NAMES_MAX: usize = 8;
 
 /// Members of a robot's state by name, in the order of the alphabet.
 pub const MEMBERS: &[Member] = &[
-    heard("agent.version", "the agent's version", |view| text(view.state().agent_version())),
-    heard("battery.age_ms", "how old the charge of the battery is", |view| {
+    heard("agent.version", Kind::Text, "the agent's version", |view| text(view.state().agent_version())),
+    heard("battery.age_ms", Kind::Int, "how old the charge of the battery is", |view| {
         ms(view.battery().and_then(|battery| battery.seen.age_ns))
     }),
-    heard("battery.charge", "how full the battery is, from 0 to 1", |view| {
+    heard("battery.charge", Kind::Float, "how full the battery is, from 0 to 1", |view| {
         float(view.battery().and_then(|battery| battery.charge))
     }),
-    heard("battery.charging", "whether the battery charges", |view| {
+    heard("battery.charging", Kind::Bool, "whether the battery charges", |view| {
         view.battery().and_then(|battery| battery.charging).map_or(Fact::Unknown, Fact::Bool)
     }),
-    heard("battery.freshness", "fresh, late or stale", |view| {
+    heard("battery.freshness", Kind::Text, "fresh, late or stale", |view| {
         text(view.battery().map(|battery| battery.seen.freshness.as_str()))
     }),
-    plain("channels", "how many channels there are", |view| count(view.state().channel_count())),
-    heard("clock.skew_ms", "how far the robot's clock is ahead of the gateway's", |view| {
+    plain("channels", Kind::Int, "how many channels there are", |view| count(view.state().channel_count())),
+    heard("clock.skew_ms", Kind::Int, "how far the robot's clock is ahead of the gateway's", |view| {
         ms(view.whole().skew_ns)
     }),
-    heard("completeness.on_robot", "samples that are still on the robot, as it said last", |view| {
-        let told = view.whole().completeness.on_robot;
-        told.map_or(Fact::Unknown, |told| Fact::count(told.samples))
-    }),
-    heard("completeness.standing", "whole, behind or not_told", |view| {
+    heard(
+        "completeness.on_robot",
+        Kind::Int,
+        "samples that are still on the robot, as it said last",
+        |view| {
+            let told = view.whole().completeness.on_robot;
+            told.map_or(Fact::Unknown, |told| Fact::count(told.samples))
+        },
+    )
+    .also("on_robot"),
+    heard("completeness.standing", Kind::Text, "whole, behind or not_told", |view| {
         view.whole().completeness.standing.as_str().into()
     }),
-    heard("completeness.unknown_up_to", "samples at most that a lost spool held", |view| {
+    heard("completeness.unknown_up_to", Kind::Int, "samples at most that a lost spool held", |view| {
         Fact::count(view.whole().completeness.unknown_up_to)
     }),
-    heard("completeness.whole_up_to", "when what is stored is whole up to", |view| {
+    heard("completeness.whole_up_to", Kind::Time, "when what is stored is whole up to", |view| {
         Fact::or_unknown(view.whole().completeness.whole_up_to.map(|at| at.0))
     }),
-    heard("conflict", "whether another process speaks for the robot too", |view| {
+    heard("conflict", Kind::Bool, "whether another process speaks for the robot too", |view| {
         Fact::Bool(view.whole().conflict.is_some())
     }),
-    plain("fleet", "the fleet's name", |view| view.id().fleet().into()),
-    heard("freshness.fresh", "channels whose value is fresh", |view| {
+    plain("fleet", Kind::Text, "the fleet's name", |view| view.id().fleet().into()),
+    heard("freshness.fresh", Kind::Int, "channels whose value is fresh", |view| {
         Fact::count(view.whole().freshness.fresh)
     }),
-    heard("freshness.late", "channels whose value is late", |view| Fact::count(view.whole().freshness.late)),
-    heard("freshness.stale", "channels whose value is stale", |view| {
+    heard("freshness.late", Kind::Int, "channels whose value is late", |view| {
+        Fact::count(view.whole().freshness.late)
+    }),
+    heard("freshness.stale", Kind::Int, "channels whose value is stale", |view| {
         Fact::count(view.whole().freshness.stale)
     }),
-    heard("health.level", "ok, warn, error or stale", |view| view.whole().health.level.as_str().into())
-        .ranked(|view| Fact::Int(view.whole().health.level as i64)),
-    heard("health.reasons", "why, as a list of sentences", |view| {
+    heard("health.level", Kind::Text, "ok, warn, error or stale", |view| {
+        view.whole().health.level.as_str().into()
+    })
+    .ranked(|view| Fact::Int(view.whole().health.level as i64))
+    .also("health"),
+    heard("health.reasons", Kind::Texts, "why, as a list of sentences", |view| {
         let reasons = view.whole().health.reasons.iter();
         Fact::Texts(reasons.map(|reason| reason.as_str().into()).collect())
     }),
-    plain("id", "fleet and name, as berlin/robot-7", |view| view.id().as_str().into()),
-    heard("link.address", "from where the robot is or was connected", |view| {
+    plain("id", Kind::Text, "fleet and name, as berlin/robot-7", |view| view.id().as_str().into()),
+    heard("link.address", Kind::Text, "from where the robot is or was connected", |view| {
         text(view.link().address.as_deref())
     }),
-    heard("link.evidence", "what says whether the link is up", |view| view.link().evidence.as_str().into()),
-    heard("link.last_heard", "when anything was heard last", |view| {
-        Fact::or_unknown(view.link().last_heard.map(|at| at.0))
+    heard("link.evidence", Kind::Text, "what says whether the link is up", |view| {
+        view.link().evidence.as_str().into()
     }),
-    heard("link.last_heard_age_ms", "how long ago anything was heard", |view| {
+    heard("link.last_heard", Kind::Time, "when anything was heard last", |view| {
+        Fact::or_unknown(view.link().last_heard.map(|at| at.0))
+    })
+    .also("last_heard"),
+    heard("link.last_heard_age_ms", Kind::Int, "how long ago anything was heard", |view| {
         ms(view.link().last_heard.map(|at| view.now().nanos_since(at)))
     }),
-    heard("link.since", "since when the link is up or down", |view| {
+    heard("link.since", Kind::Time, "since when the link is up or down", |view| {
         Fact::or_unknown(view.link().since.map(|at| at.0))
     }),
-    heard("link.state", "up or down", |view| view.link().state.as_str().into()),
-    heard("link.transport", "quic, mqtt or mqtt_json", |view| {
+    heard("link.state", Kind::Text, "up or down", |view| view.link().state.as_str().into()).also("link"),
+    heard("link.transport", Kind::Text, "quic, mqtt or mqtt_json", |view| {
         text(view.link().transport.map(Transport::as_str))
     }),
-    heard("link.up", "whether the robot can be heard", |view| Fact::Bool(view.link().state == LinkState::Up)),
-    plain("loss.last_at", "when a loss was reported last", |view| {
+    heard("link.up", Kind::Bool, "whether the robot can be heard", |view| {
+        Fact::Bool(view.link().state == LinkState::Up)
+    }),
+    plain("loss.last_at", Kind::Time, "when a loss was reported last", |view| {
         Fact::or_unknown(view.state().totals().last_loss.map(|at| at.0))
     }),
-    plain("loss.samples", "samples that are lost", |view| Fact::count(view.state().totals().lost_samples())),
-    plain("name", "the robot's name within its fleet", |view| view.id().robot().into()),
-    heard("newest_age_ms", "the age of the newest value of all", |view| ms(view.newest_age_ns())),
-    heard("pose.age_ms", "how old the place on a map is", |view| {
+    plain("loss.samples", Kind::Int, "samples that are lost", |view| {
+        Fact::count(view.state().totals().lost_samples())
+    })
+    .also("lost"),
+    plain("name", Kind::Text, "the robot's name within its fleet", |view| view.id().robot().into()),
+    heard("newest_age_ms", Kind::Int, "the age of the newest value of all", |view| ms(view.newest_age_ns())),
+    heard("pose.age_ms", Kind::Int, "how old the place on a map is", |view| {
         ms(view.pose().and_then(|pose| pose.seen.age_ns))
     }),
-    heard("pose.freshness", "fresh, late or stale", |view| {
+    heard("pose.freshness", Kind::Text, "fresh, late or stale", |view| {
         text(view.pose().map(|pose| pose.seen.freshness.as_str()))
     }),
-    heard("pose.heading", "radians from the x axis towards the y axis", |view| {
+    heard("pose.heading", Kind::Float, "radians from the x axis towards the y axis", |view| {
         float(view.pose().and_then(|pose| pose.heading))
     }),
-    heard("pose.map", "the map's name", |view| text(view.pose().and_then(|pose| pose.map))),
-    heard("pose.x", "metres on the map", |view| float(view.pose().map(|pose| pose.x))),
-    heard("pose.y", "metres on the map", |view| float(view.pose().map(|pose| pose.y))),
-    heard("position.age_ms", "how old the position is", |view| {
+    heard("pose.map", Kind::Text, "the map's name", |view| text(view.pose().and_then(|pose| pose.map))),
+    heard("pose.x", Kind::Float, "metres on the map", |view| float(view.pose().map(|pose| pose.x))),
+    heard("pose.y", Kind::Float, "metres on the map", |view| float(view.pose().map(|pose| pose.y))),
+    heard("position.age_ms", Kind::Int, "how old the position is", |view| {
         ms(view.position().and_then(|position| position.seen.age_ns))
     }),
-    heard("position.altitude", "metres", |view| {
+    heard("position.altitude", Kind::Float, "metres", |view| {
         float(view.position().and_then(|position| position.altitude))
     }),
-    heard("position.freshness", "fresh, late or stale", |view| {
+    heard("position.freshness", Kind::Text, "fresh, late or stale", |view| {
         text(view.position().map(|position| position.seen.freshness.as_str()))
     }),
-    heard("position.latitude", "degrees north", |view| {
+    heard("position.latitude", Kind::Float, "degrees north", |view| {
         float(view.position().map(|position| position.latitude))
     }),
-    heard("position.longitude", "degrees east", |view| {
+    heard("position.longitude", Kind::Float, "degrees east", |view| {
         float(view.position().map(|position| position.longitude))
     }),
-    plain("robot", "the same as id", |view| view.id().as_str().into()),
-    plain("samples", "samples that are stored", |view| Fact::count(view.state().totals().samples)),
-    heard("version", "the version of the robot's software", |view| {
+    plain("robot", Kind::Text, "the same as id", |view| view.id().as_str().into()),
+    plain("samples", Kind::Int, "samples that are stored", |view| Fact::count(view.state().totals().samples)),
+    heard("version", Kind::Text, "the version of the robot's software", |view| {
         view.version().map_or(Fact::Unknown, |version| Fact::Text(version.v))
     }),
 ];
@@ -251,9 +274,14 @@ impl Member {
         Self { rank: Some(rank), ..self }
     }
 
-    /// Returns the member of this name.
+    const fn also(self, word: &'static str) -> Self {
+        Self { also: Some(word), ..self }
+    }
+
+    /// Returns the member of this name, or with this word for it.
     pub fn find(name: &str) -> Option<&'static Self> {
-        MEMBERS.binary_search_by_key(&name, |member| member.name).ok().map(|at| &MEMBERS[at])
+        let by_name = MEMBERS.binary_search_by_key(&name, |member| member.name).ok().map(|at| &MEMBERS[at]);
+        by_name.or_else(|| MEMBERS.iter().find(|member| member.also == Some(name)))
     }
 
     /// Returns the name that is written most like `name`.
@@ -288,12 +316,12 @@ impl PartialEq for Member {
 
 impl Eq for Member {}
 
-const fn plain(name: &'static str, doc: &'static str, read: Read) -> Member {
-    Member { name, heard: false, doc, read, rank: None }
+const fn plain(name: &'static str, kind: Kind, doc: &'static str, read: Read) -> Member {
+    Member { name, also: None, kind, heard: false, doc, read, rank: None }
 }
 
-const fn heard(name: &'static str, doc: &'static str, read: Read) -> Member {
-    Member { heard: true, ..plain(name, doc, read) }
+const fn heard(name: &'static str, kind: Kind, doc: &'static str, read: Read) -> Member {
+    Member { heard: true, ..plain(name, kind, doc, read) }
 }
 
 fn text(text: Option<&str>) -> Fact<'_> {
@@ -316,28 +344,4 @@ fn ms(nanos: Option<i64>) -> Fact<'static> {
 const SHOWN_CHARS_MAX: usize = 80;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn members_are_in_the_order_of_the_alphabet() {
-        assert!(MEMBERS.is_sorted_by_key(|member| member.name));
-    }
-
-    #[test]
-    fn names_are_members_labels_or_channels() {
-        let kind = |text: &str| match Name::parse(text) {
-            Ok(Name::Member(member)) => format!("member {}", member.name),
-            Ok(Name::Label(key)) => format!("label {key}"),
-            Ok(Name::Channel(channel)) => format!("channel {}", channel.as_str()),
-            Err(error) => error.to_string(),
-        };
-        assert_eq!(kind("link.up"), "member link.up");
-        assert_eq!(kind("labels.site.east"), "label site.east");
-        assert_eq!(kind("battery.soc"), "channel battery.soc");
-        assert_eq!(kind("channels.link.up"), "channel link.up");
-        assert!(kind("link.upp").contains("nearest that it has is `link.up`"), "{}", kind("link.upp"));
-        assert!(kind("").contains("neither a member"), "{}", kind(""));
-        assert!(kind("a\u{7}").contains("neither a member"));
-    }
-}
+mod tests;

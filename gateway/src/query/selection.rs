@@ -174,23 +174,11 @@ impl FromStr for Sort {
         let by = |part: &str| {
             let part = part.trim();
             let (descending, name) = part.strip_prefix('-').map_or((false, part), |name| (true, name));
-            let name = Name::parse(former(name))?;
+            let name = Name::parse(name)?;
             Ok(SortBy { name, descending })
         };
         let by = text.split(',').map(by).collect::<Result<Vec<_>, NameError>>()?;
         let ascends_by_id = by.first().is_some_and(|first| first.name.is_id() && !first.descending);
         Ok(Self(if ascends_by_id { Vec::new() } else { by }))
-    }
-}
-
-/// Names by which lists could be sorted before members had the names of their paths.
-fn former(name: &str) -> &str {
-    match name {
-        "health" => "health.level",
-        "last_heard" => "link.last_heard",
-        "link" => "link.state",
-        "lost" => "loss.samples",
-        "on_robot" => "completeness.on_robot",
-        name => name,
     }
 }

@@ -1,5 +1,5 @@
-//! Which expressions are taken: the names and functions that they use are known, what they cost is bounded, and the
-//! first thing that is wrong is said with its place.
+//! Which expressions are taken: the names and functions that they use are known, what has to be true or false can be, what
+//! they cost is bounded, and the first thing that is wrong is said with its place.
 
 use std::collections::BTreeSet;
 
@@ -7,6 +7,7 @@ use cel::{
     Env,
     common::ast::{
         CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue, SelectExpr, SourceInfo,
+        operators,
     },
     parser::{Macro, MacroExprHelper, ParseError},
 };
@@ -15,6 +16,7 @@ use super::{
     cost::{STEPS_MAX, steps},
     expression::ExpressionError,
     name::Member,
+    types::Type,
 };
 
 /// What is asked of a channel by a function of its name. Each becomes a variable of its own as the text is read.
@@ -45,8 +47,8 @@ pub(super) struct Found {
 struct Walk<'a> {
     source: &'a SourceInfo,
     found: Found,
-    /// Names that macros bind, the innermost last.
-    bound: Vec<&'a str>,
+    /// Names that macros bind, the innermost last, and what they stand for.
+    bound: Vec<(&'a str, Type)>,
 }
 
 /// Adds what is asked of channels to an environment.
@@ -82,13 +84,7 @@ fn channel_variable(
 /// Checks an expression.
 pub(super) fn check(expr: &IdedExpr, source: &SourceInfo) -> Result<Found, ExpressionError> {
     let mut walk = Walk { source, found: Found::default(), bound: Vec::new() };
-    walk.visit(expr)?;
-    let is_bool = |literal: &LiteralValue| matches!(literal, LiteralValue::Boolean(_));
-    if let Expr::Literal(literal) = &expr.expr
-        && !is_bool(literal)
-    {
-        return Err(walk.wrong(expr, "this is neither true nor false of any robot".to_owned()));
-    }
+    walk.condition(expr)?;
     let steps = steps(expr);
     if steps > STEPS_MAX {
         return Err(ExpressionError::Costly { steps, max: STEPS_MAX });
@@ -97,20 +93,50 @@ pub(super) fn check(expr: &IdedExpr, source: &SourceInfo) -> Result<Found, Expre
 }
 
 impl<'a> Walk<'a> {
-    fn visit(&mut self, expr: &'a IdedExpr) -> Result<(), ExpressionError> {
+    /// Visits what has to be true or false.
+    fn condition(&mut self, expr: &'a IdedExpr) -> Result<(), ExpressionError> {
+        if let Expr::Call(call) = &expr.expr
+            && let (operators::CONDITIONAL, [asked, one, other]) = (call.func_name.as_str(), &call.args[..])
+        {
+            return [asked, one, other].into_iter().try_for_each(|part| self.condition(part));
+        }
+        let found = self.visit(expr)?;
+        if matches!(found, Type::Bool | Type::Any) {
+            return Ok(());
+        }
+        let written = path_of(expr).map(|path| written(&path.join(".")));
+        let what = written.as_ref().map_or_else(|| "this".to_owned(), |written| format!("`{written}`"));
+        let reason = format!("{what} is {}, and neither true nor false of any robot", found.words());
+        let example = match (found, written) {
+            (Type::Number, Some(written)) => format!("; compare it, as in {written} > 1"),
+            (Type::Text, Some(written)) => format!("; compare it, as in {written} == \"a\""),
+            _ => String::new(),
+        };
+        Err(self.wrong(expr, reason + &example))
+    }
+
+    /// Visits any part, and returns what it is.
+    fn visit(&mut self, expr: &'a IdedExpr) -> Result<Type, ExpressionError> {
         match &expr.expr {
-            Expr::Unspecified | Expr::Literal(_) => Ok(()),
+            Expr::Unspecified => Ok(Type::Any),
+            Expr::Literal(literal) => Ok(type_of(literal)),
             Expr::Ident(name) => self.variable(expr, name.clone()),
             Expr::Select(select) => self.select(expr, select),
             Expr::Call(call) => self.call(expr, call),
-            Expr::List(list) => list.elements.iter().try_for_each(|element| self.visit(element)),
-            Expr::Map(map) => map.entries.iter().try_for_each(|entry| match &entry.expr {
-                EntryExpr::MapEntry(entry) => {
-                    self.visit(&entry.key)?;
-                    self.visit(&entry.value)
-                }
-                EntryExpr::StructField(field) => self.visit(&field.value),
-            }),
+            Expr::List(list) => {
+                list.elements.iter().try_for_each(|element| self.visit(element).map(drop))?;
+                Ok(Type::List)
+            }
+            Expr::Map(map) => {
+                map.entries.iter().try_for_each(|entry| match &entry.expr {
+                    EntryExpr::MapEntry(entry) => {
+                        self.visit(&entry.key)?;
+                        self.visit(&entry.value).map(drop)
+                    }
+                    EntryExpr::StructField(field) => self.visit(&field.value).map(drop),
+                })?;
+                Ok(Type::Map)
+            }
             Expr::Struct(made) => {
                 Err(self.wrong(expr, format!("`{}{{...}}`: messages cannot be made here", made.type_name)))
             }
@@ -118,22 +144,28 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn comprehension(&mut self, comprehension: &'a ComprehensionExpr) -> Result<(), ExpressionError> {
+    fn comprehension(&mut self, comprehension: &'a ComprehensionExpr) -> Result<Type, ExpressionError> {
         let ComprehensionExpr { iter_range, accu_init, loop_cond, loop_step, result, .. } = comprehension;
-        self.visit(iter_range)?;
-        self.visit(accu_init)?;
+        let element = self.visit(iter_range)?.of_element();
+        let gathered = self.visit(accu_init)?;
         let outer = self.bound.len();
-        self.bound.extend([comprehension.iter_var.as_str(), comprehension.accu_var.as_str()]);
-        self.bound.extend(comprehension.iter_var2.as_deref());
-        [loop_cond, loop_step, result].into_iter().try_for_each(|part| self.visit(part))?;
+        self.bound.push((&comprehension.iter_var, element));
+        self.bound.push((&comprehension.accu_var, gathered));
+        self.bound.extend(comprehension.iter_var2.as_deref().map(|name| (name, Type::Any)));
+        self.visit(loop_cond)?;
+        self.visit(loop_step)?;
+        let result = self.visit(result);
         self.bound.truncate(outer);
-        Ok(())
+        result
     }
 
-    fn call(&mut self, expr: &IdedExpr, call: &'a CallExpr) -> Result<(), ExpressionError> {
+    fn call(&mut self, expr: &'a IdedExpr, call: &'a CallExpr) -> Result<Type, ExpressionError> {
         let name = call.func_name.as_str();
         let is_operator = !name.starts_with(|c: char| c.is_ascii_alphabetic());
-        if !is_operator && !FUNCTIONS.contains(&name) {
+        if is_operator {
+            return self.operator(expr, name, &call.args);
+        }
+        if !FUNCTIONS.contains(&name) {
             let known = FUNCTIONS.join(", ");
             let of_channels = [VALUE, FRESHNESS, AGE_MS, KNOWN].join(", ");
             let reason = format!("there is no function `{name}`; there are {of_channels}, {known}");
@@ -143,45 +175,139 @@ impl<'a> Walk<'a> {
             let reason = format!("`{name}` is asked of a text, as in name.{name}(\"r\")");
             return Err(self.wrong(expr, reason));
         }
-        call.target.iter().map(|target| &**target).chain(&call.args).try_for_each(|part| self.visit(part))
+        let mut parts = call.target.iter().map(|target| &**target).chain(&call.args);
+        parts.try_for_each(|part| self.visit(part).map(drop))?;
+        Ok(match name {
+            "double" | "int" | "size" => Type::Number,
+            "string" => Type::Text,
+            _ => Type::Bool,
+        })
     }
 
-    fn select(&mut self, expr: &'a IdedExpr, select: &'a SelectExpr) -> Result<(), ExpressionError> {
+    fn operator(
+        &mut self,
+        expr: &IdedExpr,
+        name: &str,
+        args: &'a [IdedExpr],
+    ) -> Result<Type, ExpressionError> {
+        if matches!(name, operators::LOGICAL_AND | operators::LOGICAL_OR | operators::LOGICAL_NOT) {
+            args.iter().try_for_each(|part| self.condition(part))?;
+            return Ok(Type::Bool);
+        }
+        if let (operators::CONDITIONAL, [asked, one, other]) = (name, args) {
+            self.condition(asked)?;
+            return Ok(self.visit(one)?.or(self.visit(other)?));
+        }
+        let types = args.iter().map(|part| self.visit(part)).collect::<Result<Vec<_>, _>>()?;
+        match (name, &types[..]) {
+            (operators::EQUALS | operators::NOT_EQUALS, &[one, other]) => {
+                self.comparable(expr, one.may_equal(other), (one, other))
+            }
+            (
+                operators::LESS | operators::LESS_EQUALS | operators::GREATER | operators::GREATER_EQUALS,
+                &[one, other],
+            ) => self.comparable(expr, one.has_order_with(other), (one, other)),
+            (operators::IN | operators::NOT_STRICTLY_FALSE, _) => Ok(Type::Bool),
+            (operators::ADD, &[one, other]) => Ok(if one == Type::Any { other } else { one }),
+            (operators::SUBSTRACT | operators::MULTIPLY | operators::DIVIDE, _)
+            | (operators::MODULO | operators::NEGATE, _) => Ok(Type::Number),
+            _ => Ok(Type::Any),
+        }
+    }
+
+    fn comparable(
+        &self,
+        expr: &IdedExpr,
+        is_comparable: bool,
+        (one, other): (Type, Type),
+    ) -> Result<Type, ExpressionError> {
+        if is_comparable {
+            return Ok(Type::Bool);
+        }
+        let reason = format!(
+            "{} is compared with {} here, which says nothing of any robot",
+            one.words(),
+            other.words()
+        );
+        Err(self.wrong(expr, reason))
+    }
+
+    fn select(&mut self, expr: &'a IdedExpr, select: &'a SelectExpr) -> Result<Type, ExpressionError> {
         let operand = &*select.operand;
-        let Some(mut path) = path_of(operand).filter(|path| !self.bound.contains(&path[0])) else {
-            return self.visit(operand);
+        let Some(mut path) = path_of(operand).filter(|path| self.is_free(path[0])) else {
+            self.visit(operand)?;
+            return Ok(if select.test { Type::Bool } else { Type::Any });
         };
         if !select.test {
             path.push(&select.field);
             return self.variable(expr, path.join("."));
         }
         if path == [LABELS] {
-            return self.variable(operand, LABELS.to_owned());
+            self.variable(operand, LABELS.to_owned())?;
+            return Ok(Type::Bool);
         }
         let reason = "has() asks for a label, as has(labels.site); known(\"battery.soc\") asks for a channel, and \
                       `== null` whether anything else is unknown";
         Err(self.wrong(operand, reason.to_owned()))
     }
 
-    fn variable(&mut self, expr: &IdedExpr, name: String) -> Result<(), ExpressionError> {
-        if self.bound.contains(&name.as_str()) {
-            return Ok(());
+    fn variable(&mut self, expr: &IdedExpr, name: String) -> Result<Type, ExpressionError> {
+        if let Some((_, bound)) = self.bound.iter().rev().find(|(bound, _)| *bound == name) {
+            return Ok(*bound);
         }
-        let is_label = name.strip_prefix(LABELS).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-        if is_label || name.contains(OF) || Member::find(&name).is_some() {
-            self.found.variables.insert(name);
-            return Ok(());
-        }
-        let nearest = Member::nearest(&name);
+        let label = name.strip_prefix(LABELS).filter(|rest| rest.is_empty() || rest.starts_with('.'));
+        let found = match (label, name.split_once(OF)) {
+            (Some(""), _) => Type::Map,
+            (Some(_), _) => Type::Text,
+            (None, Some((function, _))) => type_of_channel(function),
+            (None, None) => match Member::find(&name) {
+                Some(member) => member.kind.into(),
+                None => return Err(self.unknown(expr, &name)),
+            },
+        };
+        self.found.variables.insert(name);
+        Ok(found)
+    }
+
+    fn unknown(&self, expr: &IdedExpr, name: &str) -> ExpressionError {
+        let nearest = Member::nearest(name);
         let reason = format!(
             "a robot has no `{name}`; the nearest that it has is `{nearest}`, and a channel's value is value(\"{name}\")"
         );
-        Err(self.wrong(expr, reason))
+        self.wrong(expr, reason)
+    }
+
+    fn is_free(&self, name: &str) -> bool {
+        self.bound.iter().all(|(bound, _)| *bound != name)
     }
 
     fn wrong(&self, expr: &IdedExpr, reason: String) -> ExpressionError {
-        let at = self.source.offset_for(first_of(expr).id).map_or(0, |(from, _)| from as usize);
+        let first = first_of(expr);
+        let at = self.source.offset_for(first.id).map_or(0, |(from, _)| from as usize);
+        // Of a function the parser tells the place of its bracket.
+        let at = at.saturating_sub(function_of(first).map_or(0, str::len));
+        let at = self.source.source.get(..at).map_or(at, |before| before.chars().count());
         ExpressionError::Unknown { column: at + 1, reason }
+    }
+}
+
+fn type_of(literal: &LiteralValue) -> Type {
+    match literal {
+        LiteralValue::Boolean(_) => Type::Bool,
+        LiteralValue::Bytes(_) => Type::Bytes,
+        LiteralValue::Double(_) | LiteralValue::Int(_) | LiteralValue::UInt(_) => Type::Number,
+        LiteralValue::Null => Type::Null,
+        LiteralValue::String(_) => Type::Text,
+    }
+}
+
+/// Returns what is asked of a channel by this function.
+fn type_of_channel(function: &str) -> Type {
+    match function {
+        FRESHNESS => Type::Text,
+        AGE_MS => Type::Number,
+        KNOWN => Type::Bool,
+        _ => Type::Any,
     }
 }
 
@@ -193,6 +319,23 @@ fn path_of(expr: &IdedExpr) -> Option<Vec<&str>> {
             let mut path = path_of(&select.operand)?;
             path.push(&select.field);
             Some(path)
+        }
+        _ => None,
+    }
+}
+
+/// Returns a variable as it was written.
+fn written(name: &str) -> String {
+    name.split_once(OF)
+        .map_or_else(|| name.to_owned(), |(function, channel)| format!("{function}({channel:?})"))
+}
+
+/// Returns the function that an expression begins with.
+fn function_of(expr: &IdedExpr) -> Option<&str> {
+    match &expr.expr {
+        Expr::Ident(name) => name.split_once(OF).map(|(function, _)| function),
+        Expr::Call(call) if call.target.is_none() => {
+            Some(call.func_name.as_str()).filter(|name| name.starts_with(|c: char| c.is_ascii_alphabetic()))
         }
         _ => None,
     }

@@ -21,8 +21,9 @@ impl Parser {
     /// Parses an MQTT payload: one sample object, several in a line each, or a JSON array of them.
     pub fn parse_payload(&mut self, payload: &[u8]) -> Payload {
         let mut parsed = Payload::default();
-        if payload.trim_ascii_start().starts_with(b"[") {
-            self.parse_array(payload.trim_ascii_start(), &mut parsed);
+        let told = scan::trim_start(payload);
+        if told.starts_with(b"[") {
+            self.parse_array(told, &mut parsed);
         } else {
             for line in payload.split(|byte| *byte == b'\n') {
                 parsed.take(self.parse_line(line));

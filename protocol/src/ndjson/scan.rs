@@ -109,6 +109,12 @@ fn trim(text: &str) -> &str {
     text.trim_matches([' ', '\t', '\r', '\n'])
 }
 
+/// Returns what follows the space at the beginning: JSON's, which has no form feed in it.
+pub(super) fn trim_start(text: &[u8]) -> &[u8] {
+    let blank = text.iter().take_while(|byte| is_space(**byte)).count();
+    text.get(blank..).unwrap_or_default()
+}
+
 fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }

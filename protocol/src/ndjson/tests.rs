@@ -264,6 +264,14 @@ fn more_names_than_are_remembered_still_parse() {
     }
 }
 
+/// Guards: a form feed before a bracket was passed over as if JSON had it for space, and what followed was confirmed.
+#[test]
+fn only_the_space_of_json_stands_before_an_array() {
+    let refused = |text: &str| Parser::default().parse_payload(text.as_bytes()).refused;
+    assert_eq!(refused(" \t\r\n[]"), 0);
+    assert_eq!(refused("\u{c}[]"), 1);
+}
+
 #[test]
 fn a_payload_is_a_line_or_lines_or_an_array() {
     let payload = |text: &str| Parser::default().parse_payload(text.as_bytes());

@@ -95,6 +95,9 @@ pub fn all() -> Vec<Seed> {
     for (number, (choice, text)) in SETTINGS.iter().enumerate() {
         add("settings", &format!("{number}"), [&[*choice][..], text.as_bytes()].concat());
     }
+    for (number, text) in EXPRESSIONS.iter().enumerate() {
+        add("expressions", &format!("{number}"), text.as_bytes().to_vec());
+    }
     for (number, steps) in SESSIONS.iter().enumerate() {
         add("session", &format!("{number}"), steps.to_vec());
     }
@@ -364,6 +367,20 @@ const SESSIONS: &[&[u8]] = &[
         0, 2, 1, 9, 20, 90, 40, 0, 0, 0, 3, 30, 20, 0, 1, 4, 7, 8, 5, 2, 1, 9, 5, 4, 0, 0, 1, 0, 2, 9, 3, 10,
         4, 0, 5, 8, 7,
     ],
+];
+
+const EXPRESSIONS: &[&str] = &[
+    "link.up && value(\"battery.soc\") < 0.2 && labels.site == \"berlin\"",
+    "freshness(\"pose\") == \"stale\" || age_ms(\"pose.x\") > 30000",
+    "known(\"mode\") && value(\"mode\").startsWith(\"au\") && size(value(\"mode\")) == 4",
+    "health.reasons.exists(why, why.contains(\"link\")) && !has(labels.site)",
+    "labels.all(key, labels[key] != \"\") && labels[\"site/floor\"] == null",
+    "[1, 2, 3].filter(n, n > 1).map(n, n * 2).exists_one(n, n == value(\"a\"))",
+    "battery.charge == null ? value(\"on\") : battery.charging",
+    "double(samples) / 2.0 > 1.0 && int(\"7\") % 2 == 1 && string(3) + name in [\"3r1\"]",
+    "value(\"least\") - 1 < 0 || -value(\"least\") > 0 || value(\"least\") / -1 == 0",
+    "value(\"long\").contains(\"long\") && {\"a\": [1, 2u]}.a[0] == 1 // and a remark",
+    "lost > 0 || link == \"up\" || id.endsWith('r1') || b\"x\" == value(\"raw\") || r\"\\\" == fleet",
 ];
 
 /// Choice and text.

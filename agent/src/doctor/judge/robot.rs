@@ -125,13 +125,7 @@ fn running(report: &Report) -> Finding {
     }
     let waiting: u64 = lanes.iter().map(|lane| lane.samples).sum();
     if link.state != "up" {
-        let why = link.why_not.as_deref().unwrap_or("no attempt has failed yet");
-        return Finding::new(
-            Level::Warn,
-            "agent",
-            format!("runs without a link, {waiting} samples wait: {why}"),
-        )
-        .remedy("see the findings about gateways");
+        return without_link(report, waiting);
     }
     let lost: u64 = lanes.iter().map(|lane| lane.lost).sum();
     if lost > 0 {
@@ -145,6 +139,33 @@ fn running(report: &Report) -> Finding {
             .remedy("`muster-agent status` shows an example of each kind");
     }
     Finding::new(Level::Ok, "agent", format!("runs for {robot}, link up, {waiting} samples wait"))
+}
+
+/// Says why there is no session. A gateway that ends one asks its robots to come back one after the other: that is no
+/// failure.
+fn without_link(report: &Report, waiting: u64) -> Finding {
+    let link = &report.link;
+    let next = link.next_attempt_ms.map(|ms| format!("{:.1} s", ms as f64 / 1e3));
+    match (&link.why_not, link.since_ms, next) {
+        (None, Some(_), Some(next)) => {
+            let says = format!(
+                "runs for {}, {waiting} samples wait: the gateway ended the session, and the agent returns in {next}, \
+                 not at the same moment as all others",
+                report.robot
+            );
+            Finding::new(Level::Ok, "agent", says)
+        }
+        (None, _, _) => {
+            let says =
+                format!("runs for {}, {waiting} samples wait: {}, no session yet", report.robot, link.state);
+            Finding::new(Level::Warn, "agent", says).remedy("ask again in a moment")
+        }
+        (Some(why), _, next) => {
+            let again = next.map_or_else(String::new, |next| format!("; it tries again in {next}"));
+            let says = format!("runs without a link, {waiting} samples wait: {why}{again}");
+            Finding::new(Level::Warn, "agent", says).remedy("see the findings about gateways")
+        }
+    }
 }
 
 fn kind(medium: Medium) -> &'static str {

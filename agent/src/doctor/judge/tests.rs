@@ -255,6 +255,29 @@ fn a_running_agent_is_asked() {
         report.link.why_not = Some("no route".to_owned());
     });
     assert_says(&down, Level::Warn, "agent", &["without a link", "no route"]);
+    let again = with(&|report| {
+        report.link.state = "waiting".to_owned();
+        report.link.next_attempt_ms = Some(1500);
+        report.link.why_not = Some("no route".to_owned());
+    });
+    assert_says(&again, Level::Warn, "agent", &["no route; it tries again in 1.5 s"]);
+    // The gateway was stopped in order, and a backlog gathers until it is this robot's turn.
+    let spread = with(&|report| {
+        report.link.state = "waiting".to_owned();
+        (report.link.since_ms, report.link.next_attempt_ms) = (Some(2000), Some(7200));
+        report.lanes = vec![Lane { lane: "live".to_owned(), samples: 120, bytes: 9, lost: 0 }];
+    });
+    assert_says(
+        &spread,
+        Level::Ok,
+        "agent",
+        &["120 samples wait", "the gateway ended the session", "in 7.2 s"],
+    );
+    let first = with(&|report| {
+        report.link.state = "connecting".to_owned();
+        report.link.since_ms = None;
+    });
+    assert_says(&first, Level::Warn, "agent", &["connecting, no session yet"]);
     let lane = Lane { lane: "live".to_owned(), samples: 5, bytes: 0, lost: 7 };
     assert_says(
         &with(&|report| report.lanes = vec![lane.clone()]),

@@ -18,10 +18,18 @@ pub(in crate::http) struct FleetAnswer {
     /// Robots for which the question has no answer; null if there are none.
     #[schema(required = true)]
     pub(in crate::http) undecided: Option<Undecided>,
-    pub(in crate::http) ingest: Ingest,
-    /// Sessions that are open.
-    pub(in crate::http) sessions: usize,
-    pub(in crate::http) log: LogSpan,
+    /// Of now: not in an answer about the past.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(in crate::http) ingest: Option<Ingest>,
+    /// Sessions that are open now: not in an answer about the past.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(in crate::http) sessions: Option<usize>,
+    /// Of now: not in an answer about the past.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(in crate::http) log: Option<LogSpan>,
     /// The gateway's version.
     #[schema(examples("0.1.0"))]
     pub(in crate::http) version: &'static str,

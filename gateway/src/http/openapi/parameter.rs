@@ -12,7 +12,7 @@ use utoipa::{
 
 use crate::{
     conditions::{Code, Severity},
-    http::query::{PAGE, PAGE_MAX},
+    http::parameters::{PAGE, PAGE_MAX},
     query::EXPRESSION_BYTES_MAX,
 };
 
@@ -138,7 +138,10 @@ impl IntoParams for Where {
         let schema = text().max_length(Some(EXPRESSION_BYTES_MAX)).build();
         let meaning = "Only robots that this CEL expression describes. It knows the members of a robot's answer by \
                        their paths (`link.up`, `health.level`), `labels.site`, and of a channel or a group of channels \
-                       `value(\"battery.soc\")`, `freshness(\"pose\")`, `age_ms(\"pose.x\")` and `known(\"mode\")`. A \
+                       `value(\"battery.soc\")`, `freshness(\"pose\")`, `age_ms(\"pose.x\")` and `known(\"mode\")`. \
+                       Here and wherever names are taken, `health`, `last_heard`, `link`, `lost` and `on_robot` are \
+                       short for `health.level`, `link.last_heard`, `link.state`, `loss.samples` and \
+                       `completeness.on_robot`. What can be neither true nor false is refused with its position; a \
                        robot that has not what is asked for is neither taken nor left out: `undecided` counts it.";
         vec![query("where", meaning, schema, "link.up && freshness(\"battery.soc\") == \"fresh\"")]
     }

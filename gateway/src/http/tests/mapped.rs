@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 
 /// A robot that is heard and reports everything, and one whose values are an hour old.
-fn world() -> World {
+pub(super) fn world() -> World {
     let mut world = World::default();
     let names = ["/fix.lat", "/fix.lon", "pose.x", "pose.y", "battery.soc", "battery.charging", "version"];
     let schema = world.schema(&names);

@@ -67,6 +67,53 @@ fn lists_counts_and_aggregates_are_told_of_the_past_too() {
 }
 
 #[test]
+fn an_answer_about_the_past_has_nothing_that_is_of_now() {
+    let (world, began) = world();
+    let server = world.serve();
+    let then = server.json(&asked("/v1/fleet", &[("at", &(began + 15 * S).to_string())]));
+    let now = server.json("/v1/fleet");
+    for part in ["ingest", "sessions", "log"] {
+        assert!(then.get(part).is_none() && now.get(part).is_some(), "{part}: {then}");
+    }
+    assert_eq!((&then["as_of"]["known"], &now["log"]["next"]), (&"then".into(), &6.into()));
+}
+
+/// Guards: each page folded the moment anew, and with what is known now a robot could turn up behind the reader.
+#[test]
+fn pages_of_the_past_are_read_from_one_fold() {
+    for known in ["then", "now"] {
+        let (mut world, began) = world();
+        for robot in ["c/1", "d/1"] {
+            world.record(robot, loss(3));
+            world.log.records.last_mut().unwrap().1.received_at = WallTime(began + 40 * S);
+        }
+        let (at, reads) = ((began + 60 * S).to_string(), world.log.reads.clone());
+        let server = world.serve();
+        for more in [&[][..], &[("where", "samples >= 0")], &[("sort", "-samples")]] {
+            let mut names = Vec::new();
+            let mut cursor: Option<String> = None;
+            let mut read = Vec::new();
+            for _ in 0..4 {
+                let mut parameters = vec![("at", at.as_str()), ("known", known), ("limit", "1")];
+                parameters.extend(more);
+                parameters.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
+                let page = server.json(&asked("/v1/robots", &parameters));
+                names.push(page["robots"][0]["robot"].as_str().unwrap().to_owned());
+                read.push(reads.swap(0, Ordering::SeqCst));
+                cursor = page["next_cursor"].as_str().map(str::to_owned);
+            }
+            names.sort();
+            assert_eq!((names.join(" ").as_str(), &cursor), ("a/1 b/1 c/1 d/1", &None), "{known} {more:?}");
+            assert!(read[0] > 0 && read[1..] == [0, 0, 0], "{known} {more:?}: {read:?}");
+        }
+        // A cursor of a fleet that is not kept goes on in a new fold.
+        let parameters = [("at", at.as_str()), ("known", known), ("cursor", "past:ffff:after:b/1")];
+        assert_eq!(server.json(&asked("/v1/robots", &parameters))["robots"][0]["robot"], "c/1");
+        assert!(reads.load(Ordering::SeqCst) > 0);
+    }
+}
+
+#[test]
 fn the_fold_goes_on_from_a_milestone() {
     let (mut world, began) = world();
     let mut api = World { log: std::mem::take(&mut world.log), ..World::default() };

@@ -7,7 +7,7 @@ use crate::fleet::{Fleet, rehearsal::*};
 const ROBOT: &str = "berlin/r1";
 
 /// A robot that said something a second ago, with its link up.
-fn fleet() -> Fleet {
+pub(in crate::query) fn fleet() -> Fleet {
     let robot: RobotId = ROBOT.parse().unwrap();
     let mut connected = batch_record(
         1,
@@ -85,7 +85,9 @@ fn what_is_unknown_is_undecided_and_says_what_it_was() {
         (r#"value("mode") < 1"#, "overload"),
         (r#"value("odd") < 1.0"#, "overload"),
         ("loss.last_at > 3", "there is no loss.last_at"),
-        ("samples + 1", "int, and not true or false"),
+        (r#"value("mode")"#, "string, and not true or false"),
+        (r#"link.up ? value("battery.cells[0]") : false"#, "int, and not true or false"),
+        ("battery.charging", "there is no battery.charging"),
         ("1 / 0 == 1", "zero"),
     ] {
         let said = asked(text).unwrap_err();
@@ -101,12 +103,12 @@ fn what_is_wrong_is_said_with_its_place() {
         ("battery.soc < 0.2", "at character 1", r#"value("battery.soc")"#),
         ("value(battery.soc) < 0.2", "at 1:", r#"value("battery.soc")"#),
         (r#"value("a", "b") < 0.2"#, "at 1:", "one channel's name"),
-        ("link.up && sqrt(4) > 1", "at character 1", "there is no function `sqrt`"),
+        ("link.up && sqrt(4) > 1", "at character 12", "there is no function `sqrt`"),
         // It was taken, and then every robot was undecided.
         (r#"name.matches("r[0-9]")"#, "at character", "there is no function `matches`"),
         ("has(link.up)", "at character 5", "has(labels.site)"),
         ("", "at 1:1", ""),
-        (r#"contains(name, "r")"#, "at character 9", r#"name.contains("r")"#),
+        (r#"contains(name, "r")"#, "at character 1:", r#"name.contains("r")"#),
         ("17", "at character 1", "neither true nor false"),
         ("link.up = true", "at 1:9", ""),
         ("Robot{id: 1} == 1", "at character", "messages cannot be made"),
@@ -118,6 +120,76 @@ fn what_is_wrong_is_said_with_its_place() {
     assert!(asked(&long).unwrap_err().contains("too long"));
 }
 
+/// Each of these was taken once, and then every robot was undecided.
+#[test]
+fn what_can_be_neither_true_nor_false_is_refused_with_its_place() {
+    for (text, at, words) in [
+        ("channels", 1, "`channels` is a number"),
+        ("battery.charge", 1, "as in battery.charge > 1"),
+        ("health.level", 1, r#"as in health.level == "a""#),
+        ("link.since", 1, "a number"),
+        ("health.reasons", 1, "a list of texts"),
+        ("labels.site", 1, "`labels.site` is text"),
+        ("labels", 1, "a map"),
+        ("link.up && null", 12, "null"),
+        ("samples + 1", 9, "a number"),
+        (r#"age_ms("pose")"#, 1, "a number"),
+        (r#"freshness("pose")"#, 1, "text"),
+        ("size(name)", 1, "a number"),
+        ("!channels", 2, "`channels`"),
+        ("link.up && battery.charge", 12, "`battery.charge`"),
+        ("battery.charge || link.up", 1, "`battery.charge`"),
+        ("channels ? link.up : link.up", 1, "`channels`"),
+        ("link.up ? true : samples", 18, "`samples`"),
+        ("link.up ? channels : link.up", 11, "`channels`"),
+        ("(channels ? 1 : 2) == 1", 2, "`channels`"),
+        ("health.reasons.all(why, why)", 25, "`why` is text"),
+        ("[1, 2].exists(n, samples)", 18, "`samples`"),
+        ("[1, 2].filter(n, samples) == []", 18, "`samples`"),
+        ("[1, 2].map(n, n)", 11, "a list"),
+    ] {
+        let said = asked(text).unwrap_err();
+        let place = format!("at character {at}");
+        assert!(said.starts_with(&format!("{place}: ")) && said.contains(words), "{text}: {said}");
+    }
+}
+
+/// Guards: places were counted in bytes.
+#[test]
+fn places_are_counted_in_characters() {
+    for (text, place) in [
+        ("name == \"Jürgen ÄÖ\" && lnk.up", "at character 24: "),
+        ("name == \"Jürgen ÄÖ\" && size(link) == freshnes(\"a\")", "at character 38: "),
+        ("name == \"ÄÖ\" && && link.up", "at 1:17: "),
+        ("link.up &&\n name == \"ÄÖ\" && && link.up", "at 2:18: "),
+    ] {
+        let said = asked(text).unwrap_err();
+        assert!(said.starts_with(place), "{text}: {said}");
+    }
+}
+
+#[test]
+fn what_can_never_be_equal_or_ordered_is_refused() {
+    for text in [
+        "link.up == \"up\"",
+        "channels == \"8\"",
+        "health.level > 2",
+        "labels.site != 3",
+        "freshness(\"pose\") == true",
+        "health.reasons == \"x\"",
+        "health.reasons < [\"x\"]",
+        "samples > null",
+    ] {
+        let said = asked(text).unwrap_err();
+        assert!(said.starts_with("at character") && said.contains("is compared with"), "{text}: {said}");
+    }
+    for text in
+        ["loss.last_at == null", "channels == 8.0", "value(\"mode\") == \"auto\"", "[1] != health.reasons"]
+    {
+        assert_eq!(asked(text), Ok(true), "{text}");
+    }
+}
+
 #[test]
 fn what_could_take_long_is_refused_before_it_runs() {
     let list = format!("[{}]", vec!["1"; 100].join(", "));
@@ -126,6 +198,31 @@ fn what_could_take_long_is_refused_before_it_runs() {
     assert_eq!(asked(&format!("{list}.all(a, a == 1)")), Ok(true));
     let labels = "labels.all(a, labels.all(b, labels.all(c, a == b)))";
     assert!(asked(labels).unwrap_err().contains("steps for each robot"));
+}
+
+/// Guards: a text or a list that each macro of a chain doubles took as much memory as it liked, in a few steps.
+#[test]
+fn what_could_grow_large_is_refused_before_it_runs() {
+    for grown in [
+        format!("[\"x\"]{}.exists(a, a == name)", ".map(a, a + a)".repeat(30)),
+        format!("[\"x\"]{}.exists(a, a == name)", ".map(a, [a, a])".repeat(30)),
+        format!("[1]{}.exists(a, a.exists(b, b == name))", ".map(a, [a, a])".repeat(30)),
+        format!("[[1]]{}.exists(a, a.exists(b, b == 2))", ".map(a, a + a)".repeat(30)),
+        format!("[value(\"mode\")]{}.exists(a, a == name)", ".map(a, a + a)".repeat(8)),
+        format!("[{{\"b\": [{}]}}].all(a, a.b.all(b, a.b.all(c, b == c)))", vec!["1"; 100].join(",")),
+    ] {
+        assert!(asked(&grown).unwrap_err().contains("steps for each robot"), "{grown}");
+    }
+    for usual in [
+        "[\"x\"].map(a, a + a).exists(a, a == \"xx\")",
+        "fleet + \"/\" + name == id",
+        "health.reasons.exists(why, why.contains(\"nothing\") || size(why) > 3 && why.startsWith(\"a\")) || true",
+        "labels.all(key, labels[key] == key)",
+        "[\"a\", \"b\"].map(x, x + \"/\" + name).exists(x, x == id) || true",
+        "value(\"mode\") + \"!\" == \"auto!\"",
+    ] {
+        assert_eq!(asked(usual), Ok(true), "{usual}");
+    }
 }
 
 #[test]

@@ -1,15 +1,16 @@
 //! What a request asks of the fleet: which robots, in which order, what of each, and how long it may take.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use muster_protocol::time::MonoTime;
 
 use super::{
     Api,
     answer::Ints,
+    moments::Moments,
+    parameters::{Parameters, wrong},
     past::{self, AsOfAnswer, Past},
     problem::Problem,
-    query::{Query, wrong},
 };
 use crate::{
     fleet::{AsOf, Fleet},
@@ -27,7 +28,7 @@ const WALK_MAX: Duration = Duration::from_secs(5);
 pub(super) const FOLD_MAX: Duration = Duration::from_secs(20);
 
 /// Reads which robots are wanted: those of a group and of an expression, if both are given.
-pub(super) fn selection(query: &Query, groups: &Groups) -> Result<Selection, Problem> {
+pub(super) fn selection(query: &Parameters, groups: &Groups) -> Result<Selection, Problem> {
     let written = query.text("where").map(|text| condition("where", text));
     let grouped = query.text("group").map(|name| {
         let text = groups.expression(name).ok_or_else(|| {
@@ -70,15 +71,32 @@ pub(super) fn late_after(api: &Api, most: Duration) -> impl Fn() -> bool + Sync 
 /// The fleet of an answer: as it is now, or as it was.
 pub(super) struct Stage<'a> {
     api: &'a Api,
-    past: Option<(AsOf, Past<Fleet>)>,
+    past: Option<(AsOf, Arc<Past<Fleet>>)>,
 }
 
 impl<'a> Stage<'a> {
     /// Sets the fleet as it is now, or folds it as it was.
     pub(super) fn set(api: &'a Api, as_of: Option<AsOf>) -> Result<Self, Problem> {
         let is_late = late_after(api, FOLD_MAX);
-        let fold = |as_of| past::fleet(api, as_of, &is_late).map(|fleet| (as_of, fleet));
+        let fold = |as_of| past::fleet(api, as_of, &is_late).map(|fleet| (as_of, Arc::new(fleet)));
         Ok(Self { api, past: as_of.map(fold).transpose()? })
+    }
+
+    /// Sets the fleet as it was, as an earlier page kept it under this number; `None` if it is not kept any more.
+    pub(super) fn kept(api: &'a Api, as_of: AsOf, moments: &Moments, number: u64) -> Option<Self> {
+        let past = moments.find(number, as_of, api.clock.mono())?;
+        Some(Self { api, past: Some((as_of, past)) })
+    }
+
+    /// Keeps the fleet for the next page, if it is of the past and not too large, and returns its number.
+    pub(super) fn keep(&self, moments: &Moments) -> Option<u64> {
+        let (as_of, past) = self.past.as_ref()?;
+        let mut channels = 0;
+        past.state.visit(None, |_, state| {
+            channels += state.channel_count();
+            true
+        });
+        moments.keep(*as_of, past, channels, self.api.clock.mono())
     }
 
     /// Returns the fleet.

@@ -1,4 +1,4 @@
-//! Query parameters: each is known, given once, and means something, or the answer says which is not and why.
+//! Parameters parameters: each is known, given once, and means something, or the answer says which is not and why.
 
 use std::{fmt::Display, str::FromStr};
 
@@ -9,7 +9,7 @@ use super::{answer::Ints, problem::Problem};
 
 /// The parameters of one request, decoded.
 #[derive(Debug)]
-pub(super) struct Query {
+pub(super) struct Parameters {
     pairs: Vec<(String, String)>,
 }
 
@@ -34,7 +34,7 @@ pub(super) const PAGE_MAX: u32 = 1000;
 /// The parameter that every path takes.
 const INT64: &str = "int64";
 
-impl Query {
+impl Parameters {
     /// Decodes the query of `uri`. Only `known` parameters and `int64` are taken.
     pub(super) fn parse(uri: &Uri, known: &[&str]) -> Result<Self, Problem> {
         let pairs = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri)
@@ -131,8 +131,8 @@ const SHORT_CHARS_MAX: usize = 40;
 mod tests {
     use super::*;
 
-    fn parse(query: &str) -> Result<Query, Problem> {
-        Query::parse(&format!("/x?{query}").parse().unwrap(), &["from", "to", "channels"])
+    fn parse(query: &str) -> Result<Parameters, Problem> {
+        Parameters::parse(&format!("/x?{query}").parse().unwrap(), &["from", "to", "channels"])
     }
 
     fn detail(problem: &Problem) -> String {
