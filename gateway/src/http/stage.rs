@@ -92,7 +92,7 @@ impl<'a> Stage<'a> {
     pub(super) fn keep(&self, moments: &Moments) -> Option<u64> {
         let (as_of, past) = self.past.as_ref()?;
         let mut channels = 0;
-        past.state.visit(None, |_, state| {
+        past.state.visit(|_, state| {
             channels += state.channel_count();
             true
         });

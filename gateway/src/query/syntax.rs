@@ -209,8 +209,14 @@ impl<'a> Walk<'a> {
             ) => self.comparable(expr, one.has_order_with(other), (one, other)),
             (operators::IN | operators::NOT_STRICTLY_FALSE, _) => Ok(Type::Bool),
             (operators::ADD, &[one, other]) => Ok(if one == Type::Any { other } else { one }),
-            (operators::SUBSTRACT | operators::MULTIPLY | operators::DIVIDE, _)
-            | (operators::MODULO | operators::NEGATE, _) => Ok(Type::Number),
+            (
+                operators::SUBSTRACT
+                | operators::MULTIPLY
+                | operators::DIVIDE
+                | operators::MODULO
+                | operators::NEGATE,
+                _,
+            ) => Ok(Type::Number),
             _ => Ok(Type::Any),
         }
     }

@@ -119,7 +119,7 @@ impl NewestImage<'_> {
             t: self.t,
             value: self.value.into_owned(),
             stamped_by: self.stamped_by,
-            unit: self.unit.map(|unit| unit.into()),
+            unit: self.unit.map(Into::into),
             interval_ns: self.interval_ns,
             on_change: self.on_change,
             origin: origins.get(self.origin as usize).ok_or(BadImage::Dangling)?.clone(),
