@@ -29,7 +29,7 @@ use serde::Serialize;
 
 pub(super) use super::past::AsOfAnswer;
 pub(super) use aggregate::AggregateAnswer;
-pub(super) use channel::channel_value;
+pub(super) use channel::channel_values;
 pub(super) use condition::{ConditionAnswer, ConditionPage};
 pub(super) use fleet::{FleetAnswer, FleetCounts, Ingest, LogSpan};
 pub(super) use group::{GroupAnswer, GroupPage};

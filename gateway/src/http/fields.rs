@@ -1,11 +1,11 @@
-//! What is wanted of each robot in a list: its summary, what a question names, or the fields that a request chooses.
+//! The fields that a request chooses of each robot in a list.
 
 use std::str::FromStr;
 
 use muster_protocol::{glob::Glob, time::WallTime};
 use serde_json::{Map, Value};
 
-use super::answer::{Moment, RobotSummary, channel_value};
+use super::answer::{Moment, RobotSummary, channel_values};
 use crate::query::{Fact, Name, NameError, View};
 
 /// The fields that a request chooses.
@@ -44,34 +44,24 @@ const FIELDS_MAX: usize = 64;
 /// Most channels that patterns bring into one robot's line. A robot's own answer has all.
 const CHANNELS_MAX: usize = 256;
 
-/// Returns a robot as a line of a list: its summary with the channels of `named`, or what `fields` choose of it.
-pub(super) fn line(view: &View<'_>, named: &[String], fields: Option<&Fields>, moment: Moment) -> Value {
-    let summary = RobotSummary::of(view, moment);
-    let summary = serde_json::to_value(summary).expect("a summary is JSON");
-    let mut line = match (fields, summary) {
-        (Some(fields), Value::Object(summary)) => fields.choose(&summary, view, moment),
-        (None, Value::Object(summary)) => summary,
-        _ => unreachable!("a summary is an object"),
-    };
-    let mut values = Map::new();
-    let wanted = fields.map_or(named, |fields| &fields.channels);
-    for channel in wanted {
-        values.extend(channel_value(view, channel, moment).map(|value| (channel.clone(), value)));
-    }
-    for glob in fields.map_or(&[][..], |fields| &fields.globs) {
-        let matching =
-            view.state().channels().map(|(name, _)| name.as_str()).filter(|name| glob.matches(name));
-        for name in matching.take(CHANNELS_MAX) {
-            values.extend(channel_value(view, name, moment).map(|value| (name.to_owned(), value)));
-        }
-    }
-    if !wanted.is_empty() || fields.is_some_and(|fields| !fields.globs.is_empty()) {
-        line.insert("values".to_owned(), Value::Object(values));
-    }
-    Value::Object(line)
-}
-
 impl Fields {
+    /// Returns what they choose of a robot.
+    pub(super) fn of(&self, view: &View<'_>, moment: Moment) -> Value {
+        let summary = serde_json::to_value(RobotSummary::of(view, moment)).expect("a summary is JSON");
+        let Value::Object(summary) = summary else { unreachable!("a summary is an object") };
+        let mut line = self.choose(&summary, view, moment);
+        let mut values = channel_values(view, &self.channels, moment);
+        for glob in &self.globs {
+            let names = view.state().channels().map(|(name, _)| name.as_str());
+            let matching = names.filter(|name| glob.matches(name)).take(CHANNELS_MAX);
+            values.extend(channel_values(view, matching, moment));
+        }
+        if !self.channels.is_empty() || !self.globs.is_empty() {
+            line.insert("values".to_owned(), Value::Object(values));
+        }
+        Value::Object(line)
+    }
+
     fn choose(&self, summary: &Map<String, Value>, view: &View<'_>, moment: Moment) -> Map<String, Value> {
         let mut chosen = Map::new();
         for path in [["robot".to_owned()].as_slice()].into_iter().chain(self.paths.iter().map(Vec::as_slice))

@@ -7,7 +7,7 @@ use muster_protocol::{id::RobotId, time::WallTime};
 use super::{
     Api,
     answer::{ChosenRobot, Ints, ListedRobot, Moment, RobotPage, RobotSummary, Undecided},
-    fields::{Fields, line},
+    fields::Fields,
     lists::{Cursor, Lists, Place},
     moments::Moments,
     parameters::{Page as Part, Parameters},
@@ -163,9 +163,9 @@ impl List {
     }
 
     fn listed(&self, view: &View<'_>, moment: Moment) -> ListedRobot {
-        if self.named.is_empty() && self.fields.is_none() {
-            return ListedRobot::Summary(Box::new(RobotSummary::of(view, moment)));
+        match &self.fields {
+            Some(fields) => ListedRobot::Chosen(ChosenRobot(fields.of(view, moment))),
+            None => ListedRobot::Summary(Box::new(RobotSummary::naming(&self.named, view, moment))),
         }
-        ListedRobot::Chosen(ChosenRobot(line(view, &self.named, self.fields.as_ref(), moment)))
     }
 }

@@ -46,14 +46,19 @@ pub(super) struct Channel<'a> {
     samples: Count,
 }
 
-/// Returns a channel's newest value in a robot's line of a list, if there is one.
-pub(in crate::http) fn channel_value(
+/// Returns those of the channels that ever had a value, as in the robot's own answer.
+pub(in crate::http) fn channel_values<S: AsRef<str>>(
     view: &View<'_>,
-    name: &str,
+    names: impl IntoIterator<Item = S>,
     moment: Moment,
-) -> Option<serde_json::Value> {
-    let (state, reading) = (view.state().channel(name)?, view.channel(name)?);
-    Some(serde_json::to_value(Channel::of(state, &reading, moment)).expect("a channel is JSON"))
+) -> serde_json::Map<String, serde_json::Value> {
+    let value = |name: S| {
+        let name = name.as_ref();
+        let (state, reading) = (view.state().channel(name)?, view.channel(name)?);
+        let channel = serde_json::to_value(Channel::of(state, &reading, moment)).expect("a channel is JSON");
+        Some((name.to_owned(), channel))
+    };
+    names.into_iter().filter_map(value).collect()
 }
 
 impl<'a> Channel<'a> {

@@ -14,7 +14,7 @@ use utoipa::{
 
 use super::{
     AsOfAnswer, Count, Moment, Time,
-    channel::Channel,
+    channel::{Channel, channel_values},
     completeness::{Completeness, Conflict},
     labels,
     link::{FreshnessCounts, Health, Link, RobotClock},
@@ -55,11 +55,11 @@ pub(in crate::http) struct RobotPage {
 pub(in crate::http) enum ListedRobot {
     /// As it stands in a list.
     Summary(Box<RobotSummary>),
-    /// Its summary with the channels that the question names in `values`, or only the members that `fields` choose.
+    /// Only the members that `fields` choose.
     Chosen(ChosenRobot),
 }
 
-/// What a question names or chooses of a robot.
+/// What `fields` choose of a robot.
 #[derive(Clone, Debug, Serialize)]
 #[serde(transparent)]
 pub(in crate::http) struct ChosenRobot(pub(in crate::http) serde_json::Value);
@@ -87,6 +87,10 @@ pub(in crate::http) struct RobotSummary {
     newest_age_ms: Option<i64>,
     /// How many channels ever had a value.
     channels: usize,
+    /// The channels that the question names, as in the robot's own answer; only where it names some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = Option<BTreeMap<String, Channel<'_>>>)]
+    values: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
 /// Everything that is known of a robot.
@@ -188,8 +192,8 @@ struct RobotLog {
 
 impl PartialSchema for ChosenRobot {
     fn schema() -> RefOr<Schema> {
-        let meaning = "A robot's summary with the channels that `where` names in `values`, or only the members that \
-                       `fields` choose: each is as in the robot's own answer, `values` like its `channels`.";
+        let meaning = "The members that `fields` choose: each is as in the robot's own answer, `values` like its \
+                       `channels`.";
         let robot =
             Object::builder().schema_type(Type::String).description(Some("The robot, `FLEET/ROBOT`."));
         Object::builder()
@@ -220,7 +224,14 @@ impl RobotSummary {
             head: RobotHead::of(view.id(), state, view.whole(), moment),
             newest_age_ms: view.newest_age_ns().map(ms),
             channels: state.channel_count(),
+            values: None,
         }
+    }
+
+    /// The same, with the channels that the question names.
+    pub(in crate::http) fn naming(channels: &[String], view: &View<'_>, moment: Moment) -> Self {
+        let values = (!channels.is_empty()).then(|| channel_values(view, channels, moment));
+        Self { values, ..Self::of(view, moment) }
     }
 }
 
