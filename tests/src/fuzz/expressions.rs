@@ -36,8 +36,8 @@ pub fn expressions(data: &[u8]) {
     };
     let live = heard();
     let mut taken = 0;
-    let robots = FLEET.robots(None);
-    for (id, robot) in &robots {
+    let robots = FLEET.robots();
+    for (id, robot) in &*robots {
         let state = robot.read().expect("nobody panics under a robot's lock");
         let asked = |heard| expression.matches(&View::new(id, &state, NOW, heard));
         let answer = asked(Heard::Now(Some(&live)));
