@@ -189,6 +189,16 @@ mod tests {
     }
 
     #[test]
+    fn a_list_that_is_not_kept_any_more_takes_no_memory() {
+        let (lists, old) = (Lists::default(), robots(3));
+        lists.keep(String::new(), old.clone(), at(0)).unwrap();
+        lists.keep(String::new(), robots(1), at(600)).unwrap();
+        assert_eq!(Arc::strong_count(&old), 2);
+        lists.keep(String::new(), robots(1), at(601)).unwrap();
+        assert_eq!(Arc::strong_count(&old), 1);
+    }
+
+    #[test]
     fn the_oldest_list_makes_room() {
         let lists = Lists::default();
         let many = robots(1000);

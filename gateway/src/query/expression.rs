@@ -189,9 +189,9 @@ impl Expression {
 }
 
 /// A robot's facts as CEL's variables.
-struct Variables<'a>(&'a View<'a>);
+struct Variables<'v, 'a>(&'v View<'a>);
 
-impl VariableResolver for Variables<'_> {
+impl VariableResolver for Variables<'_, '_> {
     fn resolve<'b>(&'b self, variable: &str) -> Option<CowVal<'b, 'b>> {
         let view = self.0;
         if let Some((function, channel)) = variable.split_once(OF) {
@@ -215,11 +215,13 @@ impl VariableResolver for Variables<'_> {
 }
 
 fn labels<'b>(view: &'b View<'_>) -> CelMap<'b> {
-    let entry = |(key, value): (&'b str, &'b str)| {
+    let entry = |key: &'b str, value: &'b str| {
         let value: Box<dyn Val + 'b> = Box::new(CelString::from(value));
         (CelMapKey::String(CelString::from(key)), value)
     };
-    CelMap::from(view.labels().map(entry).collect::<std::collections::HashMap<_, _>>())
+    CelMap::from(
+        view.labels().map(|(key, value)| entry(key, value)).collect::<std::collections::HashMap<_, _>>(),
+    )
 }
 
 /// What is unknown has no value at all: CEL then says which name it was.

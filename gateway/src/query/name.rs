@@ -197,7 +197,7 @@ pub const MEMBERS: &[Member] = &[
     plain("robot", Kind::Text, "the same as id", |view| view.id().as_str().into()),
     plain("samples", Kind::Int, "samples that are stored", |view| Fact::count(view.state().totals().samples)),
     heard("version", Kind::Text, "the version of the robot's software", |view| {
-        view.version().map_or(Fact::Unknown, |version| Fact::Text(version.v))
+        view.version().map_or(Fact::Unknown, |version| Fact::Text(version.v.clone()))
     }),
 ];
 

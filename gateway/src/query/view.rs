@@ -19,12 +19,23 @@ pub struct View<'a> {
     heard: Heard<'a>,
     link: OnceLock<LinkReading>,
     whole: OnceLock<RobotReading>,
+    mapped: Mapped<'a>,
+}
+
+/// What is mapped, each read when it is first asked for: a line of a list asks for each part of it.
+#[derive(Debug, Default)]
+struct Mapped<'a> {
+    position: OnceLock<Option<Position<'a>>>,
+    pose: OnceLock<Option<Pose<'a>>>,
+    battery: OnceLock<Option<Battery<'a>>>,
+    version: OnceLock<Option<Version<'a>>>,
 }
 
 impl<'a> View<'a> {
     /// Looks at a robot; `heard` is what is heard of it, as far as the question asks for that.
     pub fn new(id: &'a RobotId, state: &'a RobotState, now: WallTime, heard: Heard<'a>) -> Self {
-        Self { id, state, now, heard, link: OnceLock::new(), whole: OnceLock::new() }
+        let mapped = Mapped::default();
+        Self { id, state, now, heard, link: OnceLock::new(), whole: OnceLock::new(), mapped }
     }
 
     /// Returns which robot it is.
@@ -77,38 +88,38 @@ impl<'a> View<'a> {
     }
 
     /// Returns where the robot is on earth.
-    pub(super) fn position(&self) -> Option<Position<'_>> {
-        self.state.position(self.now, self.link())
+    pub fn position(&self) -> Option<&Position<'a>> {
+        self.mapped.position.get_or_init(|| self.state.position(self.now, self.link())).as_ref()
     }
 
     /// Returns where the robot is on a map.
-    pub(super) fn pose(&self) -> Option<Pose<'_>> {
-        self.state.pose(self.now, self.link())
+    pub fn pose(&self) -> Option<&Pose<'a>> {
+        self.mapped.pose.get_or_init(|| self.state.pose(self.now, self.link())).as_ref()
     }
 
     /// Returns how full the robot's battery is.
-    pub(super) fn battery(&self) -> Option<Battery<'_>> {
-        self.state.battery(self.now, self.link())
+    pub fn battery(&self) -> Option<&Battery<'a>> {
+        self.mapped.battery.get_or_init(|| self.state.battery(self.now, self.link())).as_ref()
     }
 
     /// Returns the version of the robot's software.
-    pub(super) fn version(&self) -> Option<Version<'_>> {
-        self.state.version(self.now, self.link())
+    pub fn version(&self) -> Option<&Version<'a>> {
+        self.mapped.version.get_or_init(|| self.state.version(self.now, self.link())).as_ref()
     }
 
     /// Returns how recent what a name stands for is, and its age, where it comes from a channel.
     pub fn recency(&self, name: &Name) -> Option<(Freshness, Option<i64>)> {
-        let of = |seen: Seen<'_>| (seen.freshness, seen.age_ns);
+        let of = |seen: &Seen<'_>| (seen.freshness, seen.age_ns);
         match name {
             Name::Channel(channel) => {
                 self.channel(channel.as_str()).map(|reading| (reading.freshness, reading.age_ns))
             }
             Name::Label(_) => None,
             Name::Member(member) => match member.name.split('.').next()? {
-                "battery" => self.battery().map(|battery| of(battery.seen)),
-                "pose" => self.pose().map(|pose| of(pose.seen)),
-                "position" => self.position().map(|position| of(position.seen)),
-                "version" => self.version().map(|version| of(version.seen)),
+                "battery" => self.battery().map(|battery| of(&battery.seen)),
+                "pose" => self.pose().map(|pose| of(&pose.seen)),
+                "position" => self.position().map(|position| of(&position.seen)),
+                "version" => self.version().map(|version| of(&version.seen)),
                 _ => None,
             },
         }

@@ -77,10 +77,10 @@ pub struct Version<'a> {
 }
 
 /// Reads channels of one robot at one moment.
-pub(super) struct Reader<'a> {
+pub(super) struct Reader<'a, 'l> {
     pub(super) state: &'a RobotState,
     pub(super) now: WallTime,
-    pub(super) link: &'a LinkReading,
+    pub(super) link: &'l LinkReading,
 }
 
 /// A charge may be off by this much and still be one: measured batteries are fuller than full.
@@ -88,28 +88,28 @@ const CHARGE_SLACK: f64 = 0.02;
 
 impl RobotState {
     /// Returns where the robot is on earth, if a mapped channel ever said so. `link` is its link at `now`.
-    pub fn position<'a>(&'a self, now: WallTime, link: &'a LinkReading) -> Option<Position<'a>> {
+    pub fn position(&self, now: WallTime, link: &LinkReading) -> Option<Position<'_>> {
         let reader = Reader { state: self, now, link };
         let found = self.mapping()?.positions.iter().filter_map(|source| reader.position(source));
         recent(found, |position| position.seen.freshness)
     }
 
     /// Returns where the robot is on a map, if a mapped channel ever said so. `link` is its link at `now`.
-    pub fn pose<'a>(&'a self, now: WallTime, link: &'a LinkReading) -> Option<Pose<'a>> {
+    pub fn pose(&self, now: WallTime, link: &LinkReading) -> Option<Pose<'_>> {
         let reader = Reader { state: self, now, link };
         let found = self.mapping()?.poses.iter().filter_map(|source| reader.pose(source));
         recent(found, |pose| pose.seen.freshness)
     }
 
     /// Returns how full the robot's battery is, if a mapped channel ever said so. `link` is its link at `now`.
-    pub fn battery<'a>(&'a self, now: WallTime, link: &'a LinkReading) -> Option<Battery<'a>> {
+    pub fn battery(&self, now: WallTime, link: &LinkReading) -> Option<Battery<'_>> {
         let reader = Reader { state: self, now, link };
         let found = self.mapping()?.batteries.iter().filter_map(|source| reader.battery(source));
         recent(found, |battery| battery.seen.freshness)
     }
 
     /// Returns the version of the robot's software, if a mapped channel ever said so. `link` is its link at `now`.
-    pub fn version<'a>(&'a self, now: WallTime, link: &'a LinkReading) -> Option<Version<'a>> {
+    pub fn version(&self, now: WallTime, link: &LinkReading) -> Option<Version<'_>> {
         let reader = Reader { state: self, now, link };
         let found = self.mapping()?.versions.iter().filter_map(|source| reader.version(source));
         recent(found, |version| version.seen.freshness)
@@ -124,7 +124,7 @@ impl RobotState {
     }
 }
 
-impl<'a> Reader<'a> {
+impl<'a> Reader<'a, '_> {
     /// Reads a channel, if it ever had a value.
     fn read(&self, name: &'a str) -> Option<(ChannelReading<'a>, Seen<'a>)> {
         let reading = self.state.read_channel(self.state.channel(name)?, self.now, self.link);

@@ -40,7 +40,7 @@ pub(in crate::fleet) struct Said {
 
 impl Threshold {
     /// Judges the value as it is now. One that is stale says nothing of now, and neither does one that is no number.
-    pub(super) fn judge(&self, reader: &Reader<'_>) -> Option<Said> {
+    pub(super) fn judge(&self, reader: &Reader<'_, '_>) -> Option<Said> {
         let (reading, seen) = reader.current(&self.source)?;
         let value = number(&reading, &self.source, Quantity::Plain)?;
         let (word, bound) = self.bounds.broken_by(value)?;

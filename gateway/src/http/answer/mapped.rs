@@ -5,7 +5,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{Moment, Time, ms, word};
-use crate::fleet::{self, RobotReading, RobotState, Seen};
+use crate::{
+    fleet::{self, Seen},
+    query::View,
+};
 
 /// What everybody asks for, whatever the robot calls it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -106,26 +109,24 @@ struct MappedFrom {
 }
 
 impl Mapped {
-    /// Reads what is mapped of a robot that was read at this moment.
-    pub(super) fn of(state: &RobotState, reading: &RobotReading, moment: Moment) -> Self {
-        let (now, link) = (moment.now, &reading.link);
+    /// Reads what is mapped of a robot.
+    pub(super) fn of(view: &View<'_>, moment: Moment) -> Self {
         let from = |seen: &Seen<'_>| MappedFrom::of(seen, moment);
-        let position = state.position(now, link).map(|position| {
-            let fleet::Position { latitude, longitude, altitude, seen } = position;
-            RobotPosition { latitude, longitude, altitude, source: from(&seen) }
+        let position = view.position().map(|position| {
+            let fleet::Position { latitude, longitude, altitude, ref seen } = *position;
+            RobotPosition { latitude, longitude, altitude, source: from(seen) }
         });
-        let pose = state.pose(now, link).map(|pose| {
-            let fleet::Pose { x, y, heading, map, seen } = pose;
-            RobotPose { x, y, heading, map: map.map(str::to_owned), source: from(&seen) }
+        let pose = view.pose().map(|pose| {
+            let fleet::Pose { x, y, heading, map, ref seen } = *pose;
+            RobotPose { x, y, heading, map: map.map(str::to_owned), source: from(seen) }
         });
-        let battery = state.battery(now, link).map(|battery| {
-            let fleet::Battery { charge, charging, problem, seen } = battery;
-            RobotBattery { charge, charging, problem, source: from(&seen) }
+        let battery = view.battery().map(|battery| {
+            let fleet::Battery { charge, charging, ref problem, ref seen } = *battery;
+            RobotBattery { charge, charging, problem: problem.clone(), source: from(seen) }
         });
-        let version = state.version(now, link).map(|version| {
-            let fleet::Version { v, seen } = version;
-            RobotVersion { v: v.into_owned(), source: from(&seen) }
-        });
+        let version = view
+            .version()
+            .map(|version| RobotVersion { v: version.v.to_string(), source: from(&version.seen) });
         Self { position, pose, battery, version }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use muster_protocol::id::RobotId;
 use serde::Serialize;
 use utoipa::{
     PartialSchema, ToSchema,
@@ -23,7 +22,7 @@ use super::{
     ms,
 };
 use crate::{
-    fleet::{RobotReading, RobotState},
+    fleet::RobotState,
     query::{UndecidedRobots, View},
 };
 
@@ -221,7 +220,7 @@ impl RobotSummary {
     pub(in crate::http) fn of(view: &View<'_>, moment: Moment) -> Self {
         let state = view.state();
         Self {
-            head: RobotHead::of(view.id(), state, view.whole(), moment),
+            head: RobotHead::of(view, moment),
             newest_age_ms: view.newest_age_ns().map(ms),
             channels: state.channel_count(),
             values: None,
@@ -238,13 +237,13 @@ impl RobotSummary {
 impl<'a> Robot<'a> {
     /// Reads everything that is known of a robot.
     pub(in crate::http) fn of(view: &View<'a>, moment: Moment) -> Self {
-        let (id, state, reading) = (view.id(), view.state(), view.whole());
+        let (state, reading) = (view.state(), view.whole());
         let channels = state.channels().map(|(name, channel)| {
             let read = state.read_channel(channel, moment.now, &reading.link);
             (name.as_str(), Channel::of(channel, &read, moment))
         });
         let channels = channels.collect();
-        let mut head = RobotHead::of(id, state, reading, moment);
+        let mut head = RobotHead::of(view, moment);
         let recent = state.losses().recent();
         head.loss.recent = Some(recent.map(|(at, loss)| LossRecord::of(at, loss, moment.ints)).collect());
         Self {
@@ -264,7 +263,8 @@ impl<'a> Robot<'a> {
 }
 
 impl RobotHead {
-    fn of(id: &RobotId, state: &RobotState, reading: &RobotReading, moment: Moment) -> Self {
+    fn of(view: &View<'_>, moment: Moment) -> Self {
+        let (id, state, reading) = (view.id(), view.state(), view.whole());
         Self {
             robot: id.as_str().to_owned(),
             fleet: id.fleet().to_owned(),
@@ -278,7 +278,7 @@ impl RobotHead {
             clock: RobotClock::from(reading),
             agent: Agent { version: state.agent_version().map(str::to_owned) },
             labels: labels::merged(state.labels()),
-            mapped: Mapped::of(state, reading, moment),
+            mapped: Mapped::of(view, moment),
             samples: moment.ints.count(state.totals().samples),
         }
     }

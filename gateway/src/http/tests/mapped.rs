@@ -81,3 +81,22 @@ fn robots_are_found_by_what_is_mapped() {
     assert_eq!(found("battery.charge < 0.9 && battery.freshness == \"fresh\""), ["a/1"]);
     assert_eq!(found("version == \"2.3.1\" && pose.x > 8.0 && link.up"), ["a/1"]);
 }
+
+/// Guards: an amount of old values that does not say so looks live.
+#[test]
+fn what_is_mapped_is_taken_together_with_its_freshness() {
+    let server = world().serve();
+    let of = "battery.charge,pose.x,position.latitude,version,channels";
+    let answer = server.json(&asked("/v1/aggregate", &[("of", of)]));
+    let of = &answer["groups"][0]["of"];
+    for name in ["battery.charge", "pose.x", "position.latitude", "version"] {
+        assert_eq!(
+            (&of[name]["count"], &of[name]["freshness"]["fresh"]),
+            (&2.into(), &1.into()),
+            "{name}: {of}"
+        );
+        assert_eq!(of[name]["freshness"]["stale"], 1, "{name}");
+        assert!(of[name]["oldest_age_ms"].as_i64().unwrap() >= 3_600_000, "{name}");
+    }
+    assert!(of["channels"].get("freshness").is_none(), "what no channel tells has no age: {of}");
+}

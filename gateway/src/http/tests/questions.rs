@@ -191,6 +191,8 @@ fn the_fleet_may_be_counted_in_part() {
     let server = world().serve();
     let fleet = server.json(&asked("/v1/fleet", &[("where", r#"value("battery.soc") > 0.5"#)]));
     assert_eq!((&fleet["robots"], &fleet["undecided"]["robots"]), (&4.into(), &4.into()));
+    let aggregate = server.json(&asked("/v1/aggregate", &[("where", r#"value("battery.soc") > 0.5"#)]));
+    assert_eq!((&aggregate["robots"], &aggregate["undecided"]["robots"]), (&4.into(), &4.into()));
     for (path, parameters, named, words) in [
         ("/v1/aggregate", [("by", "link.upp")], "by", "`link.up`"),
         ("/v1/aggregate", [("of", "a,b,c,d,e,f,g,h,i")], "of", "at most 8"),

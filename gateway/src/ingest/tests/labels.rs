@@ -207,6 +207,12 @@ fn labels_in_the_older_half_of_the_log_are_written_again_as_they_are() {
     let before = heard();
     let held = |end: u64| muster_protocol::id::Offset(1)..muster_protocol::id::Offset(end);
     assert_eq!(ingest.carry_labels(&log.fleet, &held(3)), 0, "they stand in the newer half");
+    let oldest = {
+        let state = log.fleet.robot(&robot()).unwrap();
+        let state = state.read().unwrap();
+        state.labels().record_of(LabelSource::Agent).unwrap().1.0
+    };
+    assert_eq!(ingest.carry_labels(&log.fleet, &held(2 * oldest - 1)), 0, "the newer half begins with it");
     assert_eq!(ingest.carry_labels(&log.fleet, &held(100)), 2);
     assert_eq!((log.shown(), log.count(), heard()), (shown.clone(), count + 2, before));
     // What is left of the log when its start is dropped says the same.

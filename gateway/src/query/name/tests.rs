@@ -84,3 +84,16 @@ fn every_member_is_what_its_kind_says_or_unknown() {
     }
     assert_eq!(unknown, ["loss.last_at"]);
 }
+
+#[test]
+fn what_is_mapped_is_read_once_of_a_robot() {
+    let mut fleet = fleet();
+    fleet.map(Config::default().mapping());
+    let id = "berlin/r1".parse().unwrap();
+    let state = fleet.robot(&id).unwrap();
+    let state = state.read().unwrap();
+    let view = View::new(&id, &state, WallTime(NOW), None.into());
+    let (first, again) = (view.battery().unwrap(), view.battery().unwrap());
+    assert!(std::ptr::eq(first, again));
+    assert!(std::ptr::eq(view.pose().unwrap(), view.pose().unwrap()));
+}
