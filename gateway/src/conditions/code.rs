@@ -136,8 +136,8 @@ impl Code {
     pub fn is_of_robot(self) -> bool {
         use Code::{
             BacklogGrowing, BacklogOld, BatchesRefused, ChannelsNotKept, ClockSkew, HealthError, HealthWarn,
-            IdentityConflict, LinkDown, LinkUnstable, SamplesLost, SamplesUnknown, ThresholdError, ThresholdWarn,
-            TimesNotBelieved, ValuesStale,
+            IdentityConflict, LinkDown, LinkUnstable, SamplesLost, SamplesUnknown, ThresholdError,
+            ThresholdWarn, TimesNotBelieved, ValuesStale,
         };
         matches!(
             self,

@@ -132,7 +132,9 @@ fn certificate(end: Option<WallTime>, now: WallTime) -> Option<Found> {
 fn robots_full(facts: &GatewayFacts) -> Option<Found> {
     let episode = facts.robots.turned_away?;
     let (max, times) = (thousands(facts.robots.max), count(episode.count, "time"));
-    let detail = format!("this gateway holds {max} robots, as many as it may, and turned a new one away {times} lately");
+    let detail = format!(
+        "this gateway holds {max} robots, as many as it may, and turned a new one away {times} lately"
+    );
     Some(Found::of_gateway(Code::RobotsFull, detail).seen_since(Some(episode.since)))
 }
 

@@ -20,8 +20,8 @@ use super::{
     words::{count, nanos, tally, thousands},
 };
 use crate::fleet::{
-    CONFLICT_NS_OVER, Freshnesses, LOSS_NS_WARN, Level, LinkReading, LinkState, Losses, RobotReading, RobotState,
-    Said, SaidBy, Standing, is_skewed,
+    CONFLICT_NS_OVER, Freshnesses, LOSS_NS_WARN, Level, LinkReading, LinkState, Losses, RobotReading,
+    RobotState, Said, SaidBy, Standing, is_skewed,
 };
 use crate::record::Transport;
 

@@ -166,7 +166,15 @@ mod tests {
 
     #[test]
     fn what_values_say_raises_the_level_and_lowers_nothing() {
-        let said = |level| [Said { level, by: SaidBy::Threshold, words: String::new(), t: None, reason: "low battery".to_owned() }];
+        let said = |level| {
+            [Said {
+                level,
+                by: SaidBy::Threshold,
+                words: String::new(),
+                t: None,
+                reason: "low battery".to_owned(),
+            }]
+        };
         for (level, lost_lately, expected) in [
             (Level::Warn, false, Level::Warn),
             (Level::Error, false, Level::Error),

@@ -108,7 +108,8 @@ impl Robot {
         }
         let now = Moment { mono: clock.mono(), wall: clock.wall() };
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        *refused = Refused { episode: Some(Episode::add(refused.episode, 1, now, lately)), last: Some(reason) };
+        *refused =
+            Refused { episode: Some(Episode::add(refused.episode, 1, now, lately)), last: Some(reason) };
     }
 
     /// Returns what was refused of it last.

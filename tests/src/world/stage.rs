@@ -165,7 +165,7 @@ impl Sources for OfRobots {
     }
 }
 
-/// Nothing goes wrong, and the robot records about 20 kB in 50 samples each second.
+/// Nothing goes wrong, and the robot records about 5 kB in 50 samples each second.
 fn plan(spool_bytes: u64) -> Plan {
     let ms = Duration::from_millis;
     Plan {
@@ -173,7 +173,7 @@ fn plan(spool_bytes: u64) -> Plan {
         wire: Wire::Streams,
         trouble: Duration::ZERO,
         row_every: ms(60),
-        blob_bytes: Some(400),
+        blob_bytes: Some(100),
         limit_bytes: spool_bytes,
         latency: ms(20),
         commit: ms(5),

@@ -185,6 +185,10 @@ fn a_listener_is_full_at_its_bound_and_while_it_turned_connections_away_lately()
 #[test]
 fn a_gateway_that_is_full_of_robots_says_since_when() {
     let found = only(|facts| facts.robots.turned_away = Some(EPISODE));
-    assert_says(&found, Code::RobotsFull, &["holds 1,000 robots", "turned a new one away 1,200 times lately"]);
+    assert_says(
+        &found,
+        Code::RobotsFull,
+        &["holds 1,000 robots", "turned a new one away 1,200 times lately"],
+    );
     assert_eq!(found.since.unwrap().0, EPISODE.since);
 }

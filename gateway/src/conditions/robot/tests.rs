@@ -130,14 +130,19 @@ fn what_values_say_of_health_has_a_condition_by_who_says_it_and_how_bad_it_is() 
         let found = only(|reading| {
             reading.said = vec![said(level, by, "low battery: battery.soc is 0.12, below 0.2")];
             // The roll-up's level is that of all reasons together, each of which has its own code.
-            reading.health = Health { level, reasons: vec!["low battery".to_owned(), "link down".to_owned()] };
+            reading.health =
+                Health { level, reasons: vec!["low battery".to_owned(), "link down".to_owned()] };
         });
         assert_says(&found, code, &["low battery: battery.soc is 0.12, below 0.2 (2.0 s old)"]);
     }
     let found = only(|reading| {
         reading.said = (0..7).map(|n| said(Warn, Threshold, &format!("rule {n}"))).collect();
     });
-    assert_says(&found, Code::ThresholdWarn, &["rule 0 (2.0 s old); rule 1", "rule 3 (2.0 s old); and 3 more"]);
+    assert_says(
+        &found,
+        Code::ThresholdWarn,
+        &["rule 0 (2.0 s old); rule 1", "rule 3 (2.0 s old); and 3 more"],
+    );
     let mut warned = well();
     warned.health = Health { level: Warn, reasons: vec!["no value is fresh".to_owned()] };
     assert_eq!(find(&mut memory(), &warned, at(0)), [], "a reason of the gateway's own has its own code");

@@ -63,7 +63,13 @@ impl Threshold {
         let (word, bound) = self.bounds.broken_by(value)?;
         let told = |age: &str| format!("{}: {} is {value}{age}, {word} {bound}", self.name, seen.channel);
         let (level, by) = (self.level, SaidBy::Threshold);
-        Some(Said { level, by, words: told(""), t: seen.aged_from(reader.now), reason: told(&seen.late_words()) })
+        Some(Said {
+            level,
+            by,
+            words: told(""),
+            t: seen.aged_from(reader.now),
+            reason: told(&seen.late_words()),
+        })
     }
 }
 

@@ -135,9 +135,9 @@ fn what_a_damaged_partition_held_is_not_in_the_log_while_there_is_no_room_for_it
         flip_all_over(&first_partition(gateway.data()).join("db"));
         gateway.start_again();
         disk.fill_up();
-        let full = raises(&gateway, Code::StoreFull, None);
         meet_damage(&gateway);
         let unsaid = raises(&gateway, Code::LossNotLogged, None).says(&["what 1 damaged partition held"]);
+        let full = raises(&gateway, Code::StoreFull, None);
         disk.make_room();
         full.clears(&gateway);
         unsaid.clears(&gateway);

@@ -31,7 +31,8 @@ fn a_robot_whose_agent_ends_is_down_until_it_is_back() {
     let mut agent = plan.start();
     agent.wait_to_say("session up");
     agent.terminate();
-    let down = raises(&gateway, Code::LinkDown, Some(ROBOT)).says(&["the session ended: the robot closed it"]);
+    let down =
+        raises(&gateway, Code::LinkDown, Some(ROBOT)).says(&["the session ended: the robot closed it"]);
     assert_eq!(down.told()["since_from"], "log");
     let (code, table) = doctor(&scene, &gateway, &[]);
     assert_eq!(code, Some(0), "it only warns: {table}");
