@@ -103,7 +103,9 @@ pub fn render(url: &str, report: &Report, look: Look) -> String {
     out.push_str(&sheet.render(look));
     let left_out = left_out(report);
     if !left_out.is_empty() {
-        out.push_str(&format!("not shown: {}\n", left_out.join(", ")));
+        out.push_str("not shown: ");
+        out.push_str(&left_out.join(", "));
+        out.push('\n');
     }
     out.push_str("\nWhat to do:\n");
     out.push_str(&remedies(&report.conditions).render(look));

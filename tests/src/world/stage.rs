@@ -44,13 +44,14 @@ struct OfRobots(Ingest);
 pub const ROBOT: &str = "fleet/r0";
 
 impl Stage {
-    /// Begins with a robot that records and delivers, whose spool has so much room.
+    /// Begins with a robot that records and delivers, whose spool has so much room: 1 MiB at least.
     pub fn new(spool_bytes: u64) -> Self {
         let clock: &'static VirtualClock = Box::leak(Box::default());
         let mut world = World::planned(plan(spool_bytes), Dice::new(1), clock, Trace::Silent);
         world.set_clock();
         world.at(world.now, Event::StartGateway);
         world.go_on_until(world.now);
+        assert!(world.machines[0].process.is_some(), "the robot does not start: is its spool too small?");
         let gateway = world.gateway.as_ref().expect("it was just started");
         let live = Arc::new(gateway.ingest.clone());
         let sources = Box::new(OfRobots(gateway.ingest.clone()));

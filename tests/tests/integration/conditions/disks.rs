@@ -106,7 +106,7 @@ fn a_damaged_partition_is_told_until_retention_drops_it() {
     flip_all_over(&first.join("db"));
     // What a database writes that is given values that are too long.
     fs::create_dir_all(first.join("blobs")).unwrap();
-    fs::write(first.join("blobs/1"), [0xa5; 32 * 1024]).unwrap();
+    fs::write(first.join("blobs/1"), vec![0xa5; 32 * 1024]).unwrap();
     gateway.start_again();
     let blobs = raises(&gateway, Code::BlobFiles, None).says(&["1 file in `blobs/` folders"]);
     meet_damage(&gateway);

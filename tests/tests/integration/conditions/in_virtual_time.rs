@@ -37,10 +37,10 @@ fn a_robot_that_records_more_than_its_link_carries_has_a_backlog_that_grows_and_
 
 #[test]
 fn samples_that_a_full_spool_loses_are_told_for_an_hour() {
-    let stage = Stage::new(MIB / 2);
+    let stage = Stage::new(MIB);
     stage.go_on(MINUTE);
     stage.cuts_off(true);
-    stage.go_on(8 * MINUTE);
+    stage.go_on(6 * MINUTE);
     stage.stops_recording();
     stage.cuts_off(false);
     let lost = raises(&stage, Code::SamplesLost, Some(ROBOT)).says(&["spool full"]);
@@ -48,7 +48,7 @@ fn samples_that_a_full_spool_loses_are_told_for_an_hour() {
     // What is evicted before the robot is back is told with it, the last of it within seconds.
     let back = stage.age();
     lost.clears(&stage);
-    assert_clears_after(Code::SamplesLost, stage.age() - back, MINUTE);
+    assert_clears_after(Code::SamplesLost, stage.age().saturating_sub(back), MINUTE);
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn a_cloned_robot_is_a_conflict_until_one_of_the_two_stays_away() {
     let alone = stage.age();
     conflict.clears(&stage);
     // They take turns of three minutes: the last one began before the clone was gone, or the robot's own comes after it.
-    assert_clears_after(Code::IdentityConflict, stage.age() - alone + 3 * MINUTE, 7 * MINUTE);
+    assert_clears_after(Code::IdentityConflict, stage.age().saturating_sub(alone) + 3 * MINUTE, 7 * MINUTE);
 }
 
 #[test]
