@@ -48,6 +48,10 @@ pub struct Config {
     pub log: LogConfig,
     /// Which channels say where robots are, how full their batteries are, what they run and how they are.
     pub map: MapConfig,
+    /// Most robots that it takes in.
+    pub robots_max: u32,
+    /// When something counts as wrong.
+    pub conditions: ConditionsConfig,
     /// What values are worth a warning.
     pub threshold: Vec<ThresholdConfig>,
 }
@@ -120,6 +124,14 @@ pub struct SessionConfig {
     pub silence: Span,
     /// The most connections at once of each listener; more are turned away.
     pub max: u32,
+}
+
+/// When something counts as wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConditionsConfig {
+    /// For how long what happened is told.
+    pub lately: Span,
 }
 
 /// How logs are written.

@@ -64,7 +64,7 @@ pub use link::{Heard, LinkReading, LiveLink, LiveLinks};
 pub use losses::{LossRecord, LossTally, Losses, LostSeqs};
 pub use mapping::{
     Battery, BatterySource, Bounds, Frame, Heading, Mapping, ParseSourceError, Pose, PoseSource, Position,
-    PositionSource, Seen, Source, Threshold, Version,
+    PositionSource, Said, SaidBy, Seen, Source, Threshold, Version,
 };
 pub use reading::{Backlog, ChannelReading, Freshnesses, Marks, RobotReading, Survey};
 pub use repair::Repair;

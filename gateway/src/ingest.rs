@@ -25,7 +25,7 @@ mod told;
 use std::{
     collections::{HashMap, hash_map},
     sync::{
-        Arc, Mutex, OnceLock, PoisonError, RwLock,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -41,7 +41,6 @@ use muster_protocol::{
     ndjson::Parser,
     schema::Schema,
     session::receiver::{CommittedLane, Receiver},
-    time::WallTime,
 };
 
 use crate::{
@@ -89,6 +88,11 @@ pub struct IngestConfig {
     pub log: LogId,
     /// Why this log may lack what it once held.
     pub forgot: AbsenceReason,
+    /// Most robots that may come. Each costs a few KiB for good, and a client that makes up names must not take all memory.
+    /// Those that the log holds are always restored.
+    pub robots_max: usize,
+    /// For how long a refusal of a robot counts as lately.
+    pub lately: Duration,
 }
 
 /// All robots' receive windows and sessions.
@@ -115,8 +119,8 @@ struct Shared {
     robots: RwLock<HashMap<RobotId, Arc<Robot>>>,
     acks: Acks,
     next_session: AtomicU64,
-    /// Since when new robots are turned away.
-    full_since: OnceLock<WallTime>,
+    /// How often a robot was turned away because there were as many as there may be.
+    turned_away: AtomicU64,
     parser: Mutex<Parser>,
 }
 
@@ -131,7 +135,7 @@ impl Ingest {
             metrics,
             robots: RwLock::default(),
             acks: Acks::default(),
-            full_since: OnceLock::new(),
+            turned_away: AtomicU64::new(0),
             parser: Mutex::new(Parser::default()),
         }))
     }
@@ -209,9 +213,14 @@ impl Ingest {
         self.0.commit_event(&self.robot(robot), session, SessionEvent::Down { why: DownReason::GatewayLost });
     }
 
-    /// Returns since when new robots are turned away because there are as many as there may be.
-    pub fn full_since(&self) -> Option<WallTime> {
-        self.0.full_since.get().copied()
+    /// Returns how often a new robot was turned away because there were as many as there may be.
+    pub fn turned_away_ever(&self) -> u64 {
+        self.0.turned_away.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many robots may come.
+    pub fn robots_max(&self) -> usize {
+        self.0.config.robots_max
     }
 
     /// Returns what was refused of a robot last.
@@ -247,14 +256,15 @@ impl Ingest {
         self.known(id).or_else(|| self.add(id, usize::MAX)).expect("no map has so many entries")
     }
 
-    /// Returns a robot that speaks to the gateway, or `None` if it is new and there are [`ROBOTS_MAX`] already.
+    /// Returns a robot that speaks to the gateway, or `None` if it is new and there are as many as there may be.
     fn admit(&self, id: &RobotId) -> Option<Arc<Robot>> {
-        let robot = self.known(id).or_else(|| self.add(id, ROBOTS_MAX));
-        if robot.is_none() && self.0.full_since.set(self.0.clock.wall()).is_ok() {
+        let robots_max = self.robots_max();
+        let robot = self.known(id).or_else(|| self.add(id, robots_max));
+        if robot.is_none() && self.0.turned_away.fetch_add(1, Ordering::Relaxed) == 0 {
             tracing::error!(
                 robot = %id,
-                "refused a robot, and will refuse every further one: this gateway already holds {ROBOTS_MAX}; see \
-                 muster_json_given_up_samples_total for what of their plain JSON is lost"
+                "refused a robot, and will refuse every further one: this gateway already holds robots_max = \
+                 {robots_max}; see muster_json_given_up_samples_total for what of their plain JSON is lost"
             );
         }
         robot
@@ -272,10 +282,6 @@ impl Ingest {
         }
     }
 }
-
-/// Most robots that may come to one gateway. Each costs a few KiB for good, and a client that makes up names must not
-/// take all memory. Those that the log holds are always restored.
-const ROBOTS_MAX: usize = 100_000;
 
 impl Intake for Ingest {
     fn open(&self, peer: Peer, outbox: Outbox) -> Box<dyn AgentSession> {

@@ -359,6 +359,8 @@ fn ingest_config(config: &Config, instance: Instance, reader: &StoreReader) -> I
         instance,
         log: reader.log_id(),
         forgot: reader.forgetting().absence_reason(),
+        robots_max: config.robots_max as usize,
+        lately: config.conditions.lately.duration(),
     }
 }
 

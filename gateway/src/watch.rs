@@ -121,16 +121,17 @@ impl Evaluation {
 }
 
 impl Watch {
-    /// Looks for the first time. What is shown is true from the start.
+    /// Looks for the first time. What is shown is true from the start, and what happened is told for `lately`.
     pub fn new(
         (fleet, live): (Arc<Fleet>, Arc<dyn LiveLinks>),
         sources: Box<dyn Sources>,
         metrics: Arc<Metrics>,
         clock: Clock,
+        lately: Duration,
     ) -> Self {
         let now = Moment { mono: clock.mono(), wall: clock.wall() };
         let board = Board(Arc::new(RwLock::new(Arc::new(Evaluation::none(now)))));
-        let (tracker, memory) = (Tracker::default(), Memory::default());
+        let (tracker, memory) = (Tracker::default(), Memory::new(lately));
         let mut watch = Self { fleet, live, sources, metrics, clock, tracker, memory, board };
         watch.evaluate();
         watch

@@ -12,6 +12,7 @@ pub mod aloud;
 pub mod bench;
 pub mod broker;
 pub mod chaos;
+pub mod conditions;
 pub mod dice;
 pub mod facts;
 pub mod fault;

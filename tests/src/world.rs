@@ -33,6 +33,7 @@ mod newest;
 mod plan;
 mod run;
 mod seeds;
+pub mod stage;
 mod step;
 mod whole;
 
@@ -170,6 +171,10 @@ impl World {
     fn new(seed: u64, clock: &'static VirtualClock, trace: Trace) -> Self {
         let mut dice = Dice::new(seed);
         let plan = Plan::draw(&mut dice, &mut Dice::new(!seed));
+        Self::planned(plan, dice, clock, trace)
+    }
+
+    fn planned(plan: Plan, mut dice: Dice, clock: &'static VirtualClock, trace: Trace) -> Self {
         let disk = GatewayDisk::new(&mut dice);
         let mut world = Self {
             now: 1_000_000_000,

@@ -1,6 +1,9 @@
 //! The codes: a name, how grave it is, what it means in a few words, and the remedy. RUNBOOK.md has the long form.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
+
+use super::lately::COMMITS_WITHIN;
+use crate::fleet::{CONFLICT_NS_OVER, LOSS_NS_WARN};
 
 /// What a condition is. The order within a severity is the order in which they are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,6 +24,8 @@ pub enum Code {
     IdentityConflict,
     /// A robot says that something of it is broken.
     HealthError,
+    /// A value is out of the bounds of a threshold whose level is error.
+    ThresholdError,
     /// Room runs short.
     DiskNearlyFull,
     /// The log does not say yet what a damaged partition held.
@@ -41,8 +46,14 @@ pub enum Code {
     CertificateExpiring,
     /// A robot cannot be heard.
     LinkDown,
+    /// A robot's sessions end again and again.
+    LinkUnstable,
     /// A robot is heard, and none of its values is recent.
     ValuesStale,
+    /// A robot says that something of it needs a look.
+    HealthWarn,
+    /// A value is out of the bounds of a threshold whose level is warn.
+    ThresholdWarn,
     /// A robot's clock is off.
     ClockSkew,
     /// A robot's samples carry impossible times.
@@ -76,6 +87,17 @@ pub enum Severity {
     Error,
 }
 
+/// How a condition clears. Nobody has to confirm or dismiss one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clears {
+    /// With its cause: when this is so.
+    When(&'static str),
+    /// So long after the last of these events.
+    After(Duration, &'static str),
+    /// What `conditions.lately` says after the last of these events.
+    Lately(&'static str),
+}
+
 /// What there is to say of a code.
 struct Row {
     code: Code,
@@ -83,11 +105,12 @@ struct Row {
     severity: Severity,
     title: &'static str,
     remedy: &'static str,
+    clears: Clears,
 }
 
 impl Code {
     /// How many there are.
-    pub const COUNT: usize = 29;
+    pub const COUNT: usize = 33;
 
     /// Returns each of them, the gravest first.
     pub fn all() -> impl Iterator<Item = Self> {
@@ -112,8 +135,9 @@ impl Code {
     /// Returns whether it is about one robot, and not about the gateway.
     pub fn is_of_robot(self) -> bool {
         use Code::{
-            BacklogGrowing, BacklogOld, BatchesRefused, ChannelsNotKept, ClockSkew, HealthError,
-            IdentityConflict, LinkDown, SamplesLost, SamplesUnknown, TimesNotBelieved, ValuesStale,
+            BacklogGrowing, BacklogOld, BatchesRefused, ChannelsNotKept, ClockSkew, HealthError, HealthWarn,
+            IdentityConflict, LinkDown, LinkUnstable, SamplesLost, SamplesUnknown, ThresholdError,
+            ThresholdWarn, TimesNotBelieved, ValuesStale,
         };
         matches!(
             self,
@@ -123,10 +147,14 @@ impl Code {
                 | ChannelsNotKept
                 | ClockSkew
                 | HealthError
+                | HealthWarn
                 | IdentityConflict
                 | LinkDown
+                | LinkUnstable
                 | SamplesLost
                 | SamplesUnknown
+                | ThresholdError
+                | ThresholdWarn
                 | TimesNotBelieved
                 | ValuesStale
         )
@@ -147,6 +175,11 @@ impl Code {
         format!("RUNBOOK.md#{}", self.as_str())
     }
 
+    /// Returns how it clears.
+    pub fn clears(self) -> Clears {
+        self.row().clears
+    }
+
     /// Returns how long the cause has to be there before it is told: what passes in a moment in everyday operation is
     /// nobody's concern.
     pub(super) fn settles_after(self) -> Duration {
@@ -158,6 +191,19 @@ impl Code {
 
     fn row(self) -> &'static Row {
         &ROWS[self as usize]
+    }
+}
+
+impl fmt::Display for Clears {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::When(cause_gone) => write!(out, "when {cause_gone}"),
+            Self::After(span, event) if span.as_secs().is_multiple_of(60) => {
+                write!(out, "{} min after the last {event}", span.as_secs() / 60)
+            }
+            Self::After(span, event) => write!(out, "{} s after the last {event}", span.as_secs()),
+            Self::Lately(event) => write!(out, "`conditions.lately` after the last {event}"),
+        }
     }
 }
 
@@ -180,79 +226,124 @@ impl Severity {
     }
 }
 
+use Clears::{After, Lately, When};
+use Severity::{Error, Info, Warn};
+
 const fn row(
-    code: Code,
-    name: &'static str,
-    severity: Severity,
+    (code, name, severity): (Code, &'static str, Severity),
     title: &'static str,
     remedy: &'static str,
+    clears: Clears,
 ) -> Row {
-    Row { code, name, severity, title, remedy }
+    Row { code, name, severity, title, remedy, clears }
 }
 
-use Severity::{Error, Info, Warn};
+const fn nanos(nanos: i64) -> Duration {
+    Duration::from_nanos(nanos.unsigned_abs())
+}
 
 /// In the order of [`Code`], the gravest first.
 #[rustfmt::skip] // one code, one paragraph
 const ROWS: [Row; Code::COUNT] = [
-    row(Code::StoreFull, "store_full", Error, "nothing is taken for lack of room",
-        "free the disk, lower store.retention_size or raise store.quota_size; robots keep their samples until then"),
-    row(Code::BlobFiles, "blob_files", Error, "the store uses its database wrongly",
-        "take a backup and report it: what stands in these files is not synced"),
-    row(Code::PartitionDamaged, "partition_damaged", Error, "committed records cannot be read",
-        "look at the disk, then run `muster-gateway store check`; it clears when retention drops the partition"),
-    row(Code::BrokerDisconnected, "broker_disconnected", Error, "no connection to the broker",
-        "look whether the broker runs and lets this gateway in; robots behind it keep their samples"),
-    row(Code::CertificateExpired, "certificate_expired", Error, "the gateway's certificate is over",
-        "put a new certificate and key into the data folder and restart the gateway"),
-    row(Code::RobotsFull, "robots_full", Error, "new robots are turned away",
-        "find out who makes robot names up, or move a fleet to a second gateway"),
-    row(Code::IdentityConflict, "identity_conflict", Error, "two processes speak for one robot",
-        "give one of the two another name, or stop it"),
-    row(Code::HealthError, "health_error", Error, "the robot says that it is broken",
-        "read the reasons and look at the robot"),
-    row(Code::DiskNearlyFull, "disk_nearly_full", Warn, "room runs short",
-        "free the disk, or lower store.retention_size to what the disk has room for"),
-    row(Code::LossNotLogged, "loss_not_logged", Warn, "the log does not name all losses yet",
-        "make room if the store is full; if it stays, restart the gateway and read its log"),
-    row(Code::CheckpointFailed, "checkpoint_failed", Warn, "the fleet's state cannot be saved",
-        "look at the disk and at the owner of the folder `checkpoints`; the next start takes longer"),
-    row(Code::CommitSlow, "commit_slow", Warn, "commits take long",
-        "look what else uses the disk, or move the data folder to a faster one"),
-    row(Code::CommitQueueFull, "commit_queue_full", Warn, "more arrives than is committed",
-        "give the gateway a faster disk, raise commit.queue_size, or move a fleet to a second gateway"),
-    row(Code::JsonGivenUp, "json_given_up", Warn, "samples of plain JSON were dropped",
-        "publish at QoS 1 instead of 0, and look at why the gateway could not take them"),
-    row(Code::ConnectionsFull, "connections_full", Warn, "connections are turned away",
-        "raise session.max or the limit of open files, or add a gateway"),
-    row(Code::DescriptorsLow, "descriptors_low", Warn, "few file descriptors are left",
-        "raise the limit of open files (LimitNOFILE= of systemd, ulimit -n of a shell) and restart the gateway"),
-    row(Code::CertificateExpiring, "certificate_expiring", Warn, "the gateway's certificate is soon over",
-        "put a new certificate and key into the data folder and restart the gateway"),
-    row(Code::LinkDown, "link_down", Warn, "the robot cannot be heard",
-        "look at the robot's power and network, then at `muster-agent status` on it"),
-    row(Code::ValuesStale, "values_stale", Warn, "the robot is heard, but no value is recent",
-        "look at what feeds the agent: `muster-agent status` on the robot shows its inputs"),
-    row(Code::ClockSkew, "clock_skew", Warn, "the robot's clock is off",
-        "let the robot synchronise its clock; times that its agent stamped are repaired meanwhile"),
-    row(Code::TimesNotBelieved, "times_not_believed", Warn, "samples carry impossible times",
-        "correct the program that stamps these channels, or leave `t` out"),
-    row(Code::SamplesLost, "samples_lost", Warn, "samples were lost within the last hour",
-        "run `muster losses FLEET/ROBOT` and remove the reason that it names"),
-    row(Code::BatchesRefused, "batches_refused", Warn, "the gateway refuses batches of this robot",
-        "update the agent and the gateway to the same version, and read the gateway's log"),
-    row(Code::BacklogOld, "backlog_old", Warn, "what is missing of a connected robot is old",
-        "look at the robot's uplink and its limits: `muster-agent status` on it shows both"),
-    row(Code::BacklogGrowing, "backlog_growing", Warn, "the robot records faster than it delivers",
-        "give the robot a faster uplink or higher limits, or record less"),
-    row(Code::ChannelsNotKept, "channels_not_kept", Warn, "more channels than are kept in the state",
-        "stop the robot from making names up: put what varies into the value, not into the name"),
-    row(Code::ConnectionsLimited, "connections_limited", Info, "fewer connections fit than are configured",
-        "raise the limit of open files (LimitNOFILE= of systemd, ulimit -n of a shell), or lower session.max"),
-    row(Code::Refusals, "refusals", Info, "batches were refused lately",
-        "look at the conditions of the robots, and at store_full and commit_queue_full"),
-    row(Code::SamplesUnknown, "samples_unknown", Info, "a spool is gone with samples that nobody else had",
-        "put the robot's old disk back if it still exists; otherwise nobody can tell what was on it"),
+    row((Code::StoreFull, "store_full", Error), "nothing is taken for lack of room",
+        "free the disk, lower store.retention_size or raise store.quota_size; robots keep their samples until then",
+        When("there is room")),
+    row((Code::BlobFiles, "blob_files", Error), "the store uses its database wrongly",
+        "take a backup and report it: what stands in these files is not synced",
+        When("retention has dropped the partition")),
+    row((Code::PartitionDamaged, "partition_damaged", Error), "committed records cannot be read",
+        "look at the disk, then run `muster-gateway store check`; it clears when retention drops the partition",
+        When("retention has dropped the partition")),
+    row((Code::BrokerDisconnected, "broker_disconnected", Error), "no connection to the broker",
+        "look whether the broker runs and lets this gateway in; robots behind it keep their samples",
+        When("the gateway is connected")),
+    row((Code::CertificateExpired, "certificate_expired", Error), "the gateway's certificate is over",
+        "put a new certificate and key into the data folder and restart the gateway",
+        When("the gateway has started with certificates that are valid")),
+    row((Code::RobotsFull, "robots_full", Error), "new robots are turned away",
+        "find out who makes robot names up, raise robots_max, or move a fleet to a second gateway",
+        Lately("robot that was turned away")),
+    row((Code::IdentityConflict, "identity_conflict", Error), "two processes speak for one robot",
+        "give one of the two another name, or stop it",
+        After(nanos(CONFLICT_NS_OVER), "time that one took over")),
+    row((Code::HealthError, "health_error", Error), "the robot says that it is broken",
+        "read the reason and look at the robot",
+        When("the health channel says so, or is stale")),
+    row((Code::ThresholdError, "threshold_error", Error), "a value is out of bounds: an error",
+        "look at the robot, or correct the bounds of this [[threshold]] and restart the gateway",
+        When("each value is back within its bounds, or is stale")),
+    row((Code::DiskNearlyFull, "disk_nearly_full", Warn), "room runs short",
+        "free the disk, or lower store.retention_size to what the disk has room for",
+        When("there is room")),
+    row((Code::LossNotLogged, "loss_not_logged", Warn), "the log does not name all losses yet",
+        "make room if the store is full; if it stays, restart the gateway and read its log",
+        When("the loss records are committed")),
+    row((Code::CheckpointFailed, "checkpoint_failed", Warn), "the fleet's state cannot be saved",
+        "look at the disk and at the owner of the folder `checkpoints`; the next start takes longer",
+        When("the next checkpoint is saved")),
+    row((Code::CommitSlow, "commit_slow", Warn), "commits take long",
+        "look what else uses the disk, or move the data folder to a faster one",
+        After(COMMITS_WITHIN, "slow commit")),
+    row((Code::CommitQueueFull, "commit_queue_full", Warn), "more arrives than is committed",
+        "give the gateway a faster disk, raise commit.queue_size, or move a fleet to a second gateway",
+        Lately("refusal")),
+    row((Code::JsonGivenUp, "json_given_up", Warn), "samples of plain JSON were dropped",
+        "publish at QoS 1 instead of 0, and look at why the gateway could not take them",
+        Lately("sample that was dropped")),
+    row((Code::ConnectionsFull, "connections_full", Warn), "connections are turned away",
+        "raise session.max or the limit of open files, or add a gateway",
+        Lately("connection that was turned away")),
+    row((Code::DescriptorsLow, "descriptors_low", Warn), "few file descriptors are left",
+        "raise the limit of open files (LimitNOFILE= of systemd, ulimit -n of a shell) and restart the gateway",
+        When("enough are closed")),
+    row((Code::CertificateExpiring, "certificate_expiring", Warn), "the gateway's certificate is soon over",
+        "put a new certificate and key into the data folder and restart the gateway",
+        When("the gateway has started with certificates that are valid for longer")),
+    row((Code::LinkDown, "link_down", Warn), "the robot cannot be heard",
+        "look at the robot's power and network, then at `muster-agent status` on it",
+        When("the robot is connected")),
+    row((Code::LinkUnstable, "link_unstable", Warn), "the robot's link comes and goes",
+        "look at the robot's network, and in its agent's log for why sessions end",
+        When("it has connected fewer than five times within ten minutes")),
+    row((Code::ValuesStale, "values_stale", Warn), "the robot is heard, but no value is recent",
+        "look at what feeds the agent: `muster-agent status` on the robot shows its inputs",
+        When("a recent value comes")),
+    row((Code::HealthWarn, "health_warn", Warn), "the robot says that it needs a look",
+        "read the reason and look at the robot",
+        When("the health channel says so, or is stale")),
+    row((Code::ThresholdWarn, "threshold_warn", Warn), "a value is out of bounds",
+        "look at the robot, or correct the bounds of this [[threshold]] and restart the gateway",
+        When("each value is back within its bounds, or is stale")),
+    row((Code::ClockSkew, "clock_skew", Warn), "the robot's clock is off",
+        "let the robot synchronise its clock; times that its agent stamped are repaired meanwhile",
+        When("a heartbeat says that the clock is right")),
+    row((Code::TimesNotBelieved, "times_not_believed", Warn), "samples carry impossible times",
+        "correct the program that stamps these channels, or leave `t` out",
+        When("the newest value of each channel has a time that can be")),
+    row((Code::SamplesLost, "samples_lost", Warn), "samples were lost within the last hour",
+        "run `muster losses FLEET/ROBOT` and remove the reason that it names",
+        After(nanos(LOSS_NS_WARN), "loss record")),
+    row((Code::BatchesRefused, "batches_refused", Warn), "the gateway refuses batches of this robot",
+        "update the agent and the gateway to the same version, and read the gateway's log",
+        Lately("refusal")),
+    row((Code::BacklogOld, "backlog_old", Warn), "what is missing of a connected robot is old",
+        "look at the robot's uplink and its limits: `muster-agent status` on it shows both",
+        When("it is whole up to ten minutes ago")),
+    row((Code::BacklogGrowing, "backlog_growing", Warn), "the robot records faster than it delivers",
+        "give the robot a faster uplink or higher limits, or record less",
+        When("the backlog is smaller at a look")),
+    row((Code::ChannelsNotKept, "channels_not_kept", Warn), "more channels than are kept in the state",
+        "stop the robot from making names up: put what varies into the value, not into the name",
+        Lately("sample of such a channel")),
+    row((Code::ConnectionsLimited, "connections_limited", Info), "fewer connections fit than are configured",
+        "raise the limit of open files (LimitNOFILE= of systemd, ulimit -n of a shell), or lower session.max",
+        When("the gateway has started with a limit that has room for session.max")),
+    row((Code::Refusals, "refusals", Info), "batches were refused lately",
+        "look at the conditions of the robots, and at store_full and commit_queue_full",
+        Lately("refusal")),
+    row((Code::SamplesUnknown, "samples_unknown", Info), "a spool is gone with samples that nobody else had",
+        "put the robot's old disk back if it still exists; otherwise nobody can tell what was on it",
+        When("that spool is back")),
 ];
 
 #[cfg(test)]

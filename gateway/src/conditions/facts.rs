@@ -28,8 +28,8 @@ pub struct GatewayFacts {
     pub listeners: Vec<ListenerFacts>,
     /// The process's files.
     pub descriptors: Descriptors,
-    /// Since when new robots are turned away.
-    pub robots_full: Option<WallTime>,
+    /// How many robots there may be.
+    pub robots: RobotsFacts,
 }
 
 /// The committer at one moment.
@@ -75,6 +75,15 @@ pub struct ListenerFacts {
     /// Most that were configured.
     pub configured: u64,
     /// Connections turned away lately.
+    pub turned_away: Option<Episode>,
+}
+
+/// How many robots the gateway takes in.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RobotsFacts {
+    /// Most that may come.
+    pub max: u64,
+    /// Robots turned away lately.
     pub turned_away: Option<Episode>,
 }
 

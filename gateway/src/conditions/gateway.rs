@@ -130,9 +130,12 @@ fn certificate(end: Option<WallTime>, now: WallTime) -> Option<Found> {
 }
 
 fn robots_full(facts: &GatewayFacts) -> Option<Found> {
-    let since = facts.robots_full?;
-    let detail = "this gateway holds as many robots as it may, and takes no further one".to_owned();
-    Some(Found::of_gateway(Code::RobotsFull, detail).seen_since(Some(since)))
+    let episode = facts.robots.turned_away?;
+    let (max, times) = (thousands(facts.robots.max), count(episode.count, "time"));
+    let detail = format!(
+        "this gateway holds {max} robots, as many as it may, and turned a new one away {times} lately"
+    );
+    Some(Found::of_gateway(Code::RobotsFull, detail).seen_since(Some(episode.since)))
 }
 
 fn checkpoint_failed(facts: &GatewayFacts) -> Option<Found> {

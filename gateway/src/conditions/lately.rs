@@ -7,13 +7,11 @@ use muster_protocol::time::{MonoTime, WallTime};
 use super::Moment;
 use crate::committer::CommitFigures;
 
-/// An episode is over when nothing was counted for so long.
-pub const LATELY: Duration = Duration::from_secs(300);
-
 /// A commit counts as recent for so long.
 pub const COMMITS_WITHIN: Duration = Duration::from_secs(30);
 
-/// A run of events, each of which came within [`LATELY`] of the one before.
+/// A run of events that follow each other: it is over when none came for as long as *lately* is, which an operator
+/// decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Episode {
     /// When the first was seen.
@@ -40,28 +38,33 @@ pub struct RecentCommits {
 
 impl Episode {
     /// Adds events to an episode, or begins another.
-    pub fn add(episode: Option<Self>, count: u64, now: Moment) -> Self {
-        match episode.filter(|episode| episode.lasts(now.mono)) {
+    pub fn add(episode: Option<Self>, count: u64, now: Moment, lately: Duration) -> Self {
+        match episode.filter(|episode| episode.lasts(now.mono, lately)) {
             Some(episode) => Self { last: now.mono, count: episode.count.saturating_add(count), ..episode },
             None => Self { since: now.wall, last: now.mono, count },
         }
     }
 
     /// Returns whether it is not over.
-    pub fn lasts(&self, now: MonoTime) -> bool {
-        now.since(self.last) <= LATELY
+    pub fn lasts(&self, now: MonoTime, lately: Duration) -> bool {
+        now.since(self.last) <= lately
     }
 }
 
 impl Episodes {
+    /// Looks at a counter from its beginning: whatever it has counted by the first look is new.
+    pub fn from_zero() -> Self {
+        Self { seen: Some(0), episode: None }
+    }
+
     /// Looks at the counter, and returns the episode that goes on.
-    pub fn look(&mut self, counter: u64, now: Moment) -> Option<Episode> {
+    pub fn look(&mut self, counter: u64, now: Moment, lately: Duration) -> Option<Episode> {
         let new = counter.saturating_sub(self.seen.unwrap_or(counter));
         self.seen = Some(counter);
         if new > 0 {
-            self.episode = Some(Episode::add(self.episode, new, now));
+            self.episode = Some(Episode::add(self.episode, new, now, lately));
         }
-        self.episode = self.episode.filter(|episode| episode.lasts(now.mono));
+        self.episode = self.episode.filter(|episode| episode.lasts(now.mono, lately));
         self.episode
     }
 }
@@ -97,13 +100,15 @@ mod tests {
     #[test]
     fn an_episode_goes_on_while_events_follow_each_other_and_ends_by_itself() {
         let mut episodes = Episodes::default();
-        assert_eq!(episodes.look(7, at(0)), None, "of an earlier time");
-        assert_eq!(episodes.look(9, at(10)).unwrap().count, 2);
-        let goes_on = episodes.look(10, at(300)).unwrap();
+        let mut look = |counter, now| episodes.look(counter, now, Duration::from_secs(300));
+        assert_eq!(look(7, at(0)), None, "of an earlier time");
+        assert_eq!(look(9, at(10)).unwrap().count, 2);
+        let goes_on = look(10, at(300)).unwrap();
         assert_eq!((goes_on.since, goes_on.count), (at(10).wall, 3));
-        assert!(episodes.look(10, at(600)).is_some());
-        assert_eq!(episodes.look(10, at(601)), None);
-        assert_eq!(episodes.look(11, at(602)).unwrap().since, at(602).wall);
+        assert!(look(10, at(600)).is_some());
+        assert_eq!(look(10, at(601)), None);
+        assert_eq!(look(11, at(602)).unwrap().since, at(602).wall);
+        assert_eq!(Episodes::from_zero().look(7, at(0), Duration::ZERO).unwrap().count, 7);
     }
 
     #[test]

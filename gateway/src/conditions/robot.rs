@@ -3,7 +3,10 @@
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use muster_protocol::{
     id::RobotId,
@@ -13,12 +16,14 @@ use muster_protocol::{
 use super::{
     Code, Found, Moment,
     facts::Refused,
+    lately::Episodes,
     words::{count, nanos, tally, thousands},
 };
 use crate::fleet::{
-    CONFLICT_NS_OVER, Freshnesses, LOSS_NS_WARN, Level, LinkState, Losses, RobotReading, RobotState,
-    Standing, is_skewed,
+    CONFLICT_NS_OVER, Freshnesses, LOSS_NS_WARN, Level, LinkReading, LinkState, Losses, RobotReading,
+    RobotState, Said, SaidBy, Standing, is_skewed,
 };
+use crate::record::Transport;
 
 /// What is missing of a connected robot may be so old: longer than a reconnect and a minute's backlog take.
 pub const BACKLOG_NS_OLD: i64 = 600_000_000_000;
@@ -32,15 +37,25 @@ pub const BACKLOG_LOOK_EVERY: Duration = Duration::from_secs(60);
 /// Times in a row.
 pub const BACKLOG_LOOKS: u32 = 3;
 
-/// A robot that named further channels than are kept has a condition for so long.
-pub const CHANNELS_LATELY: Duration = Duration::from_secs(3600);
+/// A robot that connects so often within [`SESSIONS_WITHIN`] has a link that comes and goes. A gateway that restarts, or
+/// a robot that roams from one network to another, is one time each.
+pub const SESSIONS_MANY: usize = 5;
 
-/// What is remembered of robots from one evaluation to the next: only of those with a backlog or too many channels, so
-/// it is bounded by the number of robots.
-#[derive(Clone, Debug, Default)]
+/// How long the start of a session is remembered.
+pub const SESSIONS_WITHIN: Duration = Duration::from_secs(600);
+
+/// What is remembered of robots from one evaluation to the next: only of those with a backlog, too many channels or a
+/// session that has just begun, so it is bounded by the number of robots.
+#[derive(Clone, Debug)]
 pub struct Memory {
+    /// For how long what happened is told.
+    lately: Duration,
+    /// The first evaluation: what was counted by then is of an earlier time.
+    first: Option<MonoTime>,
     backlogs: BTreeMap<RobotId, Backlog>,
-    untracked: BTreeMap<RobotId, Untracked>,
+    untracked: BTreeMap<RobotId, Episodes>,
+    /// The last starts of sessions within [`SESSIONS_WITHIN`], ascending, at most [`SESSIONS_KEPT`].
+    sessions: BTreeMap<RobotId, VecDeque<WallTime>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -51,13 +66,6 @@ struct Backlog {
     grew: u32,
     /// What it was before it grew, and when.
     from: (u64, WallTime),
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Untracked {
-    samples: u64,
-    /// When it was more than before for the last time.
-    rose: MonoTime,
 }
 
 /// One robot at one moment.
@@ -74,18 +82,33 @@ pub struct Robot<'a> {
 }
 
 impl Memory {
+    /// Remembers nothing. What happened is told for `lately`.
+    pub fn new(lately: Duration) -> Self {
+        Self {
+            lately,
+            first: None,
+            backlogs: BTreeMap::new(),
+            untracked: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+        }
+    }
+
     /// Finds what is wrong with a robot.
     pub fn find(&mut self, robot: &Robot<'_>, now: Moment, found: &mut Vec<Found>) {
         let reading = robot.reading;
+        self.first.get_or_insert(now.mono);
         let known = [
             identity_conflict(robot),
-            health_error(robot),
+            said(robot, (SaidBy::Robot, Level::Error), Code::HealthError, now),
+            said(robot, (SaidBy::Threshold, Level::Error), Code::ThresholdError, now),
             link_down(robot),
             values_stale(robot),
+            said(robot, (SaidBy::Robot, Level::Warn), Code::HealthWarn, now),
+            said(robot, (SaidBy::Threshold, Level::Warn), Code::ThresholdWarn, now),
             clock_skew(robot),
             times_not_believed(robot),
             samples_lost(robot, now.wall),
-            batches_refused(robot, now),
+            batches_refused(robot, now, self.lately),
             backlog_old(robot, now.wall),
             samples_unknown(robot),
         ];
@@ -95,6 +118,7 @@ impl Memory {
         let is_up = reading.link.state == LinkState::Up;
         found.extend(self.backlog_growing(robot.id, if is_up { backlog } else { 0 }, now));
         found.extend(self.channels_not_kept(robot.id, robot.state.untracked(), now));
+        found.extend(self.link_unstable(robot.id, &reading.link, now.wall));
     }
 
     fn backlog_growing(&mut self, id: &RobotId, samples: u64, now: Moment) -> Option<Found> {
@@ -125,15 +149,46 @@ impl Memory {
         if samples == 0 {
             return None; // and it was never more: it only grows
         }
-        let rising = Untracked { samples, rose: now.mono };
-        let known = self.untracked.entry(id.clone()).or_insert(rising);
-        if samples > known.samples {
-            *known = rising;
+        let is_first = self.first == Some(now.mono);
+        let begin = || if is_first { Episodes::default() } else { Episodes::from_zero() };
+        let episodes = self.untracked.entry(id.clone()).or_insert_with(begin);
+        let episode = episodes.look(samples, now, self.lately)?;
+        let detail = format!(
+            "{} lately, and {} ever, belong to channels that are not in its state",
+            count(episode.count, "sample"),
+            thousands(samples)
+        );
+        Some(Found::of_robot(Code::ChannelsNotKept, id, detail).seen_since(Some(episode.since)))
+    }
+
+    fn link_unstable(&mut self, id: &RobotId, link: &LinkReading, now: WallTime) -> Option<Found> {
+        // Who publishes plain JSON may connect for each message.
+        let agents = link.transport.is_some_and(|transport| transport != Transport::MqttJson);
+        let began = link.since.filter(|_| agents && link.state == LinkState::Up);
+        let is_recent = |at: &WallTime| now.nanos_since(*at) <= duration_ns(SESSIONS_WITHIN);
+        if let Some(began) = began.filter(is_recent) {
+            let starts = self.sessions.entry(id.clone()).or_default();
+            if starts.back().is_none_or(|last| *last < began) {
+                starts.push_back(began);
+            }
+        } else if self.sessions.is_empty() {
+            return None; // as most of the time: nobody has just connected
         }
-        let detail =
-            || format!("{} samples so far belong to channels that are not in its state", thousands(samples));
-        let lately = now.mono.since(known.rose) < CHANNELS_LATELY;
-        lately.then(|| Found::of_robot(Code::ChannelsNotKept, id, detail()))
+        let starts = self.sessions.get_mut(id)?;
+        while starts.len() > SESSIONS_KEPT || starts.front().is_some_and(|at| !is_recent(at)) {
+            starts.pop_front();
+        }
+        let (times, since) = (starts.len(), starts.front().copied());
+        if times == 0 {
+            self.sessions.remove(id);
+        }
+        let at_least = if times == SESSIONS_KEPT { "at least " } else { "" };
+        let detail = || {
+            let within = nanos(duration_ns(SESSIONS_WITHIN));
+            format!("it connected {at_least}{times} times within {within}; now: {}", link.evidence)
+        };
+        let many = times >= SESSIONS_MANY;
+        many.then(|| Found::of_robot(Code::LinkUnstable, id, detail()).logged_since(since))
     }
 }
 
@@ -148,10 +203,20 @@ fn identity_conflict(robot: &Robot<'_>) -> Option<Found> {
     Some(Found::of_robot(Code::IdentityConflict, robot.id, detail).logged_since(Some(conflict.since)))
 }
 
-fn health_error(robot: &Robot<'_>) -> Option<Found> {
-    let health = &robot.reading.health;
-    let detail = || health.reasons.join("; ");
-    (health.level == Level::Error).then(|| Found::of_robot(Code::HealthError, robot.id, detail()))
+/// Tells what the robot, or a threshold, says of its values at this level.
+fn said(robot: &Robot<'_>, (by, level): (SaidBy, Level), code: Code, now: Moment) -> Option<Found> {
+    let mut said = robot.reading.said.iter().filter(|said| (said.by, said.level) == (by, level)).peekable();
+    said.peek()?;
+    let told = |said: &Said| match said.t {
+        Some(t) => format!("{} ({} old)", said.words, nanos(now.wall.nanos_since(t).max(0))),
+        None => said.words.clone(),
+    };
+    let mut shown: Vec<String> = said.by_ref().take(SAID_SHOWN).map(told).collect();
+    let more = said.count();
+    if more > 0 {
+        shown.push(format!("and {more} more"));
+    }
+    Some(Found::of_robot(code, robot.id, shown.join("; ")))
 }
 
 fn link_down(robot: &Robot<'_>) -> Option<Found> {
@@ -232,8 +297,8 @@ fn lost_lately(losses: &Losses, now: WallTime) -> (Option<WallTime>, BTreeMap<&'
     (since, by_reason, is_all || records <= losses.recent().count() as u64)
 }
 
-fn batches_refused(robot: &Robot<'_>, now: Moment) -> Option<Found> {
-    let episode = robot.refused.episode.filter(|episode| episode.lasts(now.mono))?;
+fn batches_refused(robot: &Robot<'_>, now: Moment, lately: Duration) -> Option<Found> {
+    let episode = robot.refused.episode.filter(|episode| episode.lasts(now.mono, lately))?;
     let last = robot.refused.last.map_or("", |reason| reason.as_str()).replace('_', " ");
     let batches = count(episode.count, "refusal");
     let detail = format!("{batches} lately, the last one: {last}");
@@ -267,3 +332,13 @@ fn samples_unknown(robot: &Robot<'_>) -> Option<Found> {
     let detail = || format!("up to {} were in a spool that is there no more", count(unknown, "sample"));
     (unknown > 0).then(|| Found::of_robot(Code::SamplesUnknown, robot.id, detail()))
 }
+
+fn duration_ns(span: Duration) -> i64 {
+    i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// Starts of sessions that are remembered of one robot: enough to say that it is bad.
+const SESSIONS_KEPT: usize = 32;
+
+/// Values that are told of one robot; more do not make the sentence better.
+const SAID_SHOWN: usize = 4;

@@ -56,19 +56,23 @@ struct Known {
     seen: MonoTime,
     /// Whether it was there at this evaluation.
     is_there: bool,
+    /// Whether it was there at the one before.
+    was_there: bool,
     /// When the cause came, this time.
     came: Moment,
     since: (WallTime, SinceFrom),
     detail: String,
     is_shown: bool,
-    /// When it was shown for the first time, the last times.
+    /// When it came, the last times: when it was shown, and while it was shown when its cause was back.
     shown: VecDeque<MonoTime>,
 }
 
 impl Tracker {
     /// Takes everything that is found at one evaluation.
     pub fn track(&mut self, found: Vec<Found>, now: Moment) -> Tracked {
-        self.known.values_mut().for_each(|known| known.is_there = false);
+        for known in self.known.values_mut() {
+            known.was_there = std::mem::take(&mut known.is_there);
+        }
         let mut not_listed = 0;
         for cause in found {
             not_listed += u64::from(!self.take(cause, now));
@@ -101,6 +105,7 @@ impl Known {
         Self {
             seen: now.mono,
             is_there: true,
+            was_there: false,
             came: now,
             since: since.unwrap_or((now.wall, SinceFrom::Seen)),
             detail,
@@ -110,8 +115,10 @@ impl Known {
     }
 
     fn take(&mut self, since: Option<(WallTime, SinceFrom)>, detail: String, now: Moment) {
-        if !self.is_shown && self.seen < now.mono && !self.was_there_last() {
-            self.came = now;
+        match (self.was_there, self.is_shown) {
+            (true, _) => {}
+            (false, false) => self.came = now,
+            (false, true) => self.note_shown(now.mono),
         }
         self.is_there = true;
         self.seen = now.mono;
@@ -119,9 +126,11 @@ impl Known {
         self.detail = detail;
     }
 
-    /// A cause that is gone is not settling any more: [`Known::handle_time`] has set `came` to the end of time.
-    fn was_there_last(&self) -> bool {
-        self.came.mono != GONE
+    fn note_shown(&mut self, now: MonoTime) {
+        self.shown.push_back(now);
+        if self.shown.len() > TIMES_MAX {
+            self.shown.pop_front();
+        }
     }
 
     /// Decides whether it is shown now, and returns whether it is to be remembered.
@@ -132,17 +141,13 @@ impl Known {
         if self.is_there {
             if !self.is_shown && now.since(self.came.mono) >= code.settles_after() {
                 self.is_shown = true;
-                self.shown.push_back(now);
-                if self.shown.len() > TIMES_MAX {
-                    self.shown.pop_front();
-                }
+                self.note_shown(now);
             }
             return true;
         }
         let holds = if self.shown.len() >= FLAPS { FLAP_QUIET } else { Duration::ZERO };
         if now.since(self.seen) >= holds {
             self.is_shown = false;
-            self.came.mono = GONE;
         }
         self.is_shown || !self.shown.is_empty()
     }
@@ -156,9 +161,6 @@ impl Known {
 
 /// Times that are remembered; more often makes no difference.
 const TIMES_MAX: usize = 32;
-
-/// Stands for the time at which a cause that is gone came.
-const GONE: MonoTime = MonoTime(u64::MAX);
 
 #[cfg(test)]
 mod tests {
@@ -227,6 +229,25 @@ mod tests {
         assert_eq!(shown(&mut tracker, &cause, 2000)[0].times, 1, "forgotten");
         shown(&mut tracker, &[], 2001);
         assert!(tracker.track(Vec::new(), at(3000)).conditions.is_empty() && tracker.known.is_empty());
+    }
+
+    /// Guards: after ten minutes of it the condition came and went again as if it had never been damped, and it said
+    /// that it had come three times however often it had.
+    #[test]
+    fn what_comes_and_goes_for_long_stays_for_as_long_and_counts_each_time() {
+        let mut tracker = Tracker::default();
+        let cause = [found(Code::CommitSlow)];
+        for second in (0..3600).step_by(10) {
+            let there = second % 20 == 0;
+            let conditions = shown(&mut tracker, if there { &cause } else { &[] }, second);
+            if second >= 40 {
+                assert_eq!(conditions.len(), 1, "{second}");
+            }
+            if second >= 600 {
+                assert!(conditions[0].times >= 30, "{second}: {}", conditions[0].times);
+            }
+        }
+        assert_eq!(shown(&mut tracker, &[], 3580 + 60), []);
     }
 
     #[test]

@@ -122,6 +122,20 @@ const KEYS: &[Key] = &[
     )
     .or("10000")
     .within("1", "1000000"),
+    Key::new::<u32>(
+        "robots_max",
+        Kind::Count,
+        "The most robots that the gateway takes in; new ones beyond it are turned away.",
+    )
+    .or("100000")
+    .within("1", "1000000"),
+    Key::new::<Span>(
+        "conditions.lately",
+        Kind::Span,
+        "How long a condition stays after the last of what it tells of: refusals, dropped samples, full listeners.",
+    )
+    .or("5m")
+    .within("5s", "7d"),
     Key::new::<LogFormat>("log.format", Kind::Text, "The form of the logs on stderr: human or json.")
         .or("human"),
     Key::new::<Vec<Source>>(

@@ -92,7 +92,7 @@ pub(super) fn health(signs: &Signs<'_>) -> Health {
             .push(format!("{} samples belong to more channels than are kept in the state", signs.untracked));
     }
     let mut level = if reasons.is_empty() { Level::Ok } else { Level::Warn };
-    for Said { level: found, reason } in signs.said {
+    for Said { level: found, reason, .. } in signs.said {
         level = level.max(*found);
         reasons.push(reason.clone());
     }
@@ -120,6 +120,7 @@ mod tests {
     use muster_protocol::{id::InstanceId, time::WallTime};
 
     use super::*;
+    use crate::fleet::SaidBy;
 
     fn well() -> Signs<'static> {
         Signs {
@@ -165,7 +166,15 @@ mod tests {
 
     #[test]
     fn what_values_say_raises_the_level_and_lowers_nothing() {
-        let said = |level| [Said { level, reason: "low battery".to_owned() }];
+        let said = |level| {
+            [Said {
+                level,
+                by: SaidBy::Threshold,
+                words: String::new(),
+                t: None,
+                reason: "low battery".to_owned(),
+            }]
+        };
         for (level, lost_lately, expected) in [
             (Level::Warn, false, Level::Warn),
             (Level::Error, false, Level::Error),

@@ -15,9 +15,7 @@ mod threshold;
 
 pub use reading::{Battery, Pose, Position, Seen, Version};
 pub use source::{Frame, Heading, ParseSourceError, Source};
-pub use threshold::{Bounds, Threshold};
-
-pub(super) use threshold::Said;
+pub use threshold::{Bounds, Said, SaidBy, Threshold};
 
 /// Everything that is mapped. Of each list, the earlier goes before the later.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -14,6 +14,7 @@ use super::{
     freshness::{Freshness, Pace, freshness},
     health::{Health, LOSS_NS_WARN, Signs, health},
     link::{Heard, LinkReading, LiveLink},
+    mapping::Said,
     robot::RobotState,
 };
 
@@ -30,6 +31,8 @@ pub struct RobotReading {
     pub marks: Marks,
     /// The roll-up.
     pub health: Health,
+    /// What its values say of its health, if that is not that it is well.
+    pub said: Vec<Said>,
     /// How much of what it accepted is in the log.
     pub completeness: Completeness,
     /// Whether another process speaks for it too.
@@ -130,6 +133,7 @@ impl RobotState {
             newest_age_ns,
             marks,
             health,
+            said,
             completeness: self.completeness(live),
             conflict,
             lost_lately,

@@ -317,7 +317,8 @@ impl World {
         let not_ready = self.not_ready;
         let (live, metrics, clock) = (Arc::new(self.live), Arc::new(Metrics::new()), Clock::new());
         let facts = Box::new(Facts(self.facts));
-        let watch = Watch::new((fleet.clone(), live.clone()), facts, metrics.clone(), clock);
+        let lately = Duration::from_secs(300);
+        let watch = Watch::new((fleet.clone(), live.clone()), facts, metrics.clone(), clock, lately);
         Api {
             fleet,
             log: Arc::new(self.log),

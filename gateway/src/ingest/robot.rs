@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use muster_protocol::{
@@ -100,14 +101,15 @@ impl Robot {
     }
 
     /// Notes that something of it was refused for what it is. Its state may be locked.
-    pub(super) fn note_refused(&self, reason: RefuseReason, clock: &Clock) {
+    pub(super) fn note_refused(&self, reason: RefuseReason, clock: &Clock, lately: Duration) {
         // Where the gateway lacks room or time, no robot is to blame.
         if matches!(reason, RefuseReason::Busy | RefuseReason::DiskFull) {
             return;
         }
         let now = Moment { mono: clock.mono(), wall: clock.wall() };
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        *refused = Refused { episode: Some(Episode::add(refused.episode, 1, now)), last: Some(reason) };
+        *refused =
+            Refused { episode: Some(Episode::add(refused.episode, 1, now, lately)), last: Some(reason) };
     }
 
     /// Returns what was refused of it last.

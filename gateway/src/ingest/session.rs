@@ -305,7 +305,7 @@ impl Session {
     fn refuse(&self, open: &Open, head: NumberedHead, reason: RefuseReason) -> Ticket {
         tracing::debug!(robot = %open.robot.id, lane = %head.lane, seq = %head.seq, ?reason, "refused");
         self.ingest.0.metrics.refused(reason, transport(self.peer.transport));
-        open.robot.note_refused(reason, &self.ingest.0.clock);
+        open.robot.note_refused(reason, &self.ingest.0.clock, self.ingest.0.config.lately);
         let retry_after_ms = match reason {
             RefuseReason::Malformed => None,
             RefuseReason::WindowFull | RefuseReason::Busy => Some(BUSY_RETRY_MS),

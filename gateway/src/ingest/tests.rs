@@ -38,6 +38,7 @@ mod labels;
 mod restart;
 mod sessions;
 
+const ROBOTS_MAX: usize = 1000;
 const EPOCH: Epoch = Epoch { start: 3, random: 7 };
 
 #[derive(Default)]
@@ -138,8 +139,15 @@ impl World {
     fn over(log: Arc<FakeLog>, silence: Duration) -> Self {
         let window = Window { bytes: 1 << 20, batches: 64 };
         let instance = Instance { id: InstanceId([9; 16]), start: 2 };
-        let config =
-            IngestConfig { window, silence, instance, log: LogId([8; 16]), forgot: AbsenceReason::Restored };
+        let config = IngestConfig {
+            window,
+            silence,
+            instance,
+            log: LogId([8; 16]),
+            forgot: AbsenceReason::Restored,
+            robots_max: ROBOTS_MAX,
+            lately: Duration::from_secs(300),
+        };
         let metrics = Arc::new(Metrics::new());
         let to_log: Arc<dyn Log> = Arc::<FakeLog>::clone(&log);
         let ingest = Ingest::new(config, Clock::new(), to_log, Arc::clone(&metrics));

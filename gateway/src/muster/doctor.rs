@@ -101,6 +101,12 @@ pub fn render(url: &str, report: &Report, look: Look) -> String {
         sheet.push(row(condition, report.now));
     }
     out.push_str(&sheet.render(look));
+    let left_out = left_out(report);
+    if !left_out.is_empty() {
+        out.push_str("not shown: ");
+        out.push_str(&left_out.join(", "));
+        out.push('\n');
+    }
     out.push_str("\nWhat to do:\n");
     out.push_str(&remedies(&report.conditions).render(look));
     out
@@ -124,6 +130,17 @@ fn row(condition: &Value, now: i64) -> Vec<Cell> {
         Cell::new(text(condition, "/robot").unwrap_or("gateway")),
         Cell::new(format!("{}{often}", text(condition, "/detail").unwrap_or("-"))),
     ]
+}
+
+/// Returns how many conditions of which code are not in the list: those of a whole fleet hide no other.
+fn left_out(report: &Report) -> Vec<String> {
+    let listed = |code: &str| report.conditions.iter().filter(|one| text(one, "/code") == Some(code)).count();
+    let all = report.counts["by_code"].as_object().into_iter().flatten();
+    let more = all.filter_map(|(code, count)| {
+        let more = count.as_u64()?.saturating_sub(listed(code) as u64);
+        (more > 0).then(|| format!("{} {}", times::count(more), printable(code)))
+    });
+    more.collect()
 }
 
 /// Returns each code's remedy once.
@@ -191,6 +208,15 @@ mod tests {
         assert_eq!(row, ["warn", "link_down", "1", "min", "0", "s", "ago"]);
         assert!(text.contains("the connection broke (came 4 times in ten minutes)"), "{text}");
         assert_eq!(text.matches("RUNBOOK.md#link_down").count(), 1, "{text}");
+    }
+
+    #[test]
+    fn what_the_list_leaves_out_is_counted_by_code() {
+        let mut report = report("warn");
+        assert!(!render("u", &report, LOOK).contains("not shown"));
+        report.counts["by_code"] = json!({"disk_nearly_full": 1, "link_down": 9002});
+        let text = render("u", &report, LOOK);
+        assert!(text.contains("\nnot shown: 1 disk_nearly_full, 9,000 link_down\n"), "{text}");
     }
 
     #[test]

@@ -39,6 +39,7 @@ impl Gateway {
     /// Looks at everything for the first time.
     pub(super) fn watch(&self, config: &Config, keys: &Keys, counted: &Counted) -> Watch {
         let sessions_max = config.session.max as usize;
+        let lately = config.conditions.lately.duration();
         let all = [
             // Nobody configures how many there may be, so none is missed.
             ("http", config.http, &counted.http, usize::try_from(counted.http.bound()).unwrap_or(usize::MAX)),
@@ -61,9 +62,9 @@ impl Gateway {
             broker,
             certificate_end: keys.end(),
             listeners,
-            lately: crate::watch::Lately::default(),
+            lately: crate::watch::Lately::of(lately),
         };
         let fleet = (self.fleet.clone(), Arc::new(self.ingest.clone()) as _);
-        Watch::new(fleet, Box::new(sources), self.metrics.clone(), self.clock)
+        Watch::new(fleet, Box::new(sources), self.metrics.clone(), self.clock, lately)
     }
 }

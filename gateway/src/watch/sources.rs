@@ -1,6 +1,6 @@
 //! The gateway's own facts, asked of the parts that have them.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use prometheus_client::metrics::gauge::Gauge;
 
@@ -11,7 +11,7 @@ use crate::{
     committer::CommitterHandle,
     conditions::{
         Moment,
-        facts::{BrokerFacts, CommitFacts, Descriptors, GatewayFacts, ListenerFacts, Refused},
+        facts::{BrokerFacts, CommitFacts, Descriptors, GatewayFacts, ListenerFacts, Refused, RobotsFacts},
         lately::{Episode, Episodes, RecentCommits},
     },
     ingest::Ingest,
@@ -44,8 +44,10 @@ pub struct GatewaySources {
 }
 
 /// What happened since earlier looks.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Lately {
+    /// How long *lately* is.
+    within: Duration,
     commits: RecentCommits,
     episodes: BTreeMap<(&'static str, &'static str), Episodes>,
 }
@@ -71,6 +73,10 @@ impl Sources for GatewaySources {
             Some((why.as_str(), episode))
         });
         let json_given_up = given_up.collect();
+        let robots = RobotsFacts {
+            max: self.ingest.robots_max() as u64,
+            turned_away: lately.look(("robots", "all"), self.ingest.turned_away_ever(), now),
+        };
         let listener = |(name, connections, configured): &(&'static str, Connections, usize)| ListenerFacts {
             name,
             open: connections.open(),
@@ -93,7 +99,7 @@ impl Sources for GatewaySources {
             certificate_end: self.certificate_end,
             listeners,
             descriptors,
-            robots_full: self.ingest.full_since(),
+            robots,
         }
     }
 
@@ -103,9 +109,14 @@ impl Sources for GatewaySources {
 }
 
 impl Lately {
+    /// Has seen nothing yet. What happened counts as lately for so long.
+    pub fn of(within: Duration) -> Self {
+        Self { within, commits: RecentCommits::default(), episodes: BTreeMap::new() }
+    }
+
     /// Looks at a counter by its name.
     fn look(&mut self, name: (&'static str, &'static str), counter: u64, now: Moment) -> Option<Episode> {
-        self.episodes.entry(name).or_default().look(counter, now)
+        self.episodes.entry(name).or_default().look(counter, now, self.within)
     }
 }
 

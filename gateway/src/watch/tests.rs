@@ -50,7 +50,13 @@ fn fleet(robots: u64, channels: u32) -> Fleet {
 
 fn watch(fleet: Fleet) -> Watch {
     let clock = Clock::new();
-    Watch::new((Arc::new(fleet), Arc::new(Nobody)), Box::new(Well), Arc::new(Metrics::new()), clock)
+    Watch::new(
+        (Arc::new(fleet), Arc::new(Nobody)),
+        Box::new(Well),
+        Arc::new(Metrics::new()),
+        clock,
+        Duration::from_secs(300),
+    )
 }
 
 #[test]

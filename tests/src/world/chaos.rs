@@ -171,7 +171,7 @@ impl World {
     }
 
     /// Puts a second computer with an image of the disk to work. What a failing disk did not make durable is in no image.
-    fn clone_robot(&mut self, machine: usize) -> bool {
+    pub(super) fn clone_robot(&mut self, machine: usize) -> bool {
         if self.machines.len() > self.plan.robots {
             return false;
         }
@@ -231,7 +231,7 @@ impl World {
     }
 
     /// Tells the gateway that a robot's program is gone.
-    fn tell_of(&mut self, machine: usize, within: u64) {
+    pub(super) fn tell_of(&mut self, machine: usize, within: u64) {
         for (number, connection) in &mut self.connections {
             if connection.machine == machine && !connection.broken && !connection.told {
                 connection.told = true;

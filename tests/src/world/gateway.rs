@@ -106,6 +106,8 @@ impl Running {
             instance,
             log: disk.log_id,
             forgot: disk.forgot,
+            robots_max: ROBOTS_MAX,
+            lately: LATELY,
         };
         let log = WorldLog::new(disk.log.clone(), setup.queue_bytes);
         let metrics = Arc::new(Metrics::new());
@@ -191,6 +193,12 @@ pub(super) fn log_id(dice: &mut Dice) -> LogId {
     id[..8].copy_from_slice(&dice.bits().to_le_bytes());
     LogId(id)
 }
+
+/// Far more than a world has.
+const ROBOTS_MAX: usize = 1000;
+
+/// What the program has without a configuration.
+pub(super) const LATELY: Duration = Duration::from_secs(300);
 
 /// A session that is not heard for so long is over.
 const SILENCE: Duration = Duration::from_secs(45);

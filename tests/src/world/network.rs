@@ -31,6 +31,8 @@ pub(super) struct Connection {
     pub(super) told: bool,
     /// When the last frame of each stream arrives: none of it may come before that.
     last: BTreeMap<(Way, u8), u64>,
+    /// When the last bit that was sent up has left.
+    free_at: u64,
 }
 
 /// Until when a robot's frames are held up, in each direction.
@@ -42,7 +44,22 @@ pub(super) struct Blocked {
 
 impl Connection {
     pub(super) fn new(machine: usize, life: u64, gateway_life: u64) -> Self {
-        Self { machine, life, gateway_life, broken: false, closed: false, told: false, last: BTreeMap::new() }
+        Self {
+            machine,
+            life,
+            gateway_life,
+            broken: false,
+            closed: false,
+            told: false,
+            last: BTreeMap::new(),
+            free_at: 0,
+        }
+    }
+
+    /// Returns when the last bit of so many bytes has left, that are sent up now behind what is still leaving.
+    pub(super) fn leave(&mut self, now: u64, bytes: u64, bytes_per_s: u64) -> u64 {
+        self.free_at = self.free_at.max(now) + bytes * 1_000_000_000 / bytes_per_s;
+        self.free_at
     }
 
     /// Returns when a frame that leaves now arrives, after `latency` and not before `blocked` ends.

@@ -33,6 +33,8 @@ pub(super) struct Plan {
     pub(super) broker: [u64; 3],
     /// Of a thousand frames on a lane: not taken by the link's queue.
     pub(super) link_queue_full: u64,
+    /// What a robot's link carries to the gateway each second; any amount if it is not limited.
+    pub(super) uplink_bytes: Option<u64>,
 }
 
 /// How frames travel.
@@ -116,6 +118,7 @@ impl Plan {
             faults,
             broker,
             link_queue_full: if dice.chance(200) { dice.within(0..50) } else { 0 },
+            uplink_bytes: None,
         }
     }
 }

@@ -234,6 +234,10 @@ impl World {
             let Some(connection) = self.connections.get_mut(&number).filter(|held| !held.broken) else {
                 return;
             };
+            let mut times = times;
+            if let Some(bytes_per_s) = self.plan.uplink_bytes.filter(|_| way == Way::Up) {
+                times.now = connection.leave(times.now, frame.encode().len() as u64, bytes_per_s);
+            }
             let at = connection.arrival(self.plan.wire, way, stream, times);
             self.at(at, Event::Arrives { connection: number, way, frame: frame.clone() });
         }

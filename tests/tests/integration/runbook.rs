@@ -29,6 +29,18 @@ fn each_section_says_how_grave_it_is_what_to_check_and_what_to_do() {
 }
 
 #[test]
+fn each_section_says_how_the_condition_clears_as_the_program_does() {
+    let sections: BTreeMap<String, String> = sections().into_iter().collect();
+    for code in Code::all() {
+        let text = sections[code.as_str()].split("**Clears:** ").nth(1).expect("it has this part");
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let rest = words.strip_prefix(&code.clears().to_string());
+        let ends = rest.is_some_and(|rest| rest.starts_with(['.', ',', ';', ':']));
+        assert!(ends, "{}: it clears {}, not {words}", code.as_str(), code.clears());
+    }
+}
+
+#[test]
 fn each_remedy_names_its_section() {
     for code in Code::all() {
         let section = format!(": see RUNBOOK.md#{}", code.as_str());

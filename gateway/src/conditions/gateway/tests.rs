@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     committer::CommitFigures,
     conditions::{
-        facts::{BrokerFacts, Descriptors, Failure},
+        facts::{BrokerFacts, Descriptors, Failure, RobotsFacts},
         lately::Episode,
     },
 };
@@ -42,7 +42,7 @@ fn well() -> GatewayFacts {
         certificate_end: Some(NOW.wall.shifted(CERTIFICATE_NS_WARN)),
         listeners: vec![mqtt],
         descriptors: Descriptors { open: Some(90), max: 100 },
-        robots_full: None,
+        robots: RobotsFacts { max: 1000, turned_away: None },
     }
 }
 
@@ -184,7 +184,11 @@ fn a_listener_is_full_at_its_bound_and_while_it_turned_connections_away_lately()
 
 #[test]
 fn a_gateway_that_is_full_of_robots_says_since_when() {
-    let found = only(|facts| facts.robots_full = Some(WallTime(5)));
-    assert_says(&found, Code::RobotsFull, &["no further one"]);
-    assert_eq!(found.since.unwrap().0, WallTime(5));
+    let found = only(|facts| facts.robots.turned_away = Some(EPISODE));
+    assert_says(
+        &found,
+        Code::RobotsFull,
+        &["holds 1,000 robots", "turned a new one away 1,200 times lately"],
+    );
+    assert_eq!(found.since.unwrap().0, EPISODE.since);
 }

@@ -8,10 +8,7 @@ use muster_protocol::{
 
 use super::*;
 use crate::{
-    conditions::{
-        SinceFrom,
-        lately::{Episode, LATELY},
-    },
+    conditions::{SinceFrom, lately::Episode},
     fleet::{
         Amount, Backlog as Told, Completeness, Conflict, Fleet, Freshnesses, Health, LinkReading, Marks,
         SKEW_NS_WARN,
@@ -21,6 +18,12 @@ use crate::{
 
 const S: i64 = 1_000_000_000;
 const NOON: i64 = 1_764_000_000 * S;
+
+const LATELY: Duration = Duration::from_secs(300);
+
+fn memory() -> Memory {
+    Memory::new(LATELY)
+}
 
 fn at(seconds: u64) -> Moment {
     let wall = WallTime(NOON + i64::try_from(seconds).unwrap() * S);
@@ -42,6 +45,7 @@ fn well() -> RobotReading {
         freshness: Freshnesses { fresh: 3, ..Freshnesses::default() },
         marks: Marks { repaired: 2, ..Marks::default() },
         health: Health { level: Level::Ok, reasons: Vec::new() },
+        said: Vec::new(),
         completeness: Completeness {
             standing: Standing::Whole,
             whole_up_to: Some(WallTime(NOON)),
@@ -68,7 +72,7 @@ fn find(memory: &mut Memory, reading: &RobotReading, now: Moment) -> Vec<Found> 
 fn only(change: impl FnOnce(&mut RobotReading)) -> Found {
     let mut reading = well();
     change(&mut reading);
-    let found = find(&mut Memory::default(), &reading, at(0));
+    let found = find(&mut memory(), &reading, at(0));
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!(found[0].robot.as_ref().unwrap().as_str(), "f/r");
     found.into_iter().next().unwrap()
@@ -83,7 +87,7 @@ fn assert_says(found: &Found, code: Code, words: &[&str]) {
 
 #[test]
 fn a_robot_that_is_well_has_no_condition() {
-    assert_eq!(find(&mut Memory::default(), &well(), at(0)), []);
+    assert_eq!(find(&mut memory(), &well(), at(0)), []);
 }
 
 #[test]
@@ -108,18 +112,40 @@ fn a_robot_that_is_heard_without_a_recent_value_is_told() {
     assert_says(&found, Code::ValuesStale, &["all its 4 values are stale"]);
 }
 
+fn said(level: Level, by: SaidBy, words: &str) -> Said {
+    let t = Some(WallTime(NOON - 2 * S));
+    Said { level, by, words: words.to_owned(), t, reason: words.to_owned() }
+}
+
 #[test]
-fn health_is_the_roll_ups_word_with_its_reasons() {
-    let reasons = vec!["battery below 5 %".to_owned(), "lidar failed".to_owned()];
-    let found = only(|reading| reading.health = Health { level: Level::Error, reasons: reasons.clone() });
-    assert_says(&found, Code::HealthError, &["battery below 5 %; lidar failed"]);
-    let mut warned = well();
-    warned.health = Health { level: Level::Warn, reasons };
-    assert_eq!(
-        find(&mut Memory::default(), &warned, at(0)),
-        [],
-        "each reason of the gateway's has its own code"
+fn what_values_say_of_health_has_a_condition_by_who_says_it_and_how_bad_it_is() {
+    use Level::{Error, Warn};
+    use SaidBy::{Robot, Threshold};
+    for (level, by, code) in [
+        (Error, Robot, Code::HealthError),
+        (Warn, Robot, Code::HealthWarn),
+        (Error, Threshold, Code::ThresholdError),
+        (Warn, Threshold, Code::ThresholdWarn),
+    ] {
+        let found = only(|reading| {
+            reading.said = vec![said(level, by, "low battery: battery.soc is 0.12, below 0.2")];
+            // The roll-up's level is that of all reasons together, each of which has its own code.
+            reading.health =
+                Health { level, reasons: vec!["low battery".to_owned(), "link down".to_owned()] };
+        });
+        assert_says(&found, code, &["low battery: battery.soc is 0.12, below 0.2 (2.0 s old)"]);
+    }
+    let found = only(|reading| {
+        reading.said = (0..7).map(|n| said(Warn, Threshold, &format!("rule {n}"))).collect();
+    });
+    assert_says(
+        &found,
+        Code::ThresholdWarn,
+        &["rule 0 (2.0 s old); rule 1", "rule 3 (2.0 s old); and 3 more"],
     );
+    let mut warned = well();
+    warned.health = Health { level: Warn, reasons: vec!["no value is fresh".to_owned()] };
+    assert_eq!(find(&mut memory(), &warned, at(0)), [], "a reason of the gateway's own has its own code");
 }
 
 #[test]
@@ -173,7 +199,7 @@ fn losses_of_the_last_hour_are_told_by_reason_since_the_first_of_them() {
         let reading = RobotReading { lost_lately: state.read(now.wall, None).lost_lately, ..well() };
         let robot = Robot { id: &id, state: &state, reading: &reading, refused: Refused::default() };
         let mut found = Vec::new();
-        Memory::default().find(&robot, now, &mut found);
+        memory().find(&robot, now, &mut found);
         found
     };
     let found = found_at(at(0));
@@ -189,10 +215,10 @@ fn refusals_of_a_robot_are_told_until_they_have_ended_for_a_while() {
     let refused = Refused { episode, last: Some(RefuseReason::EpochClosed) };
     let robot = Robot { id: &id, state: &state, reading: &reading, refused };
     let mut found = Vec::new();
-    Memory::default().find(&robot, at(LATELY.as_secs()), &mut found);
+    memory().find(&robot, at(LATELY.as_secs()), &mut found);
     assert_says(&found[0], Code::BatchesRefused, &["3 refusals lately, the last one: epoch closed"]);
     found.clear();
-    Memory::default().find(&robot, at(LATELY.as_secs() + 1), &mut found);
+    memory().find(&robot, at(LATELY.as_secs() + 1), &mut found);
     assert_eq!(found, []);
 }
 
@@ -212,12 +238,12 @@ fn what_is_missing_is_old_only_after_a_robot_had_time_to_catch_up() {
     let mut just_back = well();
     behind(&mut just_back);
     just_back.link.since = Some(WallTime(NOON - 60 * S));
-    assert_eq!(find(&mut Memory::default(), &just_back, at(0)), []);
+    assert_eq!(find(&mut memory(), &just_back, at(0)), []);
 }
 
 #[test]
 fn a_backlog_grows_when_it_was_larger_at_each_of_some_looks() {
-    let mut memory = Memory::default();
+    let mut memory = memory();
     let mut with = |samples: u64, second: u64, state: LinkState| {
         let mut reading = well();
         reading.link.state = state;
@@ -243,12 +269,58 @@ fn a_backlog_grows_when_it_was_larger_at_each_of_some_looks() {
 
 #[test]
 fn a_robot_with_too_many_channels_is_told_while_it_names_them() {
-    let mut memory = Memory::default();
-    let id = "f/r".parse().unwrap();
-    assert_eq!(memory.channels_not_kept(&id, 0, at(0)), None);
-    let found = memory.channels_not_kept(&id, 1200, at(1)).unwrap();
-    assert_says(&found, Code::ChannelsNotKept, &["1,200 samples so far"]);
-    assert!(memory.channels_not_kept(&id, 1201, at(3000)).is_some());
-    assert!(memory.channels_not_kept(&id, 1201, at(6599)).is_some());
-    assert_eq!(memory.channels_not_kept(&id, 1201, at(6600)), None, "it stopped an hour ago");
+    let mut memory = memory();
+    let id: RobotId = "f/r".parse().unwrap();
+    let mut look = |samples, second| {
+        memory.first.get_or_insert(at(0).mono);
+        memory.channels_not_kept(&id, samples, at(second))
+    };
+    assert_eq!(look(0, 0), None);
+    let found = look(1200, 1).unwrap();
+    assert_says(&found, Code::ChannelsNotKept, &["1,200 samples lately, and 1,200 ever"]);
+    let found = look(1201, 200).unwrap();
+    assert_says(&found, Code::ChannelsNotKept, &["1,201 samples lately"]);
+    assert_eq!(found.since, Some((at(1).wall, SinceFrom::Seen)));
+    assert!(look(1201, 500).is_some());
+    assert_eq!(look(1201, 501), None, "it stopped");
+    assert_says(&look(1202, 900).unwrap(), Code::ChannelsNotKept, &["1 sample lately, and 1,202 ever"]);
+}
+
+/// Guards: each start of the gateway told of what had ended long before.
+#[test]
+fn channels_that_were_too_many_before_the_gateway_started_are_not_told_again() {
+    let mut memory = memory();
+    memory.first = Some(at(0).mono);
+    let id: RobotId = "f/r".parse().unwrap();
+    assert_eq!(memory.channels_not_kept(&id, 1200, at(0)), None);
+    assert_eq!(memory.channels_not_kept(&id, 1200, at(2)), None);
+    assert!(memory.channels_not_kept(&id, 1201, at(4)).is_some());
+}
+
+#[test]
+fn a_link_that_begins_again_and_again_is_told_though_it_is_up() {
+    let mut memory = memory();
+    let id: RobotId = "f/r".parse().unwrap();
+    let mut link = well().link;
+    link.transport = Some(Transport::Quic);
+    let mut look = |since: u64, second: u64| {
+        link.since = Some(at(since).wall);
+        memory.link_unstable(&id, &link, at(second).wall)
+    };
+    for second in [0, 60, 120, 180] {
+        assert_eq!(look(second, second + 1), None);
+        assert_eq!(look(second, second + 3), None, "the same session");
+    }
+    let found = look(240, 241).unwrap();
+    assert_says(&found, Code::LinkUnstable, &["connected 5 times within 10 min; now: a session is open"]);
+    assert_eq!(found.since, Some((at(0).wall, SinceFrom::Log)));
+    assert!(look(240, 600).is_some());
+    assert_eq!(look(240, 601), None, "four times within ten minutes");
+    assert_eq!(look(240, 841), None);
+    link.transport = Some(Transport::MqttJson);
+    for second in 900..1000 {
+        link.since = Some(at(second).wall);
+        assert_eq!(memory.link_unstable(&id, &link, at(second).wall), None, "it has no agent");
+    }
+    assert!(memory.sessions.is_empty(), "{:?}", memory.sessions);
 }

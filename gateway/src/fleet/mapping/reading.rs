@@ -7,7 +7,7 @@ use muster_protocol::{sample::Value, time::WallTime};
 use super::{
     BatterySource, Frame, Heading, Mapping, PoseSource, PositionSource, Source,
     source::Quantity,
-    threshold::{Said, level_of},
+    threshold::{Said, SaidBy, level_of},
 };
 use crate::fleet::{
     freshness::Freshness, health::Level, link::LinkReading, reading::ChannelReading, robot::RobotState,
@@ -225,8 +225,10 @@ impl<'a> Reader<'a, '_> {
             let (reading, seen) = self.current(source)?;
             Some((level_of(reading.value())?, seen))
         })?;
-        let reason = format!("{} says {}{}", seen.channel, level.as_str(), seen.late_words());
-        (level != Level::Ok).then_some(Said { level, reason })
+        let told = |age: &str| format!("{} says {}{age}", seen.channel, level.as_str());
+        let (by, t) = (SaidBy::Robot, seen.aged_from(self.now));
+        let said = || Said { level, by, words: told(""), t, reason: told(&seen.late_words()) };
+        (level != Level::Ok).then(said)
     }
 }
 
@@ -235,6 +237,11 @@ impl Seen<'_> {
     fn and(self, other: Self) -> Self {
         let age_ns = self.age_ns.zip(other.age_ns).map(|(one, other)| one.max(other));
         Self { t: self.t.min(other.t), age_ns, freshness: self.freshness.max(other.freshness), ..self }
+    }
+
+    /// Returns from when its age counts: its time, or when it was accepted if its time is not believed.
+    pub(super) fn aged_from(&self, now: WallTime) -> Option<WallTime> {
+        self.age_ns.map(|age_ns| now.shifted(age_ns.saturating_neg()))
     }
 
     /// Says how old a value is that is late; nothing of one that is fresh.

@@ -1,6 +1,6 @@
 //! Thresholds: what of a robot's values is worth a word about its health.
 
-use muster_protocol::sample::Value;
+use muster_protocol::{sample::Value, time::WallTime};
 
 use super::{
     Source,
@@ -33,9 +33,26 @@ pub struct Bounds {
 
 /// What a value says of a robot's health.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::fleet) struct Said {
-    pub(in crate::fleet) level: Level,
-    pub(in crate::fleet) reason: String,
+pub struct Said {
+    /// How bad it is.
+    pub level: Level,
+    /// Who says so.
+    pub by: SaidBy,
+    /// What is wrong: the channel, and what it says.
+    pub words: String,
+    /// When the value was so, repaired as everywhere; `None` if nobody knows.
+    pub t: Option<WallTime>,
+    /// The same with its age, if it is late.
+    pub reason: String,
+}
+
+/// Who says how a robot is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SaidBy {
+    /// The robot itself, by a health channel.
+    Robot,
+    /// A threshold of the gateway's configuration.
+    Threshold,
 }
 
 impl Threshold {
@@ -44,9 +61,15 @@ impl Threshold {
         let (reading, seen) = reader.current(&self.source)?;
         let value = number(&reading, &self.source, Quantity::Plain)?;
         let (word, bound) = self.bounds.broken_by(value)?;
-        let age = seen.late_words();
-        let reason = format!("{}: {} is {value}{age}, {word} {bound}", self.name, seen.channel);
-        Some(Said { level: self.level, reason })
+        let told = |age: &str| format!("{}: {} is {value}{age}, {word} {bound}", self.name, seen.channel);
+        let (level, by) = (self.level, SaidBy::Threshold);
+        Some(Said {
+            level,
+            by,
+            words: told(""),
+            t: seen.aged_from(reader.now),
+            reason: told(&seen.late_words()),
+        })
     }
 }
 

@@ -111,6 +111,7 @@ fn one_robot_too_many_is_refused_and_those_of_the_log_are_not() {
     assert_eq!(world.log.queue.lock().unwrap().len(), 0);
     assert_eq!(poll(&mut world.ingest.json_once(&robot(), line.clone())), Some(Ok(())));
     assert!(world.counts("muster_json_given_up_samples_total{reason=\"full_of_robots\"} 1"));
+    assert_eq!(world.ingest.turned_away_ever(), 3);
 
     let held = format!("yard/n{ROBOTS_MAX}").parse().unwrap();
     let mut ticket = world.ingest.json(&held, line);

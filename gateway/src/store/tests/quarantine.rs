@@ -318,6 +318,8 @@ fn windows_that_are_folded_anew_hold_what_a_damaged_partition_held() {
         instance: Instance::begin(folder().path()).unwrap(),
         log: LOG,
         forgot: opened.reader.forgetting().absence_reason(),
+        robots_max: 1000,
+        lately: Duration::from_secs(300),
     };
     let ingest = Ingest::new(config, clock::Clock::new(), Arc::new(NoLog), Arc::default());
     let restored = projection::restore(None, &opened.reader, &ingest).unwrap();
