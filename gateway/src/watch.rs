@@ -162,6 +162,7 @@ impl Watch {
         let at = Moment { mono: self.clock.mono(), wall: self.clock.wall() };
         let mut found = gateway::find(&self.sources.gateway(at), at);
         let mut fleet = Tallies::default();
+        self.memory.begin(at);
         for (id, robot) in &*self.fleet.robots() {
             let live = self.live.live(id);
             let refused = self.sources.refused(id);

@@ -93,10 +93,14 @@ impl Memory {
         }
     }
 
+    /// Begins an evaluation, of a fleet that may have no robots yet.
+    pub fn begin(&mut self, now: Moment) {
+        self.first.get_or_insert(now.mono);
+    }
+
     /// Finds what is wrong with a robot.
     pub fn find(&mut self, robot: &Robot<'_>, now: Moment, found: &mut Vec<Found>) {
         let reading = robot.reading;
-        self.first.get_or_insert(now.mono);
         let known = [
             identity_conflict(robot),
             said(robot, (SaidBy::Robot, Level::Error), Code::HealthError, now),
