@@ -15,10 +15,12 @@ mod cost;
 mod expression;
 mod fact;
 mod name;
+mod plain;
 mod scan;
 mod selection;
 mod syntax;
 mod types;
+mod variable;
 mod view;
 
 pub use aggregate::{Aggregation, Amounts, Function, FunctionError, GROUPS_MAX, Group, Groups};

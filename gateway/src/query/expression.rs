@@ -27,7 +27,9 @@ use cel::{
 use super::{
     Fact, View,
     name::Member,
-    syntax::{self, AGE_MS, FRESHNESS, KNOWN, LABELS, OF, VALUE},
+    plain::Plain,
+    syntax::{self, LABELS, OF},
+    variable::Variable,
 };
 
 /// A condition on one robot.
@@ -35,6 +37,7 @@ use super::{
 pub struct Expression {
     text: String,
     ast: Arc<Ast>,
+    plain: Arc<Plain>,
     channels: Vec<String>,
     members: Vec<&'static Member>,
     is_heard: bool,
@@ -125,7 +128,8 @@ impl Expression {
         channels.dedup();
         let members = found.variables.iter().filter_map(|variable| Member::find(variable)).collect();
         let is_heard = found.variables.iter().any(|variable| depends_on_link(variable));
-        Ok(Self { text: text.to_owned(), ast: Arc::new(ast), channels, members, is_heard })
+        let plain = Arc::new(Plain::of(&ast));
+        Ok(Self { text: text.to_owned(), ast: Arc::new(ast), plain, channels, members, is_heard })
     }
 
     /// Returns the expression as it was written.
@@ -145,6 +149,10 @@ impl Expression {
 
     /// Returns whether a robot is one of those that the expression describes.
     pub fn matches(&self, view: &View<'_>) -> Result<bool, Undecided> {
+        self.plain.decide(view).map_or_else(|| self.interpret(view), Ok)
+    }
+
+    fn interpret(&self, view: &View<'_>) -> Result<bool, Undecided> {
         let variables = Variables(view);
         let mut context = Context::with_env(Arc::clone(&ENV));
         context.set_variable_resolver(&variables);
@@ -194,22 +202,19 @@ struct Variables<'v, 'a>(&'v View<'a>);
 impl VariableResolver for Variables<'_, '_> {
     fn resolve<'b>(&'b self, variable: &str) -> Option<CowVal<'b, 'b>> {
         let view = self.0;
-        if let Some((function, channel)) = variable.split_once(OF) {
-            return match function {
-                VALUE => known(view.value(channel)),
-                FRESHNESS => Some(text(view.freshness(channel).as_str())),
-                AGE_MS => {
-                    let age = view.channel(channel)?.age_ns.map(|age_ns| age_ns / 1_000_000);
-                    Some(to_cel(Fact::or_unknown(age)))
-                }
-                KNOWN => Some(CowVal::owned(CelBool::from(view.state().channel(channel).is_some()))),
-                _ => None,
-            };
+        if variable == LABELS {
+            return Some(CowVal::owned(labels(view)));
         }
-        match variable.strip_prefix(LABELS) {
-            Some("") => Some(CowVal::owned(labels(view))),
-            Some(key) if key.starts_with('.') => known(view.label(&key[1..])),
-            _ => Member::find(variable).map(|member| to_cel((member.read)(view))),
+        let asked = Variable::of(variable)?;
+        match (asked, asked.read(view)) {
+            // Such a member, or the age of a value of which nobody knows it, is null, so that `== null` can ask for it.
+            (Variable::Member(_), Fact::Unknown) => Some(CowVal::owned(CelNull)),
+            (Variable::AgeMs(channel), Fact::Unknown) => {
+                view.state().channel(channel).map(|_| CowVal::owned(CelNull))
+            }
+            // What else is unknown has no value at all: CEL then says which name it was.
+            (_, Fact::Unknown) => None,
+            (_, fact) => Some(to_cel(fact)),
         }
     }
 }
@@ -222,11 +227,6 @@ fn labels<'b>(view: &'b View<'_>) -> CelMap<'b> {
     CelMap::from(
         view.labels().map(|(key, value)| entry(key, value)).collect::<std::collections::HashMap<_, _>>(),
     )
-}
-
-/// What is unknown has no value at all: CEL then says which name it was.
-fn known(fact: Fact<'_>) -> Option<CowVal<'_, '_>> {
-    (fact != Fact::Unknown).then(|| to_cel(fact))
 }
 
 fn to_cel<'b>(fact: Fact<'b>) -> CowVal<'b, 'b> {
@@ -243,14 +243,11 @@ fn to_cel<'b>(fact: Fact<'b>) -> CowVal<'b, 'b> {
     }
 }
 
-fn text(text: &str) -> CowVal<'_, '_> {
-    CowVal::owned(CelString::from(text))
-}
-
 fn depends_on_link(variable: &str) -> bool {
-    match variable.split_once(OF) {
-        Some((function, _)) => function == FRESHNESS,
-        None => Member::find(variable).is_some_and(|member| member.heard),
+    match Variable::of(variable) {
+        Some(Variable::Freshness(_)) => true,
+        Some(Variable::Member(member)) => member.heard,
+        _ => false,
     }
 }
 

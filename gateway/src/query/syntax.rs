@@ -318,7 +318,7 @@ fn type_of_channel(function: &str) -> Type {
 }
 
 /// Returns the parts of a dotted name.
-fn path_of(expr: &IdedExpr) -> Option<Vec<&str>> {
+pub(super) fn path_of(expr: &IdedExpr) -> Option<Vec<&str>> {
     match &expr.expr {
         Expr::Ident(name) => Some(vec![name]),
         Expr::Select(select) if !select.test => {

@@ -252,3 +252,88 @@ proptest! {
         let _ = asked(&text);
     }
 }
+
+/// Texts of conditions, many of them plain, over what the robot has, what it lacks, and what is of another type.
+fn conditions() -> impl Strategy<Value = String> {
+    let asked = prop::sample::select(vec![
+        r#"value("battery.soc")"#,
+        r#"value("battery.cells[0]")"#,
+        r#"value("mode")"#,
+        r#"value("docked")"#,
+        r#"value("odd")"#,
+        r#"value("raw")"#,
+        r#"value("nothing")"#,
+        r#"freshness("pose")"#,
+        r#"age_ms("pose.x")"#,
+        r#"known("mode")"#,
+        r#"known("nothing")"#,
+        "link.up",
+        "link.state",
+        "battery.charge",
+        "labels.site",
+        "channels",
+        "name",
+    ]);
+    let literal = prop::sample::select(vec![
+        "0",
+        "3",
+        "0.15",
+        "3.0",
+        "-1",
+        "9007199254740993",
+        "9007199254740992.0",
+        "true",
+        "false",
+        "null",
+        "2u",
+        r#""auto""#,
+        r#""stale""#,
+        r#""r1""#,
+    ]);
+    let operator = prop::sample::select(vec!["<", "<=", ">", ">=", "==", "!="]);
+    let comparison =
+        (asked.clone(), operator, literal, any::<bool>()).prop_map(|(asked, operator, literal, turned)| {
+            if turned {
+                format!("{literal} {operator} {asked}")
+            } else {
+                format!("{asked} {operator} {literal}")
+            }
+        });
+    let leaf = prop_oneof![4 => comparison, 1 => asked.prop_map(str::to_owned)];
+    leaf.prop_recursive(3, 12, 2, |part| {
+        prop_oneof![
+            part.clone().prop_map(|part| format!("!({part})")),
+            (part.clone(), part.clone()).prop_map(|(one, other)| format!("({one}) && ({other})")),
+            (part.clone(), part.clone()).prop_map(|(one, other)| format!("({one}) || ({other})")),
+            (part.clone(), part.clone(), part).prop_map(|(a, b, c)| format!("({a}) ? ({b}) : ({c})")),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn what_is_plain_is_decided_as_the_interpreter_does(text in conditions()) {
+        let Ok(expression) = Expression::parse(&text) else { return Ok(()) };
+        let (fleet, robot, live) = (&*FLEET, ROBOT.parse().unwrap(), heard(NOW - S));
+        let state = fleet.robot(&robot).unwrap();
+        let state = state.read().unwrap();
+        let view = View::new(&robot, &state, WallTime(NOW), Some(&live).into());
+        prop_assert_eq!(expression.matches(&view), expression.interpret(&view), "{}", text);
+    }
+}
+
+static FLEET: LazyLock<Fleet> = LazyLock::new(fleet);
+
+#[test]
+fn what_is_asked_most_is_plain() {
+    for text in [
+        r#"value("battery.soc") < 0.2 && labels.site == "s3""#,
+        r#"!link.up && freshness("battery.soc") == "stale""#,
+        r#"health.level == "error" || battery.charge <= 0.1"#,
+    ] {
+        let plain = format!("{:?}", Expression::parse(text).unwrap().plain);
+        assert!(!plain.contains("Other"), "{plain}");
+    }
+}
