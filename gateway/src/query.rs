@@ -20,6 +20,7 @@ mod scan;
 mod selection;
 mod syntax;
 mod types;
+mod unheard;
 mod variable;
 mod view;
 

@@ -20,8 +20,8 @@ use super::{
     words::{count, nanos, tally, thousands},
 };
 use crate::fleet::{
-    CONFLICT_NS_OVER, Freshnesses, LOSS_NS_WARN, Level, LinkReading, LinkState, Losses, RobotReading,
-    RobotState, Said, SaidBy, Standing, is_skewed,
+    CONFLICT_NS_OVER, Freshnesses, LATE_NS_MIN, LOSS_NS_WARN, Level, LinkReading, LinkState, Losses,
+    RobotReading, RobotState, Said, SaidBy, Standing, is_skewed,
 };
 use crate::record::Transport;
 
@@ -68,6 +68,16 @@ struct Backlog {
     from: (u64, WallTime),
 }
 
+/// How long a link has to be down until `link_down` is told of a robot whose values were stale before: until that has
+/// settled, and two looks more.
+const TAKE_OVER_NS: i64 = 14_000_000_000;
+
+/// No value is stale that is younger.
+const STALE_NS_MIN: i64 = LATE_NS_MIN.cast_signed();
+
+/// An agent with nothing to send is heard every 15 s: one that was silent for longer may be gone.
+const HEARD_NS_WARN: i64 = 20_000_000_000;
+
 /// One robot at one moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Robot<'a> {
@@ -106,7 +116,7 @@ impl Memory {
             said(robot, (SaidBy::Robot, Level::Error), Code::HealthError, now),
             said(robot, (SaidBy::Threshold, Level::Error), Code::ThresholdError, now),
             link_down(robot),
-            values_stale(robot),
+            values_stale(robot, now.wall),
             said(robot, (SaidBy::Robot, Level::Warn), Code::HealthWarn, now),
             said(robot, (SaidBy::Threshold, Level::Warn), Code::ThresholdWarn, now),
             clock_skew(robot),
@@ -235,15 +245,28 @@ fn link_down(robot: &Robot<'_>) -> Option<Found> {
     down.then(|| Found::of_robot(Code::LinkDown, robot.id, detail()).logged_since(link.since))
 }
 
-fn values_stale(robot: &Robot<'_>) -> Option<Found> {
+/// Stays until `link_down` has settled and takes over: a robot that was stale before its silence was noticed is not well
+/// in between.
+fn values_stale(robot: &Robot<'_>, now: WallTime) -> Option<Found> {
     let reading = robot.reading;
-    let wrong = reading.link.state == LinkState::Up && reading.health.level == Level::Stale;
+    let down_ns = reading.link.since.map_or(i64::MAX, |since| now.nanos_since(since));
+    let is_up = reading.link.state == LinkState::Up;
+    let was_stale = reading.newest_age_ns.is_some_and(|age| age.saturating_sub(down_ns) > STALE_NS_MIN);
+    let wrong = (is_up || was_stale && down_ns < TAKE_OVER_NS) && reading.health.level == Level::Stale;
     let Freshnesses { fresh, late, stale, .. } = reading.freshness;
     let detail = || {
         if fresh + late > 0 {
             return reading.health.reasons.join("; "); // the robot says so itself
         }
-        format!("its link is up, and all its {} are stale", count(stale, "value"))
+        let heard_ns = reading.link.last_heard.map_or(0, |heard| now.nanos_since(heard));
+        let link = match (is_up, heard_ns > HEARD_NS_WARN) {
+            (false, _) => "its link has just gone down".to_owned(),
+            (true, false) => "its link is up".to_owned(),
+            (true, true) => {
+                format!("its link is up, but it was heard {} s ago", heard_ns / 1_000_000_000)
+            }
+        };
+        format!("{link}, and all its {} are stale", count(stale, "value"))
     };
     wrong.then(|| Found::of_robot(Code::ValuesStale, robot.id, detail()))
 }

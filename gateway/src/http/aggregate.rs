@@ -53,7 +53,12 @@ pub(super) async fn aggregate(State(shared): State<Shared>, uri: Uri) -> Result<
         let stage = Stage::set(api, as_of)?;
         let answer = stage.ask(|scene| {
             let groups = aggregation.run(scene)?;
-            Ok(AggregateAnswer::of(&aggregation, groups, &functions, Moment { now: scene.now, ints }))
+            let mut answer =
+                AggregateAnswer::of(&aggregation, groups, &functions, Moment { now: scene.now, ints });
+            let Aggregation { selection, by, of } = &aggregation;
+            let names = selection.names().chain(by.iter()).chain(of.iter());
+            answer.unheard_of = scene.unheard_of(names);
+            Ok(answer)
         })?;
         Ok(json_response(&answer.of_the_past(stage.as_of(ints))))
     })

@@ -45,6 +45,16 @@ const FIELDS_MAX: usize = 64;
 const CHANNELS_MAX: usize = 256;
 
 impl Fields {
+    /// Returns the channels and labels that are named, patterns aside.
+    pub(super) fn names(&self) -> impl Iterator<Item = Name> {
+        let labels = self.paths.iter().filter_map(|path| match &path[..] {
+            [labels, key] if labels == "labels" => Some(Name::Label(key.clone())),
+            _ => None,
+        });
+        let channels = self.channels.iter().filter_map(|channel| channel.parse().ok().map(Name::Channel));
+        channels.chain(labels)
+    }
+
     /// Returns what they choose of a robot.
     pub(super) fn of(&self, view: &View<'_>, moment: Moment) -> Value {
         let summary = serde_json::to_value(RobotSummary::of(view, moment)).expect("a summary is JSON");

@@ -147,6 +147,8 @@ impl List {
     fn answer(&self, scene: &Scene<'_>, page: Page) -> RobotPage {
         let moment = Moment { now: scene.now, ints: self.ints };
         let mut gone = UndecidedRobots::default();
+        let fields: Vec<_> = self.fields.iter().flat_map(Fields::names).collect();
+        let names = self.selection.names().chain(self.sort.names()).chain(&fields);
         let listed = |id: &RobotId| {
             let look =
                 |view: &View<'_>| self.selection.takes(view, &mut gone).then(|| self.listed(view, moment));
@@ -157,6 +159,7 @@ impl List {
             next_cursor: None,
             matched: page.matched,
             undecided: Undecided::of(page.undecided),
+            unheard_of: scene.unheard_of(names),
             as_of: None,
             now: self.ints.time(scene.now),
         }

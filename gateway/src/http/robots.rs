@@ -50,12 +50,14 @@ pub(super) async fn fleet(State(shared): State<Shared>, uri: Uri) -> Result<Resp
     blocking(shared, move |api| {
         let _turn = turn;
         let stage = Stage::set(api, as_of)?;
-        let ((counts, undecided), now) =
-            stage.ask(|scene| Ok((FleetCounts::of(scene, &selection, ints)?, scene.now)))?;
+        let ((counts, undecided), unheard_of, now) = stage.ask(|scene| {
+            Ok((FleetCounts::of(scene, &selection, ints)?, scene.unheard_of(selection.names()), scene.now))
+        })?;
         let of_now = as_of.is_none();
         Ok(json_response(&FleetAnswer {
             counts,
             undecided: Undecided::of(undecided),
+            unheard_of,
             as_of: stage.as_of(ints),
             ingest: of_now.then(|| ingest(api, ints)),
             sessions: of_now.then(|| api.live.count()),

@@ -70,6 +70,14 @@ pub fn undecided(answer: &Value) -> Option<String> {
     })
 }
 
+/// Says which names no robot has, if there are such in the question.
+pub fn unheard_of(answer: &Value) -> Option<String> {
+    let names = answer.pointer("/unheard_of")?.as_array()?;
+    let names: Vec<_> = names.iter().filter_map(Value::as_str).map(printable).collect();
+    let named = names.join(", ");
+    (!names.is_empty()).then(|| format!("no robot has {named}: is the name right?"))
+}
+
 /// Says how many robots a list has in all, if it was asked for some of them.
 pub fn matched(answer: &Value) -> Option<String> {
     Some(match number(answer, "/matched")? {

@@ -114,7 +114,7 @@ pub(super) fn freshness_cell(robot: &Value) -> Cell {
 }
 
 /// The columns of the CSV and where the API has them.
-pub const CSV_HEADER: [(&str, &str); 24] = [
+pub const CSV_HEADER: [(&str, &str); 32] = [
     ("robot", "/robot"),
     ("link", "/link/state"),
     ("link_since", "/link/since"),
@@ -133,12 +133,20 @@ pub const CSV_HEADER: [(&str, &str); 24] = [
     ("whole_up_to", "/completeness/whole_up_to"),
     ("conflict_with", "/conflict/other/address"),
     ("charge", "/battery/charge"),
+    ("charge_age_ms", "/battery/age_ms"),
+    ("charge_freshness", "/battery/freshness"),
     ("latitude", "/position/latitude"),
     ("longitude", "/position/longitude"),
+    ("position_age_ms", "/position/age_ms"),
+    ("position_freshness", "/position/freshness"),
     ("x", "/pose/x"),
     ("y", "/pose/y"),
     ("map", "/pose/map"),
+    ("pose_age_ms", "/pose/age_ms"),
+    ("pose_freshness", "/pose/freshness"),
     ("version", "/version/v"),
+    ("version_age_ms", "/version/age_ms"),
+    ("version_freshness", "/version/freshness"),
 ];
 
 /// Robots asked for at once: one answer stays small and a fleet of thousands takes few.
@@ -181,5 +189,18 @@ mod tests {
         assert_eq!(row[2], "5");
         assert_eq!(row[9], "", "what is missing is empty");
         assert_eq!(row[11], "226378");
+    }
+
+    /// Guards: a charge of last week looked live in a row whose other values were a moment old.
+    #[test]
+    fn no_mapped_value_stands_in_csv_without_its_age_and_freshness() {
+        for (part, value) in
+            [("battery", "charge"), ("position", "latitude"), ("pose", "x"), ("version", "v")]
+        {
+            for member in [value, "age_ms", "freshness"] {
+                let pointer = format!("/{part}/{member}");
+                assert!(CSV_HEADER.iter().any(|(_, of)| *of == pointer), "{pointer}");
+            }
+        }
     }
 }

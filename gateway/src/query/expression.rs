@@ -26,9 +26,9 @@ use cel::{
 
 use super::{
     Fact, View,
-    name::Member,
+    name::{Member, Name},
     plain::Plain,
-    syntax::{self, LABELS, OF},
+    syntax::{self, DEPTH_MAX, LABELS, OF},
     variable::Variable,
 };
 
@@ -39,6 +39,8 @@ pub struct Expression {
     ast: Arc<Ast>,
     plain: Arc<Plain>,
     channels: Vec<String>,
+    /// The channels and labels that it asks about.
+    names: Vec<Name>,
     members: Vec<&'static Member>,
     is_heard: bool,
 }
@@ -94,9 +96,6 @@ pub struct Undecided {
 /// Longest expression: far beyond what a person writes, and read in a few milliseconds.
 pub const EXPRESSION_BYTES_MAX: usize = 4096;
 
-/// Deepest nesting of brackets and operators.
-const DEPTH_MAX: u16 = 48;
-
 static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
     let mut env = Env::stdlib();
     syntax::declare(&mut env);
@@ -115,10 +114,7 @@ impl Expression {
             let (line, column) = first.map_or((1, 1), |error| error.pos);
             let said = first.map_or("not an expression", |error| &error.msg);
             let at = |n: isize| usize::try_from(n).unwrap_or(0).max(1);
-            // What the parser would have taken is a list of its own tokens.
-            let reason =
-                said.trim_start_matches("Syntax error: ").split(" expecting ").next().unwrap_or(said);
-            let reason = reason.to_owned();
+            let reason = syntax::reason(said);
             ExpressionError::Syntax { line: at(line), column: at(column), reason }
         })?;
         let found = syntax::check(&ast, &source)?;
@@ -126,10 +122,11 @@ impl Expression {
         let mut channels: Vec<String> = found.variables.iter().filter_map(of_channel).collect();
         channels.sort();
         channels.dedup();
+        let names = found.variables.iter().filter_map(|variable| name_of(variable)).collect();
         let members = found.variables.iter().filter_map(|variable| Member::find(variable)).collect();
         let is_heard = found.variables.iter().any(|variable| depends_on_link(variable));
         let plain = Arc::new(Plain::of(&ast));
-        Ok(Self { text: text.to_owned(), ast: Arc::new(ast), plain, channels, members, is_heard })
+        Ok(Self { text: text.to_owned(), ast: Arc::new(ast), plain, channels, names, members, is_heard })
     }
 
     /// Returns the expression as it was written.
@@ -140,6 +137,11 @@ impl Expression {
     /// Returns the channels that it names, each once.
     pub fn channels(&self) -> &[String] {
         &self.channels
+    }
+
+    /// Returns the channels and labels that it asks about.
+    pub fn names(&self) -> &[Name] {
+        &self.names
     }
 
     /// Returns whether it depends on what is heard of the robot right now.
@@ -240,6 +242,18 @@ fn to_cel<'b>(fact: Fact<'b>) -> CowVal<'b, 'b> {
             let boxed = |value| Box::new(CelString::from(value)) as Box<dyn Val + 'b>;
             CowVal::owned(CelList::from(values.into_iter().map(boxed).collect::<Vec<_>>()))
         }
+    }
+}
+
+/// Returns the channel or label that has to be there for a variable to say anything. Who asks whether there is a value
+/// knows that there may be none.
+fn name_of(variable: &str) -> Option<Name> {
+    match Variable::of(variable)? {
+        Variable::Value(channel) | Variable::Freshness(channel) | Variable::AgeMs(channel) => {
+            channel.parse().ok().map(Name::Channel)
+        }
+        Variable::Label(key) => Some(Name::Label(key.to_owned())),
+        Variable::Known(_) | Variable::Member(_) => None,
     }
 }
 

@@ -83,6 +83,11 @@ impl Selection {
         channels
     }
 
+    /// Returns the names of the channels and labels that it asks about.
+    pub fn names(&self) -> impl Iterator<Item = &Name> {
+        self.conditions.iter().flat_map(Expression::names)
+    }
+
     /// Returns whether it takes a robot; if nothing says so, the robot is counted.
     pub fn takes(&self, view: &View<'_>, undecided: &mut UndecidedRobots) -> bool {
         let mut doubt = None;
@@ -138,6 +143,11 @@ impl Sort {
 
     fn is_heard(&self) -> bool {
         self.0.iter().any(|by| by.name.is_heard())
+    }
+
+    /// Returns the names that robots are sorted by.
+    pub fn names(&self) -> impl Iterator<Item = &Name> {
+        self.0.iter().map(|by| &by.name)
     }
 
     fn keys(&self, view: &View<'_>) -> Vec<Fact<'static>> {

@@ -34,6 +34,9 @@ pub(super) const LABELS: &str = "labels";
 /// Functions beside those of channels; operators are known anyway. `matches` needs a feature of `cel` that is off.
 const FUNCTIONS: [&str; 7] = ["contains", "double", "endsWith", "int", "size", "startsWith", "string"];
 
+/// Deepest nesting of brackets and operators.
+pub(super) const DEPTH_MAX: u16 = 48;
+
 /// Those of them that stand behind a text and a dot.
 const METHODS: [&str; 3] = ["contains", "endsWith", "startsWith"];
 
@@ -79,6 +82,31 @@ fn channel_variable(
         return Err(helper.new_error(at, message));
     };
     Ok(helper.next_expr(Expr::Ident(format!("{function}{OF}{name}"))))
+}
+
+/// Says for a person what the parser says, which names its own tokens.
+pub(super) fn reason(said: &str) -> String {
+    if said.contains("Recursion limit") {
+        return format!("brackets and operators are nested more than {DEPTH_MAX} deep");
+    }
+    // What is not of the grammar is said by a macro of ours, for a person already.
+    let Some(said) = said.strip_prefix("Syntax error: ") else { return said.to_owned() };
+    let said = said.split(" expecting ").next().unwrap_or(said);
+    if said.contains("'<EOF>'") {
+        return "the expression ends too early".to_owned();
+    }
+    let Some(token) = said.split('\'').nth(1).map(str::trim) else { return said.to_owned() };
+    match token {
+        "=" => "`=` is no operator: write == to compare".to_owned(),
+        "and" | "AND" => "`and` is no operator: write &&".to_owned(),
+        "or" | "OR" => "`or` is no operator: write ||".to_owned(),
+        "not" | "NOT" => "`not` is no operator: write !".to_owned(),
+        quoted if quoted.starts_with('"') => format!("the text {quoted} has no end: close its quotes"),
+        token if said.contains("token recognition error") => {
+            format!("`{token}` means nothing here")
+        }
+        token => format!("`{token}` is not expected here"),
+    }
 }
 
 /// Checks an expression.

@@ -109,7 +109,34 @@ fn a_robot_that_is_heard_without_a_recent_value_is_told() {
         reading.health.level = Level::Stale;
         reading.freshness = Freshnesses { stale: 4, ..Freshnesses::default() };
     });
-    assert_says(&found, Code::ValuesStale, &["all its 4 values are stale"]);
+    assert_says(&found, Code::ValuesStale, &["its link is up, and all its 4 values are stale"]);
+}
+
+/// Guards: between the end of its silence and the settling of `link_down` a killed robot was told by no condition.
+#[test]
+fn a_robot_that_was_stale_is_told_as_stale_until_its_link_is() {
+    let codes = |state, since_s: i64, heard_s: i64| {
+        let mut reading = well();
+        reading.link.state = state;
+        reading.link.since = Some(WallTime(NOON - since_s * S));
+        reading.link.last_heard = Some(WallTime(NOON - heard_s * S));
+        reading.newest_age_ns = Some(heard_s * S);
+        reading.health.level = Level::Stale;
+        reading.freshness = Freshnesses { stale: 4, ..Freshnesses::default() };
+        find(&mut memory(), &reading, at(0))
+            .into_iter()
+            .map(|found| (found.code, found.detail))
+            .collect::<Vec<_>>()
+    };
+    let up = codes(LinkState::Up, 7200, 30);
+    assert_eq!(up.len(), 1);
+    assert!(up[0].1.contains("its link is up, but it was heard 30 s ago"), "{}", up[0].1);
+    // The last of them said goodbye: it was well until then.
+    for (down_for, heard, told) in [(1, 46, 2), (13, 58, 2), (14, 59, 1), (7200, 7245, 1), (8, 9, 1)] {
+        let codes = codes(LinkState::Down, down_for, heard);
+        assert_eq!(codes.len(), told, "{codes:?}");
+        assert!(codes.iter().any(|(code, _)| *code == Code::LinkDown), "{codes:?}");
+    }
 }
 
 fn said(level: Level, by: SaidBy, words: &str) -> Said {

@@ -27,6 +27,9 @@ pub(in crate::http) struct AggregateAnswer {
     /// Robots for which the question has no answer; null if there are none.
     #[schema(required = true)]
     undecided: Option<Undecided>,
+    /// Channels and labels of the question that no robot has, and that are likely typed wrongly; null if there are none.
+    #[schema(required = true, examples(json!(["batery.soc"])))]
+    pub(in crate::http) unheard_of: Option<Vec<String>>,
     /// The moment in the past that is told; only where it was asked for with `at`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -100,6 +103,7 @@ impl AggregateAnswer {
             robots: moment.ints.count(robots),
             beyond: moment.ints.count(found.beyond),
             undecided: Undecided::of(found.undecided),
+            unheard_of: None,
             as_of: None,
             now: moment.ints.time(moment.now),
         }

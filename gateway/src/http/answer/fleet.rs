@@ -18,6 +18,9 @@ pub(in crate::http) struct FleetAnswer {
     /// Robots for which the question has no answer; null if there are none.
     #[schema(required = true)]
     pub(in crate::http) undecided: Option<Undecided>,
+    /// Channels and labels of the question that no robot has, and that are likely typed wrongly; null if there are none.
+    #[schema(required = true, examples(json!(["batery.soc"])))]
+    pub(in crate::http) unheard_of: Option<Vec<String>>,
     /// Of now: not in an answer about the past.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]

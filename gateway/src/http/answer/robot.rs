@@ -40,6 +40,9 @@ pub(in crate::http) struct RobotPage {
     /// Robots for which the question has no answer; null if there are none.
     #[schema(required = true)]
     pub(in crate::http) undecided: Option<Undecided>,
+    /// Channels and labels of the question that no robot has, and that are likely typed wrongly; null if there are none.
+    #[schema(required = true, examples(json!(["batery.soc"])))]
+    pub(in crate::http) unheard_of: Option<Vec<String>>,
     /// The moment in the past that is told; only where it was asked for with `at`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]

@@ -1,5 +1,7 @@
 //! Every name that a robot's state has, in every place that takes names.
 
+use serde_json::json;
+
 use super::*;
 use crate::query::{Kind, MEMBERS, Member};
 
@@ -84,4 +86,34 @@ fn a_question_that_turns_out_to_be_no_condition_says_so_of_how_many_robots() {
     let page = server.json(&asked("/v1/robots", &[("where", "value(\"version\")")]));
     assert_eq!(page["undecided"]["robots"], 3);
     assert_eq!(page["undecided"]["why"], "the expression is string, and not true or false");
+}
+
+/// Guards: a name that was typed wrongly sorted, grouped and showed nothing, without a word.
+#[test]
+fn a_name_that_no_robot_has_is_told_wherever_it_is_used() {
+    let server = world().serve();
+    let told =
+        |path: &str, parameters: &[(&str, &str)]| server.json(&asked(path, parameters))["unheard_of"].clone();
+    for (name, value) in [
+        ("sort", "-batery.soc"),
+        ("fields", "link.state,batery.soc"),
+        ("where", "freshness(\"batery.soc\") == \"fresh\""),
+        ("where", "known(\"batery.soc\") && value(\"batery.soc\") < 1.0"),
+    ] {
+        assert_eq!(told("/v1/robots", &[(name, value)]), json!(["batery.soc"]), "{name}={value}");
+    }
+    let both = [("by", "labels.nosuch"), ("of", "batery.soc,batery.soc")];
+    assert_eq!(told("/v1/aggregate", &both), json!(["batery.soc", "labels.nosuch"]));
+    let asked_for = [("where", "labels.nosuch == \"x\"")];
+    assert_eq!(told("/v1/fleet", &asked_for), json!(["labels.nosuch"]));
+    // Who asks whether there is a value knows that there may be none, and members are there or are refused.
+    for (name, value) in [("where", "known(\"nothing\")"), ("sort", "battery.charge"), ("fields", "b?tery.*")]
+    {
+        assert_eq!(told("/v1/robots", &[(name, value)]), Value::Null, "{name}={value}");
+    }
+    assert_eq!(
+        World::default().serve().json("/v1/robots?sort=batery.soc")["unheard_of"],
+        Value::Null,
+        "of no robots"
+    );
 }

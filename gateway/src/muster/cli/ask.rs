@@ -137,6 +137,7 @@ impl Asking {
         }
         self.warn(question::unreadable(answer));
         self.warn(question::undecided(answer));
+        self.warn(question::unheard_of(answer));
     }
 
     fn warn(&self, told: Option<String>) {

@@ -337,3 +337,21 @@ fn what_is_asked_most_is_plain() {
         assert!(!plain.contains("Other"), "{plain}");
     }
 }
+
+#[test]
+fn what_the_parser_says_is_said_for_a_person() {
+    let nested = format!("{}true{}", "(".repeat(60), ")".repeat(60));
+    for (text, words) in [
+        (nested.as_str(), "nested more than 48 deep"),
+        ("labels.site = 'berlin'", "write == to compare"),
+        ("link.up and true", "`and` is no operator: write &&"),
+        ("link.up or true", "write ||"),
+        ("", "ends too early"),
+        ("link.up &&", "ends too early"),
+        ("labels.site == \"berlin", "close its quotes"),
+        ("link.up ) true", "`)` is not expected here"),
+    ] {
+        let said = Expression::parse(text).map(|_| ()).unwrap_err().to_string();
+        assert!(said.contains(words), "{text}: {said}");
+    }
+}
