@@ -10,12 +10,14 @@
 
 use std::{
     any::Any,
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, File, OpenOptions},
     io::{self, ErrorKind, Write},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
+
+use muster_program::file_lock::FileLock;
 
 /// One folder on some disk. Paths are relative to it, with `/` between names; the folder itself is the empty path.
 pub trait Disk: Send + Sync {
@@ -108,11 +110,7 @@ impl Disk for RealDisk {
         let writable = OpenOptions::new().write(true).create(true).truncate(false).open(self.at(path));
         // On a disk that takes no writes, a lock file that is there can still be locked.
         let file = writable.or_else(|error| File::open(self.at(path)).map_err(|_| error))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(DiskLock::new(file))),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error),
-        }
+        Ok(FileLock::take(file)?.map(DiskLock::new))
     }
 
     fn create(&self, path: &str) -> io::Result<Arc<dyn DiskFile>> {

@@ -17,11 +17,12 @@
 //! PROTOCOL.md#store is the specification.
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{self, File},
     io,
     path::{Path, PathBuf},
 };
 
+use muster_program::file_lock::FileLock;
 use muster_protocol::id::{LogId, Offset};
 
 use super::{
@@ -105,7 +106,7 @@ pub(super) struct Folder {
     pub(super) parent: Option<LogId>,
     /// It was copied from a backup and [`Folder::finish_restore`] was not called yet.
     pub(super) is_copy: bool,
-    _lock: File,
+    _lock: FileLock,
 }
 
 /// See [`ballast`](super::ballast).
@@ -132,11 +133,8 @@ impl Folder {
         fs::create_dir_all(root).map_err(not_writable)?;
         let lock = File::options().create(true).append(true).open(root.join("store.lock"));
         let lock = lock.map_err(not_writable)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { folder: root.to_owned() }),
-            Err(TryLockError::Error(source)) => return Err(not_writable(source)),
-        }
+        let lock = FileLock::take(lock).map_err(not_writable)?;
+        let lock = lock.ok_or_else(|| OpenError::InUse { folder: root.to_owned() })?;
         for folder in ["log", "checkpoints"] {
             fs::create_dir_all(root.join(folder)).map_err(not_writable)?;
         }
@@ -268,18 +266,16 @@ pub(crate) fn log_id_of(root: &Path) -> Result<Option<LogId>, OpenError> {
 
 /// Locks a data folder that no gateway runs on, and changes nothing in it. A copy has no lock file, and nobody to lock
 /// it against.
-pub(crate) fn lock(root: &Path) -> Result<Option<File>, OpenError> {
+pub(crate) fn lock(root: &Path) -> Result<Option<FileLock>, OpenError> {
     let file = match File::open(root.join("store.lock")) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(OpenError::Io { action: "open", path: root.join("store.lock"), source }),
     };
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { folder: root.to_owned() }),
-        Err(TryLockError::Error(source)) => {
-            Err(OpenError::Io { action: "lock", path: root.join("store.lock"), source })
-        }
+    match FileLock::take(file) {
+        Ok(Some(lock)) => Ok(Some(lock)),
+        Ok(None) => Err(OpenError::InUse { folder: root.to_owned() }),
+        Err(source) => Err(OpenError::Io { action: "lock", path: root.join("store.lock"), source }),
     }
 }
 
