@@ -35,6 +35,7 @@ mod recent;
 pub(crate) mod rehearsal;
 mod repair;
 mod robot;
+mod survey;
 mod tallies;
 #[cfg(test)]
 mod tests;
@@ -54,6 +55,7 @@ use crate::record::Envelope;
 
 pub use as_of::{AsOf, Known};
 pub use channel::{Aging, Channel, Mark};
+pub use channels::Place;
 pub use checkpoint::{CheckpointError, FleetImage};
 pub use completeness::{Amount, Completeness, Standing};
 pub use conflict::{CONFLICT_NS_OVER, Conflict};
@@ -66,9 +68,10 @@ pub use mapping::{
     Battery, BatterySource, Bounds, Frame, Heading, Mapping, ParseSourceError, Pose, PoseSource, Position,
     PositionSource, Said, SaidBy, Seen, Source, Threshold, Version,
 };
-pub use reading::{Backlog, ChannelReading, Freshnesses, Marks, RobotReading, Survey};
+pub use reading::{Backlog, ChannelReading, RobotReading};
 pub use repair::Repair;
 pub use robot::{RobotState, Totals};
+pub use survey::{Freshnesses, Marks};
 pub use tallies::Tallies;
 
 use applied::Applied;

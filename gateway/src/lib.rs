@@ -24,6 +24,7 @@ pub mod program;
 pub mod projection;
 pub mod query;
 pub mod record;
+mod sharing;
 pub mod store;
 pub mod tls;
 pub mod watch;

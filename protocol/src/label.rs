@@ -23,9 +23,9 @@ pub struct LabelKey(Arc<str>);
 #[serde(try_from = "String", into = "String")]
 pub struct LabelValue(Arc<str>);
 
-/// At most [`LABELS_MAX`] labels, in the order of their keys. Copies share them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Labels(Arc<BTreeMap<LabelKey, LabelValue>>);
+/// At most [`LABELS_MAX`] labels, in the order of their keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Labels(BTreeMap<LabelKey, LabelValue>);
 
 /// What is to become of some labels: a value sets one, `None` removes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,7 +77,7 @@ impl Labels {
     /// Takes a set.
     pub fn new(labels: BTreeMap<LabelKey, LabelValue>) -> Result<Self, LabelError> {
         match labels.len() {
-            0..=LABELS_MAX => Ok(Self(Arc::new(labels))),
+            0..=LABELS_MAX => Ok(Self(labels)),
             count => Err(LabelError::TooMany { count }),
         }
     }
@@ -107,7 +107,7 @@ impl Labels {
     /// # Errors
     /// [`LabelError::TooMany`] if the result is.
     pub fn patched(&self, patch: &LabelPatch) -> Result<Self, LabelError> {
-        let mut labels = BTreeMap::clone(&self.0);
+        let mut labels = self.0.clone();
         for (key, value) in &patch.0 {
             match value {
                 Some(value) => drop(labels.insert(key.clone(), value.clone())),
@@ -236,7 +236,7 @@ impl<'de> Visitor<'de> for LabelsVisitor {
                 return Err(A::Error::custom(format_args!("the label {name} is given twice; give it once")));
             }
         }
-        Ok(Labels(Arc::new(labels)))
+        Ok(Labels(labels))
     }
 }
 

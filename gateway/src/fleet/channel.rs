@@ -244,10 +244,13 @@ impl Channel {
     }
 
     /// Returns the newest value, as far as is known when which clock was right.
+    #[inline]
     pub(super) fn newest<'a>(&'a self, judge: &Judge<'a>) -> &'a Newest {
-        if self.others.is_empty() {
-            return &self.first;
-        }
+        if self.others.is_empty() { &self.first } else { self.newest_of_several(judge) }
+    }
+
+    #[cold]
+    fn newest_of_several<'a>(&'a self, judge: &Judge<'a>) -> &'a Newest {
         self.kinds().max_by_key(|newest| newest.order(judge)).expect("never none")
     }
 

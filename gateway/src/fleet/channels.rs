@@ -30,6 +30,13 @@ pub(super) struct Channels {
     untracked: u64,
 }
 
+/// Where a channel stands in a layout, if it is in it.
+#[derive(Debug)]
+pub struct Place {
+    layout: Arc<Layout>,
+    place: Option<usize>,
+}
+
 /// What is known of clocks when a batch is folded in, and of which time it is wanted.
 #[derive(Clone, Copy)]
 pub(super) struct Clocks<'a> {
@@ -158,6 +165,19 @@ impl Channels {
         self.layout.find(name).map(|place| &self.held[place])
     }
 
+    /// Returns the channel of this name, and remembers its place for the next robot, which mostly has the same layout.
+    pub(super) fn find_by(&self, name: &str, last: &mut Option<Place>) -> Option<&Channel> {
+        let place = match last {
+            Some(last) if Arc::ptr_eq(&last.layout, &self.layout) => last.place,
+            _ => {
+                let place = self.layout.find(name);
+                *last = Some(Place { layout: self.layout.clone(), place });
+                place
+            }
+        };
+        place.map(|place| &self.held[place])
+    }
+
     /// Returns the channels into which an object or an array of this name was flattened: of `pose` those that begin
     /// with `pose.` or `pose[`.
     pub(super) fn group(&self, name: &str) -> impl Iterator<Item = &Channel> {
@@ -177,8 +197,8 @@ impl Channels {
     /// Starts with these, whose names are distinct and in any order.
     pub(super) fn new(mut channels: Vec<(ChannelName, Channel)>, untracked: u64) -> Self {
         channels.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let (names, held) = channels.into_iter().unzip();
-        Self { layout: Layout::of(names), held, untracked }
+        let (names, held): (Vec<_>, _) = channels.into_iter().unzip();
+        Self { layout: Layout::of(&names), held, untracked }
     }
 
     /// Adds channels that are new.

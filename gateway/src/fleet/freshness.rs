@@ -53,20 +53,34 @@ pub const SILENCE_NS_MAX: i64 = 45_000_000_000;
 /// Applies the rule to a value of this age in nanoseconds. An age that nobody knows is stale: an old value never
 /// looks live.
 pub fn freshness(age_ns: Option<i64>, pace: Pace, link: LinkState) -> Freshness {
-    let every = match (pace, link) {
+    let [fresh_ns, late_ns] = match (pace, link) {
         (Pace::OnChange, LinkState::Up) => return Freshness::Fresh,
         (Pace::OnChange, LinkState::Down) => return Freshness::Stale,
-        (Pace::Every(every), _) => every.unwrap_or(0),
+        (Pace::Every(every), _) => bounds(every),
     };
     let Some(age_ns) = age_ns else { return Freshness::Stale };
     let age_ns = u64::try_from(age_ns).unwrap_or(0);
-    if age_ns <= every.saturating_mul(FRESH_INTERVALS).max(FRESH_NS_MIN) {
+    if age_ns <= fresh_ns {
         Freshness::Fresh
-    } else if age_ns <= every.saturating_mul(LATE_INTERVALS).max(LATE_NS_MIN) {
+    } else if age_ns <= late_ns {
         Freshness::Late
     } else {
         Freshness::Stale
     }
+}
+
+/// Returns the age from which on a value of this age is less fresh than it is now; `None` if it stays as it is.
+pub(super) fn age_of_change(age_ns: i64, pace: Pace) -> Option<i64> {
+    let Pace::Every(every) = pace else { return None };
+    let age_ns = u64::try_from(age_ns).unwrap_or(0);
+    let last_age = bounds(every).into_iter().find(|bound| age_ns <= *bound)?;
+    i64::try_from(last_age).ok()?.checked_add(1)
+}
+
+/// Returns up to which age a value with this pace is fresh, and up to which it is late.
+fn bounds(every: Option<u64>) -> [u64; 2] {
+    let intervals = |count: u64| every.unwrap_or(0).saturating_mul(count);
+    [intervals(FRESH_INTERVALS).max(FRESH_NS_MIN), intervals(LATE_INTERVALS).max(LATE_NS_MIN)]
 }
 
 impl Freshness {

@@ -5,7 +5,7 @@ use super::{
     conflict::Conflict,
     freshness::LinkState,
     mapping::Said,
-    reading::{Freshnesses, Marks},
+    survey::{Freshnesses, Marks},
 };
 
 /// How a robot is: the worst of its reasons.

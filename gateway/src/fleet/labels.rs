@@ -3,16 +3,19 @@
 //! Each record holds all labels of its source, so the newest of each source is the state. The agent's newest is that of
 //! its last session: a record of an older session that the log took late overrides nothing.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use muster_protocol::{
     id::Offset,
     label::{LabelKey, LabelValue, Labels},
 };
 
-use crate::record::{LabelSet, LabelSource};
+use crate::{
+    record::{LabelSet, LabelSource},
+    sharing::Sharing,
+};
 
 /// A robot's labels by source. In a merged reading the operator's value of a key hides the agent's.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,8 +29,12 @@ pub struct RobotLabels {
 struct Said {
     /// The session and offset of the record.
     newest: (u64, Offset),
-    labels: Labels,
+    /// Shared with all robots of which the same is said.
+    #[serde(serialize_with = "write_labels", deserialize_with = "read_labels")]
+    labels: Arc<Labels>,
 }
+
+static SHARED: Sharing<Labels> = Sharing::new();
 
 impl RobotLabels {
     /// Folds in a record; operators' have no session, and are in the order of the log.
@@ -37,7 +44,7 @@ impl RobotLabels {
             LabelSource::Operator => (&mut self.operator, (0, offset)),
         };
         if said.newest < newest {
-            *said = Said { newest, labels: set.labels.clone() };
+            *said = Said { newest, labels: shared(&set.labels) };
         }
     }
 
@@ -75,6 +82,18 @@ impl RobotLabels {
     pub fn is_empty(&self) -> bool {
         self.agent.labels.is_empty() && self.operator.labels.is_empty()
     }
+}
+
+fn shared(labels: &Labels) -> Arc<Labels> {
+    SHARED.of(labels, |shared| shared == labels, || Arc::new(labels.clone()))
+}
+
+fn write_labels<S: Serializer>(labels: &Labels, serializer: S) -> Result<S::Ok, S::Error> {
+    labels.serialize(serializer)
+}
+
+fn read_labels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Labels>, D::Error> {
+    Labels::deserialize(deserializer).map(|labels| shared(&labels))
 }
 
 #[cfg(test)]

@@ -5,15 +5,16 @@
 
 use std::{
     collections::HashMap,
-    hash::{BuildHasher, RandomState},
     ops::Range,
-    sync::{Arc, LazyLock, Mutex, PoisonError, RwLock, Weak},
+    sync::{Arc, PoisonError, RwLock},
 };
 
 use muster_protocol::{
     id::{ChannelName, SchemaHash},
     schema::Schema,
 };
+
+use crate::sharing::Sharing;
 
 /// Channels by name; the place of one is the same in every robot of this layout.
 #[derive(Debug)]
@@ -30,26 +31,22 @@ pub(super) struct Layout {
 /// Most schemas whose places are remembered. A kind of robot has few; with more, all are looked up again.
 const SCHEMAS_MAX: usize = 32;
 
-/// Every layout that is in use, by the hash of its names. What a robot's state is does not depend on it, only how much
-/// memory the state takes.
-static SHARED: LazyLock<Mutex<Layouts>> = LazyLock::new(Mutex::default);
-
-#[derive(Default)]
-struct Layouts {
-    hasher: RandomState,
-    by_hash: HashMap<u64, Weak<Layout>>,
-    /// Those that nobody uses any more are forgotten when there are this many.
-    swept_at: usize,
-}
-
-/// Fewest layouts for which it is worth looking which are still in use.
-const SWEEP_MIN: usize = 64;
+/// What a robot's state is does not depend on its layout, only how much memory the state takes.
+static SHARED: Sharing<Layout> = Sharing::new();
 
 impl Layout {
     /// Returns the layout of these channels, which ascend.
-    pub(super) fn of(names: Vec<ChannelName>) -> Arc<Self> {
+    pub(super) fn of(names: &[ChannelName]) -> Arc<Self> {
         debug_assert!(names.is_sorted_by(|a, b| a < b), "the names ascend");
-        SHARED.lock().unwrap_or_else(PoisonError::into_inner).of(names)
+        SHARED.of(names, |shared| *shared.names == *names, || Arc::new(Self::new(names)))
+    }
+
+    fn new(names: &[ChannelName]) -> Self {
+        let by_name = names.iter().cloned().zip(0..).collect();
+        // They begin alike, so that they stand together.
+        let from = names.iter().position(ChannelName::is_of_agent).unwrap_or(names.len());
+        let of_agent = from..from + names[from..].iter().take_while(|name| name.is_of_agent()).count();
+        Self { names: names.into(), by_name, of_agent, by_schema: RwLock::default() }
     }
 
     /// Returns the names, ascending.
@@ -95,35 +92,13 @@ impl Layout {
     }
 }
 
-impl Layouts {
-    fn of(&mut self, names: Vec<ChannelName>) -> Arc<Layout> {
-        let hash = self.hasher.hash_one(&names);
-        let shared = self.by_hash.get(&hash).and_then(Weak::upgrade);
-        if let Some(shared) = shared.filter(|shared| *shared.names == *names) {
-            return shared;
-        }
-        let by_name = names.iter().cloned().zip(0..).collect();
-        // They begin alike, so that they stand together.
-        let from = names.iter().position(ChannelName::is_of_agent).unwrap_or(names.len());
-        let of_agent = from..from + names[from..].iter().take_while(|name| name.is_of_agent()).count();
-        let layout =
-            Arc::new(Layout { names: names.into(), by_name, of_agent, by_schema: RwLock::default() });
-        if self.by_hash.len() >= self.swept_at {
-            self.by_hash.retain(|_, layout| layout.strong_count() > 0);
-            self.swept_at = (2 * self.by_hash.len()).max(SWEEP_MIN);
-        }
-        self.by_hash.insert(hash, Arc::downgrade(&layout));
-        layout
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fleet::rehearsal::schema;
 
     fn layout(names: &[&str]) -> Arc<Layout> {
-        Layout::of(names.iter().map(|name| name.parse().unwrap()).collect())
+        Layout::of(&names.iter().map(|name| name.parse().unwrap()).collect::<Vec<_>>())
     }
 
     #[test]
@@ -132,15 +107,6 @@ mod tests {
         assert!(Arc::ptr_eq(&one, &layout(&["a", "b"])));
         assert!(!Arc::ptr_eq(&one, &layout(&["a"])));
         assert!(!Arc::ptr_eq(&one, &layout(&["a", "b", "c"])));
-    }
-
-    #[test]
-    fn what_nobody_uses_is_forgotten() {
-        let mut layouts = Layouts::default();
-        for round in 0..10 * SWEEP_MIN {
-            layouts.of(vec![format!("only/{round}").parse().unwrap()]);
-            assert!(layouts.by_hash.len() <= SWEEP_MIN);
-        }
     }
 
     #[test]

@@ -9,13 +9,15 @@ use muster_protocol::{
 
 use super::{
     channel::{Aging, Channel, Judge, Mark, Newest},
+    channels::Place,
     completeness::Completeness,
     conflict::Conflict,
-    freshness::{Freshness, Pace, freshness},
+    freshness::{Freshness, LinkState, Pace, freshness},
     health::{Health, LOSS_NS_WARN, Signs, health},
     link::{Heard, LinkReading, LiveLink},
     mapping::Said,
     robot::RobotState,
+    survey::{Freshnesses, Marks, Survey},
 };
 
 /// One robot at one moment. Channels are read one by one with [`RobotState::channels`].
@@ -60,6 +62,8 @@ pub struct ChannelReading<'a> {
     newest: &'a Newest,
     /// The newest value's time: repaired where the agent stamped it by a clock that was off.
     pub t: WallTime,
+    /// What the age counts from.
+    pub(super) since: Option<WallTime>,
     /// The value's age; `None` if nobody knows.
     pub age_ns: Option<i64>,
     /// Whether the age says that the value is recent.
@@ -70,47 +74,12 @@ pub struct ChannelReading<'a> {
     pub mark: Option<Mark>,
 }
 
-/// How many channels are how fresh.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Freshnesses {
-    /// [`Freshness::Fresh`]
-    pub fresh: u64,
-    /// [`Freshness::Late`]
-    pub late: u64,
-    /// [`Freshness::Stale`]
-    pub stale: u64,
-    /// [`Freshness::Never`]
-    pub never: u64,
-}
-
-/// What a look at each channel of a robot finds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Survey {
-    /// The channels by freshness.
-    pub freshness: Freshnesses,
-    /// The channels by what is wrong with their times.
-    pub marks: Marks,
-    /// The age of the newest value of all; `None` without one of which anybody knows.
-    pub newest_age_ns: Option<i64>,
-}
-
-/// How many channels have a newest time that is not believed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Marks {
-    /// [`Mark::Before2020`]
-    pub before_2020: u64,
-    /// [`Mark::Ahead`]
-    pub ahead: u64,
-    /// Channels whose newest time was repaired; those are not marked.
-    pub repaired: u64,
-}
-
 impl RobotState {
     /// Reads the robot at `now`, with what is heard of it.
     pub fn read<'a>(&self, now: WallTime, heard: impl Into<Heard<'a>>) -> RobotReading {
         let heard = heard.into();
         let (link, live) = (self.read_link(now, heard), heard.live());
-        let Survey { freshness, marks, newest_age_ns } = self.survey(now, &link);
+        let Survey { freshness, marks, newest_age_ns } = self.survey(now, link.state);
         let is_lately = |at: WallTime| now.nanos_since(at) <= LOSS_NS_WARN;
         let lost_lately = self.totals.last_loss.is_some_and(is_lately);
         let skew_ns = live.and_then(LiveLink::skew_ns).or_else(|| self.anchors.skew_ns());
@@ -153,19 +122,9 @@ impl RobotState {
         self.holdings.read(&self.anchors, live)
     }
 
-    /// Looks at each channel. What an agent tells of itself goes on when the robot has fallen silent, and is left out.
-    pub fn survey(&self, now: WallTime, link: &LinkReading) -> Survey {
-        let mut survey = Survey::default();
-        let judge = Judge::new(&self.anchors);
-        for channel in self.channels.of_robot() {
-            let reading = ChannelReading::of(channel, &judge, now, link);
-            survey.freshness.count(reading.freshness);
-            survey.marks.count(&reading);
-            if let Some(age_ns) = reading.age_ns {
-                survey.newest_age_ns = Some(survey.newest_age_ns.map_or(age_ns, |newest| newest.min(age_ns)));
-            }
-        }
-        survey
+    /// Reads the age of the newest value of all; `None` without one of which anybody knows.
+    pub fn newest_age_ns(&self, now: WallTime, link: &LinkReading) -> Option<i64> {
+        self.survey(now, link.state).newest_age_ns
     }
 
     /// Reads one channel at `now`, with the link as [`RobotState::read`] found it.
@@ -175,7 +134,7 @@ impl RobotState {
         now: WallTime,
         link: &LinkReading,
     ) -> ChannelReading<'a> {
-        ChannelReading::of(channel, &Judge::new(&self.anchors), now, link)
+        ChannelReading::of(channel, &Judge::new(&self.anchors), now, link.state)
     }
 
     /// Returns the channels that ever had a value, by name.
@@ -186,6 +145,11 @@ impl RobotState {
     /// Returns a channel that ever had a value.
     pub fn channel(&self, name: &str) -> Option<&Channel> {
         self.channels.find(name)
+    }
+
+    /// Returns the same, and remembers in `last` where it found it: a walk asks robot after robot of the same kind.
+    pub fn channel_by(&self, name: &str, last: &mut Option<Place>) -> Option<&Channel> {
+        self.channels.find_by(name, last)
     }
 
     /// Returns the channels of an object or an array: of `pose` they are `pose.x`, `pose.y` and so on.
@@ -215,13 +179,13 @@ impl RobotState {
 }
 
 impl<'a> ChannelReading<'a> {
-    fn of(channel: &'a Channel, judge: &Judge<'a>, now: WallTime, link: &LinkReading) -> Self {
+    pub(super) fn of(channel: &'a Channel, judge: &Judge<'a>, now: WallTime, link: LinkState) -> Self {
         let newest = channel.newest(judge);
         let t = newest.t(judge);
         let Aging { since, mark } = newest.aging(t, judge);
         let age_ns = since.map(|since| now.nanos_since(since));
         let pace = channel.pace(newest);
-        Self { newest, t, age_ns, freshness: freshness(age_ns, pace, link.state), pace, mark }
+        Self { newest, t, since, age_ns, freshness: freshness(age_ns, pace, link), pace, mark }
     }
 
     /// Returns the newest value.
@@ -247,37 +211,5 @@ impl<'a> ChannelReading<'a> {
     /// Returns the unit that was declared with the newest value.
     pub fn unit(&self) -> Option<&'a str> {
         self.newest.unit()
-    }
-}
-
-impl Freshnesses {
-    /// Counts one channel.
-    pub fn count(&mut self, freshness: Freshness) {
-        match freshness {
-            Freshness::Fresh => self.fresh += 1,
-            Freshness::Late => self.late += 1,
-            Freshness::Stale => self.stale += 1,
-            Freshness::Never => self.never += 1,
-        }
-    }
-}
-
-impl std::ops::AddAssign for Freshnesses {
-    fn add_assign(&mut self, other: Self) {
-        self.fresh += other.fresh;
-        self.late += other.late;
-        self.stale += other.stale;
-        self.never += other.never;
-    }
-}
-
-impl Marks {
-    fn count(&mut self, reading: &ChannelReading<'_>) {
-        self.repaired += u64::from(reading.raw_t().is_some());
-        match reading.mark {
-            Some(Mark::Before2020) => self.before_2020 += 1,
-            Some(Mark::Ahead) => self.ahead += 1,
-            None => {}
-        }
     }
 }

@@ -23,6 +23,7 @@ use super::{
     losses::Losses,
     mapping::Mapping,
     repair::Unsure,
+    survey::Kept,
 };
 use crate::record::{Body, Envelope, SessionEvent};
 
@@ -41,6 +42,8 @@ pub struct RobotState {
     /// How its channels are read: configuration, and no part of what the log says.
     #[serde(skip)]
     mapping: Option<Arc<Mapping>>,
+    #[serde(skip)]
+    pub(super) surveyed: Kept,
 }
 
 /// What the log holds of a robot, counted.
@@ -83,6 +86,7 @@ impl RobotState {
         until: Option<WallTime>,
     ) {
         let received_at = envelope.received_at;
+        self.surveyed.forget();
         self.totals.saw(offset);
         if !matches!(envelope.body, Body::Labels(_)) {
             self.totals.received = Some(widened(self.totals.received, received_at));

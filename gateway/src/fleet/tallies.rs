@@ -1,10 +1,7 @@
 //! The fleet in counts.
 
 use super::{
-    completeness::Standing,
-    freshness::LinkState,
-    reading::{Freshnesses, RobotReading},
-    robot::Totals,
+    completeness::Standing, freshness::LinkState, reading::RobotReading, robot::Totals, survey::Freshnesses,
 };
 
 /// Robots, counted one after the other.

@@ -20,6 +20,7 @@ use crate::record::{Body, DownReason, LabelSet, LabelSource, SessionEvent};
 mod ahead;
 mod as_of;
 mod clocks;
+mod survey;
 
 /// Guards: a robot that an operator labels was not heard by that, nor one whose labels are written again.
 #[test]

@@ -23,6 +23,7 @@ use crate::{
     link::port::{Outbox, TicketIssuer, Unhandled},
     metrics::Metrics,
     record::Transport,
+    sharing::shared_schema,
 };
 
 /// One robot, shared by all its connections and by the committer.
@@ -149,7 +150,8 @@ impl RobotState {
     }
 
     /// Takes a schema; the ones that were used longest ago make room.
-    pub(super) fn learn_schema(&mut self, schema: Arc<Schema>) {
+    pub(super) fn learn_schema(&mut self, schema: &Arc<Schema>) {
+        let schema = shared_schema(schema);
         self.schemas.retain(|known| known.hash() != schema.hash());
         self.schemas.push_back(schema);
         if self.schemas.len() > SCHEMAS_MAX {

@@ -225,7 +225,7 @@ impl Session {
             Err(error) => return self.refuse_malformed(open, head, &error),
         };
         let mut state = open.robot.lock();
-        state.learn_schema(Arc::clone(&schema));
+        state.learn_schema(&schema);
         let claim = match state.receiver.handle_batch(head, info.samples) {
             Verdict::Commit(claim) => claim,
             Verdict::Committed => return self.say_again(open, &mut state, head),
@@ -400,7 +400,7 @@ fn handle_schema(open: &Open, payload: &Bytes) -> Result<Ticket, Bye> {
         tracing::warn!(robot = %open.robot.id, "closed a session: a schema does not decode: {error}");
         BROKE_PROTOCOL
     })?;
-    open.robot.lock().learn_schema(Arc::new(schema));
+    open.robot.lock().learn_schema(&Arc::new(schema));
     Ok(Ticket::done(Ok(())))
 }
 

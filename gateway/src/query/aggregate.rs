@@ -5,7 +5,7 @@ use std::{
     str::FromStr,
 };
 
-use super::{Fact, Name, Scene, Selection, TooLong, UndecidedRobots, View, name::Names};
+use super::{Asked, Fact, Name, Scene, Selection, TooLong, UndecidedRobots, View, name::Names};
 use crate::fleet::Freshnesses;
 
 /// What to take together.
@@ -87,8 +87,11 @@ type Gathered = BTreeMap<Vec<u8>, Group>;
 impl Aggregation {
     /// Takes the robots together.
     pub fn run(&self, scene: &Scene<'_>) -> Result<Groups, TooLong> {
-        let heard = self.selection.is_heard() || self.by.is_heard() || self.of.is_heard();
-        let parts = scene.scan(heard, Part::default, |part, view| {
+        let asked = Asked {
+            heard: self.selection.is_heard() || self.by.is_heard() || self.of.is_heard(),
+            names: self.selection.names().chain(self.by.iter()).chain(self.of.iter()).collect(),
+        };
+        let parts = scene.scan(&asked, Part::default, |part, view| {
             if self.selection.takes(view, &mut part.undecided) {
                 self.add(part, view);
             }

@@ -230,6 +230,14 @@ impl Name {
             .map_err(|why| NameError::NoName { name: text.chars().take(SHOWN_CHARS_MAX).collect(), why })
     }
 
+    /// Returns the channel of which it is the name.
+    pub(super) fn as_channel(&self) -> Option<&str> {
+        match self {
+            Self::Channel(channel) => Some(channel.as_str()),
+            Self::Label(_) | Self::Member(_) => None,
+        }
+    }
+
     /// Returns whether it is the robot's own.
     pub(super) fn is_id(&self) -> bool {
         matches!(self, Self::Member(member) if ["id", "robot"].contains(&member.name))

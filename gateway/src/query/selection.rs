@@ -4,7 +4,7 @@ use std::{cmp::Ordering, str::FromStr};
 
 use muster_protocol::id::RobotId;
 
-use super::{Expression, Fact, Name, NameError, Scene, TooLong, View};
+use super::{Asked, Expression, Fact, Name, NameError, Scene, TooLong, View};
 
 /// The robots that all of these describe.
 #[derive(Clone, Default)]
@@ -106,8 +106,12 @@ impl Selection {
 
     /// Finds all robots that it takes.
     pub fn find(&self, scene: &Scene<'_>, sort: &Sort) -> Result<Found, TooLong> {
+        let asked = Asked {
+            heard: self.is_heard() || sort.is_heard(),
+            names: self.names().chain(sort.names()).collect(),
+        };
         let parts = scene.scan(
-            self.is_heard() || sort.is_heard(),
+            &asked,
             || (Vec::new(), UndecidedRobots::default()),
             |(found, undecided): &mut (Vec<Keyed>, UndecidedRobots), view| {
                 if self.takes(view, undecided) {

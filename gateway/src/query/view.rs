@@ -139,7 +139,7 @@ impl<'a> View<'a> {
     pub fn newest_age_ns(&self) -> Option<i64> {
         match self.whole.get() {
             Some(whole) => whole.newest_age_ns,
-            None => self.state.survey(self.now, self.link()).newest_age_ns,
+            None => self.state.newest_age_ns(self.now, self.link()),
         }
     }
 

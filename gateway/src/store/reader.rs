@@ -24,7 +24,10 @@ use super::{
     tally::Span,
     trim::{self, Goal, Plan, TrimError, Trimmed},
 };
-use crate::record::{Envelope, RecordError};
+use crate::{
+    record::{Envelope, RecordError},
+    sharing::shared_schema,
+};
 
 /// Reads the log. Clones share everything. Calls block on the disk: not for the async runtime's threads.
 #[derive(Clone, Debug)]
@@ -179,7 +182,7 @@ impl StoreReader {
         let cached = self.shared.schema_cache().find(robot, hash);
         cached.or_else(|| {
             let encoded = self.shared.encoded_schema(robot, hash, near)?;
-            let schema = schemas::decode(hash, &encoded)?;
+            let schema = shared_schema(&schemas::decode(hash, &encoded)?);
             self.shared.schema_cache().keep(robot, Arc::clone(&schema));
             Some(schema)
         })

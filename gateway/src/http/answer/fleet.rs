@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use super::{AsOfAnswer, Count, Ints, Time, Undecided, link::FreshnessCounts};
 use crate::{
     fleet::{Level, Standing, Tallies},
-    query::{Scene, Selection, TooLong, UndecidedRobots},
+    query::{Asked, Scene, Selection, TooLong, UndecidedRobots},
 };
 
 /// The fleet in counts, and where the log stands.
@@ -163,8 +163,9 @@ impl FleetCounts {
 
 /// Counts the robots that are selected.
 fn tally(scene: &Scene<'_>, selection: &Selection) -> Result<(Tallies, UndecidedRobots), TooLong> {
+    let asked = Asked { heard: true, names: selection.names().collect() };
     let parts = scene.scan(
-        true,
+        &asked,
         || (Tallies::default(), UndecidedRobots::default()),
         |(tallies, undecided): &mut (Tallies, UndecidedRobots), view| {
             if selection.takes(view, undecided) {
