@@ -48,7 +48,7 @@ const ROBOTS_AT_ONCE: usize = 256;
 const HELD_AT_ONCE: usize = 16;
 
 impl Scene<'_> {
-    /// Shows `visit` each robot, and returns what it gathered, one of each thread in the order of the robots' ids.
+    /// Shows `visit` each robot, and returns what it gathered, one of each thread, in the order of the robots' ids.
     /// What is heard of each robot is asked for before its lock is taken and never under it.
     pub fn scan<T: Send>(
         &self,
