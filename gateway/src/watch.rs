@@ -3,8 +3,7 @@
 //! Evaluations are periodic, on a thread of their own, and not on request: what comes and goes is damped, and what
 //! happened lately is counted, only by somebody who looks all the time; and looking at ten thousand robots takes a core
 //! for tens of milliseconds. Readers get the last [`Evaluation`], which says how old it is, and wait for nobody. The pace
-//! is [`EVERY`], or slower where one evaluation takes long: it takes one [`SHARE`]th of a processor at most, and never for
-//! more than a few milliseconds on end.
+//! is [`EVERY`], or slower where one evaluation takes long: it takes one [`SHARE`]th of a processor at most.
 
 mod sources;
 #[cfg(test)]
@@ -51,19 +50,12 @@ pub trait Sources: Send {
     fn refused(&self, robot: &RobotId) -> Refused;
 }
 
-/// Robots that are looked at in one go. It takes a millisecond or two: an evaluation of a large fleet never takes a core
-/// from ingest, or from whoever asks, for longer.
-const ROBOTS_AT_ONCE: usize = 256;
-
-/// How long it then leaves the core to others.
-const GIVE_WAY: Duration = Duration::from_millis(10);
-
 /// What one evaluation found.
 #[derive(Clone, Debug)]
 pub struct Evaluation {
     /// When.
     pub at: Moment,
-    /// How long it took, without the time in which it gave way.
+    /// How long it took.
     pub took: Duration,
     /// What is wrong, the gravest first.
     pub conditions: Vec<Condition>,
@@ -160,46 +152,30 @@ impl Watch {
     fn run(&mut self, stopped: &Receiver<()>) {
         let mut took = Duration::ZERO;
         while stopped.recv_timeout(EVERY.max(took * SHARE)) == Err(RecvTimeoutError::Timeout) {
-            took = self.evaluate_giving_way(|| {
-                let _ = stopped.recv_timeout(GIVE_WAY); // if it is to stop, without delay, and then above
-            });
+            took = self.evaluate();
         }
     }
 
     /// Looks once and shows what it found. Returns how long it took.
     pub fn evaluate(&mut self) -> Duration {
-        self.evaluate_giving_way(|| {})
-    }
-
-    /// The same, and calls `give_way` after every few robots, which is no part of the time it took.
-    fn evaluate_giving_way(&mut self, mut give_way: impl FnMut()) -> Duration {
         let at = Moment { mono: self.clock.mono(), wall: self.clock.wall() };
         let mut found = gateway::find(&self.sources.gateway(at), at);
-        let (mut fleet, mut gave_way) = (Tallies::default(), Duration::ZERO);
+        let mut fleet = Tallies::default();
         self.memory.begin(at);
-        for some in self.fleet.robots().chunks(ROBOTS_AT_ONCE) {
-            // It is one evaluation, but what came while it gave way is not of the future.
-            let now = Moment { wall: self.clock.wall(), ..at };
-            for (id, robot) in some {
-                let live = self.live.live(id);
-                let refused = self.sources.refused(id);
-                let state = robot.read().unwrap_or_else(PoisonError::into_inner);
-                let reading = state.read(now.wall, live.as_ref());
-                fleet.count(&reading, state.totals());
-                self.memory.find(&Robot { id, state: &state, reading: &reading, refused }, now, &mut found);
-            }
-            let looked = self.clock.mono();
-            if some.len() == ROBOTS_AT_ONCE {
-                give_way();
-            }
-            gave_way += self.clock.mono().since(looked);
+        for (id, robot) in &*self.fleet.robots() {
+            let live = self.live.live(id);
+            let refused = self.sources.refused(id);
+            let state = robot.read().unwrap_or_else(PoisonError::into_inner);
+            let reading = state.read(at.wall, live.as_ref());
+            fleet.count(&reading, state.totals());
+            self.memory.find(&Robot { id, state: &state, reading: &reading, refused }, at, &mut found);
         }
         let tracked = self.tracker.track(found, at);
         let mut counts = [0; Code::COUNT];
         for condition in &tracked.conditions {
             counts[condition.code as usize] += 1;
         }
-        let took = self.clock.mono().since(at.mono).saturating_sub(gave_way);
+        let took = self.clock.mono().since(at.mono);
         let (conditions, not_listed) = (tracked.conditions, tracked.not_listed);
         self.metrics.set_fleet(&fleet);
         self.metrics.set_conditions(|code| counts[code as usize], not_listed, took);
