@@ -20,6 +20,7 @@ mod as_of;
 mod channel;
 mod channels;
 mod checkpoint;
+mod columns;
 mod completeness;
 mod conflict;
 mod freshness;
@@ -42,7 +43,7 @@ mod tests;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, TryLockError},
 };
 
 use muster_protocol::{
@@ -57,6 +58,7 @@ pub use as_of::{AsOf, Known};
 pub use channel::{Aging, Channel, Mark};
 pub use channels::Place;
 pub use checkpoint::{CheckpointError, FleetImage};
+pub use columns::{Cell, ColumnKey, Learned, Row, Table};
 pub use completeness::{Amount, Completeness, Standing};
 pub use conflict::{CONFLICT_NS_OVER, Conflict};
 pub use freshness::{FRESH_NS_MIN, Freshness, LATE_NS_MIN, LinkState, Pace, SILENCE_NS_MAX, freshness};
@@ -75,6 +77,7 @@ pub use survey::{Freshnesses, Marks};
 pub use tallies::Tallies;
 
 use applied::Applied;
+use columns::{Changes, Columns, Counters};
 
 /// The state of all robots that the log names. Who may register is decided before a record is committed.
 #[derive(Debug, Default)]
@@ -82,15 +85,23 @@ pub struct Fleet {
     robots: RwLock<Robots>,
     applied: Mutex<Applied>,
     mapping: Option<Arc<Mapping>>,
+    columns: Columns,
 }
 
 /// A robot and its state.
-pub type Robot = (RobotId, Arc<RwLock<RobotState>>);
+#[derive(Clone, Debug)]
+pub struct Robot {
+    /// Which it is.
+    pub id: RobotId,
+    state: Arc<RwLock<RobotState>>,
+    changes: Changes,
+}
 
 /// All robots.
 #[derive(Debug, Default)]
 struct Robots {
-    by_id: BTreeMap<RobotId, Arc<RwLock<RobotState>>>,
+    by_id: BTreeMap<RobotId, Robot>,
+    counters: Counters,
     /// The same in a row, made when somebody asks for all, and good until a robot is added.
     listed: Option<Arc<[Robot]>>,
 }
@@ -107,8 +118,8 @@ impl Fleet {
         if !self.applied.lock().unwrap_or_else(PoisonError::into_inner).insert(offset) {
             return false;
         }
-        let robot = self.robot(&envelope.robot).unwrap_or_else(|| self.add(&envelope.robot));
-        robot.write().unwrap_or_else(PoisonError::into_inner).apply(offset, envelope, batch);
+        let robot = self.find(&envelope.robot).unwrap_or_else(|| self.add(&envelope.robot));
+        robot.change(|state| state.apply(offset, envelope, batch));
         true
     }
 
@@ -119,6 +130,10 @@ impl Fleet {
 
     /// Returns the state of one robot, if the log names it. Hold its lock briefly: records wait for it.
     pub fn robot(&self, robot: &RobotId) -> Option<Arc<RwLock<RobotState>>> {
+        self.find(robot).map(|robot| robot.state)
+    }
+
+    fn find(&self, robot: &RobotId) -> Option<Robot> {
         self.robots.read().unwrap_or_else(PoisonError::into_inner).by_id.get(robot).cloned()
     }
 
@@ -139,11 +154,21 @@ impl Fleet {
         listed.unwrap_or_else(|| self.robots.write().unwrap_or_else(PoisonError::into_inner).list())
     }
 
+    /// Returns the robots as [`Fleet::robots`] does, with columns of what a walk asks of each.
+    pub fn table<'k>(&self, keys: &'k [ColumnKey]) -> Table<'k> {
+        self.columns.table(self.robots(), keys)
+    }
+
+    /// Takes what a walk over a table learned into the columns.
+    pub fn learn(&self, table: Table<'_>, learned: Vec<Learned>) {
+        self.columns.learn(table, learned);
+    }
+
     /// Calls `visit` for each robot as [`Fleet::robots`] returns them, until it returns false. It runs under the robot's
     /// lock: it must not wait for anything that commits.
     pub fn visit(&self, mut visit: impl FnMut(&RobotId, &RobotState) -> bool) {
-        for (id, robot) in &*self.robots() {
-            if !visit(id, &robot.read().unwrap_or_else(PoisonError::into_inner)) {
+        for robot in &*self.robots() {
+            if !visit(&robot.id, &robot.read()) {
                 break;
             }
         }
@@ -167,29 +192,63 @@ impl Fleet {
     }
 
     fn map_shared(&mut self, mapping: Option<Arc<Mapping>>) {
-        for (_, robot) in &*self.robots() {
-            robot.write().unwrap_or_else(PoisonError::into_inner).map(mapping.clone());
+        for robot in &*self.robots() {
+            robot.change(|state| state.map(mapping.clone()));
         }
         self.mapping = mapping;
     }
 
-    fn add(&self, robot: &RobotId) -> Arc<RwLock<RobotState>> {
+    fn add(&self, robot: &RobotId) -> Robot {
         let mut robots = self.robots.write().unwrap_or_else(PoisonError::into_inner);
-        let new = || Arc::new(RwLock::new(RobotState::mapped(self.mapping.clone())));
         robots.listed = None;
-        robots.by_id.entry(robot.clone()).or_insert_with(new).clone()
+        let Robots { by_id, counters, .. } = &mut *robots;
+        let new = || Robot::new(robot.clone(), RobotState::mapped(self.mapping.clone()), counters);
+        by_id.entry(robot.clone()).or_insert_with(new).clone()
+    }
+}
+
+impl Robot {
+    fn new(id: RobotId, state: RobotState, counters: &mut Counters) -> Self {
+        Self { id, state: Arc::new(RwLock::new(state)), changes: counters.next() }
+    }
+
+    /// Reads the state, once nobody changes it. Hold it briefly: records wait for it.
+    pub fn read(&self) -> RwLockReadGuard<'_, RobotState> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the state, unless somebody is changing it or is about to.
+    pub fn try_read(&self) -> Option<RwLockReadGuard<'_, RobotState>> {
+        match self.state.try_read() {
+            Ok(state) => Some(state),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Goes where the lock is, and no further; what it returns means nothing.
+    pub fn reach(&self) -> usize {
+        // The counter stands beside the lock.
+        Arc::strong_count(&self.state)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut RobotState)) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        self.changes.add();
+        change(&mut state);
     }
 }
 
 impl Robots {
     fn of(robots: impl IntoIterator<Item = (RobotId, RobotState)>) -> Self {
-        let by_id = robots.into_iter().map(|(id, state)| (id, Arc::new(RwLock::new(state)))).collect();
-        Self { by_id, listed: None }
+        let mut counters = Counters::default();
+        let robot = |(id, state): (RobotId, RobotState)| (id.clone(), Robot::new(id, state, &mut counters));
+        let by_id = robots.into_iter().map(robot).collect();
+        Self { by_id, counters, listed: None }
     }
 
     fn list(&mut self) -> Arc<[Robot]> {
-        let Self { by_id, listed } = self;
-        let list = || by_id.iter().map(|(id, robot)| (id.clone(), robot.clone())).collect();
-        listed.get_or_insert_with(list).clone()
+        let Self { by_id, listed, .. } = self;
+        listed.get_or_insert_with(|| by_id.values().cloned().collect()).clone()
     }
 }

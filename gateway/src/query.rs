@@ -28,6 +28,6 @@ pub use aggregate::{Aggregation, Amounts, Function, FunctionError, GROUPS_MAX, G
 pub use expression::{EXPRESSION_BYTES_MAX, Expression, ExpressionError, Undecided};
 pub use fact::{Fact, Kind};
 pub use name::{MEMBERS, Member, NAMES_MAX, Name, NameError, Names};
-pub use scan::{Asked, Scene, TooLong};
+pub use scan::{Asked, Scanned, Scene, TooLong};
 pub use selection::{Found, Selection, Sort, SortError, UndecidedRobots};
 pub use view::View;

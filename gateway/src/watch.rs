@@ -162,10 +162,11 @@ impl Watch {
         let mut found = gateway::find(&self.sources.gateway(at), at);
         let mut fleet = Tallies::default();
         self.memory.begin(at);
-        for (id, robot) in &*self.fleet.robots() {
+        for robot in &*self.fleet.robots() {
+            let id = &robot.id;
             let live = self.live.live(id);
             let refused = self.sources.refused(id);
-            let state = robot.read().unwrap_or_else(PoisonError::into_inner);
+            let state = robot.read();
             let reading = state.read(at.wall, live.as_ref());
             fleet.count(&reading, state.totals());
             self.memory.find(&Robot { id, state: &state, reading: &reading, refused }, at, &mut found);

@@ -2,14 +2,14 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Mutex, PoisonError},
 };
 
 use serde::{Deserialize, Serialize, Serializer};
 
 use muster_protocol::id::{Offset, RobotId};
 
-use super::{Fleet, applied::Applied, robot::RobotState};
+use super::{Fleet, Robot, RobotState, applied::Applied};
 use crate::parts::in_parts;
 
 /// The version that is written. Another one is not read: the state is then folded anew from the log.
@@ -58,7 +58,7 @@ struct Imaging {
 }
 
 /// A robot as it is written: locked only while it is.
-struct Locked(Arc<RwLock<RobotState>>);
+struct Locked(Robot);
 
 impl Fleet {
     /// Returns the state as bytes. Call it on the thread that applies, so that all robots are at the same offset.
@@ -71,14 +71,15 @@ impl Fleet {
         let image = FleetImage::read(bytes)?;
         let images: Vec<_> = image.robots.into_iter().collect();
         let read = |(id, bytes): &(RobotId, &[u8])| Ok((id.clone(), whole(bytes)?));
-        let parts =
-            in_parts(&images, ROBOTS_AT_LEAST, |part| part.iter().map(read).collect::<Result<Vec<_>, _>>());
+        let parts = in_parts(images.len(), ROBOTS_AT_LEAST, |part| {
+            images[part].iter().map(read).collect::<Result<Vec<_>, _>>()
+        });
         let robots = parts.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten();
         Ok(Self { applied: Mutex::new(image.applied), ..Self::of(robots) })
     }
 
     fn imaging(&self) -> Imaging {
-        let robots = self.robots().iter().map(|(id, robot)| (id.clone(), Locked(robot.clone()))).collect();
+        let robots = self.robots().iter().map(|robot| (robot.id.clone(), Locked(robot.clone()))).collect();
         Imaging { applied: self.applied.lock().unwrap_or_else(PoisonError::into_inner).clone(), robots }
     }
 }
@@ -113,8 +114,8 @@ impl Imaging {
 
 impl Serialize for Locked {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let state = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let bytes = postcard::to_stdvec(&*state).expect("the state has only lengths that postcard knows");
+        let bytes =
+            postcard::to_stdvec(&*self.0.read()).expect("the state has only lengths that postcard knows");
         serializer.serialize_bytes(&bytes)
     }
 }

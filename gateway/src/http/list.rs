@@ -102,9 +102,9 @@ impl List {
 
     fn cut_from_all(&self, fleet: &Fleet, after: Option<&RobotId>) -> Page {
         let robots = fleet.robots();
-        let from = after.map_or(0, |after| robots.partition_point(|(id, _)| id <= after));
+        let from = after.map_or(0, |after| robots.partition_point(|robot| robot.id <= *after));
         let page = robots[from..].iter().take(self.part.limit + 1);
-        self.cut(page.map(|(id, _)| id.clone()).collect(), None)
+        self.cut(page.map(|robot| robot.id.clone()).collect(), None)
     }
 
     fn first(&self, api: &Api, lists: &Lists, found: Found) -> Result<Page, Problem> {

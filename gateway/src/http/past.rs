@@ -195,10 +195,10 @@ impl Fold<'_> {
     fn fleet_now(&mut self, image: Option<&[u8]>) -> Result<Fleet, Problem> {
         let image = read(image)?;
         let mut robots = Vec::new();
-        for (id, _) in &*self.api.fleet.robots() {
-            let state = self.robot(id, image.as_ref())?;
+        for robot in &*self.api.fleet.robots() {
+            let state = self.robot(&robot.id, image.as_ref())?;
             if state.is_known() {
-                robots.push((id.clone(), state));
+                robots.push((robot.id.clone(), state));
             }
         }
         Ok(Fleet::of(robots))

@@ -5,7 +5,7 @@ use std::{
     str::FromStr,
 };
 
-use super::{Asked, Fact, Name, Scene, Selection, TooLong, UndecidedRobots, View, name::Names};
+use super::{Asked, Fact, Name, Scanned, Scene, Selection, TooLong, UndecidedRobots, View, name::Names};
 use crate::fleet::Freshnesses;
 
 /// What to take together.
@@ -88,17 +88,14 @@ impl Aggregation {
     /// Takes the robots together.
     pub fn run(&self, scene: &Scene<'_>) -> Result<Groups, TooLong> {
         let asked = Asked {
-            heard: self.selection.is_heard() || self.by.is_heard() || self.of.is_heard(),
-            names: self.selection.names().chain(self.by.iter()).chain(self.of.iter()).collect(),
+            selection: &self.selection,
+            heard: self.by.is_heard() || self.of.is_heard(),
+            names: self.by.iter().chain(self.of.iter()).collect(),
         };
-        let parts = scene.scan(&asked, Part::default, |part, view| {
-            if self.selection.takes(view, &mut part.undecided) {
-                self.add(part, view);
-            }
-        })?;
+        let Scanned { parts, undecided } =
+            scene.scan(&asked, Part::default, |part, view| self.add(part, view))?;
         let mut all = Part::default();
         for part in parts {
-            all.undecided.add(part.undecided);
             all.beyond += part.beyond;
             for (key, group) in part.groups {
                 all.join(key, group);
@@ -110,7 +107,7 @@ impl Aggregation {
             let of_facts = || a.by.iter().zip(&b.by).map(|(a, b)| a.order(b)).find(|order| order.is_ne());
             b.robots.cmp(&a.robots).then_with(|| of_facts().unwrap_or(std::cmp::Ordering::Equal))
         });
-        Ok(Groups { groups, undecided: all.undecided, beyond: all.beyond })
+        Ok(Groups { groups, undecided, beyond: all.beyond })
     }
 
     fn add(&self, part: &mut Part, view: &View<'_>) {
@@ -139,7 +136,6 @@ impl Aggregation {
 #[derive(Debug, Default)]
 struct Part {
     groups: Gathered,
-    undecided: UndecidedRobots,
     beyond: u64,
 }
 

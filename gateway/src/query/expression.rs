@@ -31,6 +31,7 @@ use super::{
     syntax::{self, DEPTH_MAX, LABELS, OF},
     variable::Variable,
 };
+use crate::fleet::{ColumnKey, Row};
 
 /// A condition on one robot.
 #[derive(Clone)]
@@ -152,6 +153,16 @@ impl Expression {
     /// Returns whether a robot is one of those that the expression describes.
     pub fn matches(&self, view: &View<'_>) -> Result<bool, Undecided> {
         self.plain.decide(view).map_or_else(|| self.interpret(view), Ok)
+    }
+
+    /// Returns the columns that it compares with something.
+    pub fn column_keys(&self) -> Vec<ColumnKey> {
+        self.plain.asked().into_iter().filter_map(Variable::column_key).collect()
+    }
+
+    /// Returns whether a robot's row alone says that the robot is none of those.
+    pub fn excludes(&self, row: &Row<'_>) -> bool {
+        self.plain.decide(row) == Some(false)
     }
 
     fn interpret(&self, view: &View<'_>) -> Result<bool, Undecided> {

@@ -8,7 +8,11 @@ use std::cmp::Ordering;
 
 use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, operators};
 
-use super::{Fact, View, syntax::path_of, variable::Variable};
+use super::{
+    Fact,
+    syntax::path_of,
+    variable::{Facts, Variable},
+};
 
 /// An expression, as far as it is plain.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,33 +73,43 @@ impl Plain {
     }
 
     /// Returns what the expression says of a robot, where that is plain.
-    pub(super) fn decide(&self, view: &View<'_>) -> Option<bool> {
+    pub(super) fn decide(&self, robot: &impl Facts) -> Option<bool> {
         match self {
-            Self::Holds(asked) => match asked.read(view) {
+            Self::Holds(asked) => match robot.fact(asked) {
                 Fact::Bool(holds) => Some(holds),
                 _ => None,
             },
             Self::Compares(asked, orders, literal) => {
-                order(&asked.read(view), literal).map(|order| orders.contains(&order))
+                order(&robot.fact(asked), literal).map(|order| orders.contains(&order))
             }
             Self::Differs(asked, literal) => {
-                order(&asked.read(view), literal).map(|order| order != Ordering::Equal)
+                order(&robot.fact(asked), literal).map(|order| order != Ordering::Equal)
             }
-            Self::Not(part) => part.decide(view).map(|holds| !holds),
-            Self::And(parts) => joined(parts, view, false),
-            Self::Or(parts) => joined(parts, view, true),
+            Self::Not(part) => part.decide(robot).map(|holds| !holds),
+            Self::And(parts) => joined(parts, robot, false),
+            Self::Or(parts) => joined(parts, robot, true),
             Self::Other => None,
+        }
+    }
+
+    /// Returns everything that is asked of a robot.
+    pub(super) fn asked(&self) -> Vec<&Variable<Box<str>>> {
+        match self {
+            Self::Holds(asked) | Self::Compares(asked, ..) | Self::Differs(asked, _) => vec![asked],
+            Self::Not(part) => part.asked(),
+            Self::And(parts) | Self::Or(parts) => parts.iter().flat_map(Self::asked).collect(),
+            Self::Other => Vec::new(),
         }
     }
 }
 
 /// Decides `&&` and `||`: one part that is `decisive` decides, whatever the other is.
-fn joined([one, other]: &[Plain; 2], view: &View<'_>, decisive: bool) -> Option<bool> {
-    let one = one.decide(view);
+fn joined([one, other]: &[Plain; 2], robot: &impl Facts, decisive: bool) -> Option<bool> {
+    let one = one.decide(robot);
     if one == Some(decisive) {
         return one;
     }
-    match other.decide(view) {
+    match other.decide(robot) {
         Some(other) if other == decisive || one.is_some() => Some(other),
         _ => None,
     }

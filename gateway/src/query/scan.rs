@@ -3,15 +3,15 @@
 
 use std::{
     hint::black_box,
-    sync::{Arc, PoisonError, RwLockReadGuard, TryLockError},
+    sync::{PoisonError, RwLockReadGuard},
 };
 
 use muster_protocol::{id::RobotId, sample::Value, time::WallTime};
 
-use super::{Name, View};
+use super::{Name, Selection, UndecidedRobots, View};
 use crate::{
-    fleet::{Fleet, Heard, LiveLink, LiveLinks, Place, Robot, RobotState},
-    parts::in_parts,
+    fleet::{Fleet, Heard, Learned, LiveLink, LiveLinks, Place, Robot, RobotState, Table},
+    parts::{cut, in_parts},
 };
 
 /// The fleet that a question is about, at one moment.
@@ -32,13 +32,23 @@ pub struct Scene<'a> {
 #[error("the question takes too long for this fleet: ask for less of each robot, or of fewer robots")]
 pub struct TooLong;
 
-/// What a walk asks of each robot, said before it begins.
-#[derive(Debug, Default)]
+/// What a walk is about, said before it begins.
 pub struct Asked<'a> {
-    /// Whether it asks for what is heard of the robots.
+    /// The robots.
+    pub selection: &'a Selection,
+    /// Whether it asks for what is heard of them, beside what the selection asks.
     pub heard: bool,
-    /// What it asks for by name. The channels among it are fetched ahead; what is missing here is only slower.
+    /// What else it asks for by name. The channels among it are fetched ahead; what is missing here is only slower.
     pub names: Vec<&'a Name>,
+}
+
+/// What a walk found.
+#[derive(Debug)]
+pub struct Scanned<T> {
+    /// What was gathered, in the order of the robots' ids.
+    pub parts: Vec<T>,
+    /// Robots for which the selection found no answer.
+    pub undecided: UndecidedRobots,
 }
 
 /// Robots between two looks at the time, and the fewest for which another thread is worth it.
@@ -48,64 +58,93 @@ const ROBOTS_AT_ONCE: usize = 256;
 const HELD_AT_ONCE: usize = 16;
 
 impl Scene<'_> {
-    /// Shows `visit` each robot, and returns what it gathered, one of each thread, in the order of the robots' ids.
-    /// What is heard of each robot is asked for before its lock is taken and never under it.
+    /// Shows `visit` each robot that is selected, and returns what it gathered, one of each thread, in the order of the
+    /// robots' ids. What is heard of each robot is asked for before its lock is taken and never under it.
+    ///
+    /// A robot that the fleet's columns alone exclude is not gone to at all.
     pub fn scan<T: Send>(
         &self,
         asked: &Asked<'_>,
         gather: impl Fn() -> T + Sync,
         visit: impl Fn(&mut T, &View<'_>) + Sync,
-    ) -> Result<Vec<T>, TooLong> {
-        let of_part = |robots: &[Robot]| {
-            let mut gathered = gather();
-            for some in robots.chunks(ROBOTS_AT_ONCE) {
+    ) -> Result<Scanned<T>, TooLong> {
+        let selection = asked.selection;
+        let keys = selection.column_keys();
+        let table = self.fleet.table(&keys);
+        let of_part = |part| {
+            let (mut gathered, mut undecided, mut learned) =
+                (gather(), UndecidedRobots::default(), Learned::default());
+            for some in cut(part, ROBOTS_AT_ONCE) {
                 if (self.is_late)() {
                     return Err(TooLong);
                 }
-                self.visit(some, asked, |view| visit(&mut gathered, view));
+                let excludes = |at: &usize| table.row(*at).is_some_and(|row| selection.excludes(&row));
+                let left: Vec<usize> = some.filter(|at| !excludes(at)).collect();
+                self.visit(&table, &left, asked, |at, view| {
+                    table.read(at, view.state(), &mut learned);
+                    if selection.takes(view, &mut undecided) {
+                        visit(&mut gathered, view);
+                    }
+                });
             }
-            Ok(gathered)
+            Ok((gathered, undecided, learned))
         };
-        in_parts(&self.fleet.robots(), ROBOTS_AT_ONCE, of_part).into_iter().collect()
+        let mut scanned = Scanned { parts: Vec::new(), undecided: UndecidedRobots::default() };
+        let mut all_learned = Vec::new();
+        for part in in_parts(table.robots().len(), ROBOTS_AT_ONCE, of_part) {
+            let (gathered, undecided, learned) = part?;
+            scanned.parts.push(gathered);
+            scanned.undecided.add(undecided);
+            all_learned.push(learned);
+        }
+        self.fleet.learn(table, all_learned);
+        Ok(scanned)
     }
 
-    /// Shows `visit` each robot.
+    /// Shows `visit` the robots at these places.
     ///
     /// States lie all over memory, and a walk mostly waits for it: one that comes to a robot, takes its lock and only
     /// then learns where its values are waits several times for each. So a few robots are taken together, and each
     /// place of theirs is touched before the first is looked at: the processor fetches them all at once. Only the first
     /// lock is waited for, with none held; the others are taken if they are free, so that nobody can wait in a circle.
-    fn visit(&self, mut robots: &[Robot], asked: &Asked<'_>, mut visit: impl FnMut(&View<'_>)) {
-        let channels: Vec<&str> = asked.names.iter().filter_map(|name| name.as_channel()).collect();
-        let mut places: Vec<Option<Place>> = channels.iter().map(|_| None).collect();
-        while !robots.is_empty() {
-            let some = &robots[..robots.len().min(HELD_AT_ONCE)];
-            let live: Vec<_> =
-                if asked.heard { some.iter().map(|(id, _)| self.live(id)).collect() } else { Vec::new() };
-            // The counter stands beside the lock.
-            touch(some.iter().map(|(_, robot)| Arc::strong_count(robot)));
-            let held = hold(some);
-            robots = &robots[held.len()..];
-            for (channel, place) in channels.iter().zip(&mut places) {
+    fn visit(
+        &self,
+        table: &Table<'_>,
+        mut places: &[usize],
+        asked: &Asked<'_>,
+        mut visit: impl FnMut(usize, &View<'_>),
+    ) {
+        let names = asked.selection.names().chain(asked.names.iter().copied());
+        let channels: Vec<&str> = names.filter_map(Name::as_channel).collect();
+        let mut found: Vec<Option<Place>> = channels.iter().map(|_| None).collect();
+        let is_heard = asked.heard || asked.selection.is_heard();
+        while !places.is_empty() {
+            let some: Vec<(usize, &Robot)> =
+                places.iter().take(HELD_AT_ONCE).map(|at| (*at, &table.robots()[*at])).collect();
+            let live: Vec<_> = if is_heard {
+                some.iter().map(|(_, robot)| self.live(&robot.id)).collect()
+            } else {
+                Vec::new()
+            };
+            touch(some.iter().map(|(_, robot)| robot.reach()));
+            let held = hold(some.iter().map(|(_, robot)| *robot));
+            places = &places[held.len()..];
+            for (channel, place) in channels.iter().zip(&mut found) {
                 touch(held.iter().map(|state| usize::from(reach(state, channel, place))));
             }
-            for (at, ((id, _), state)) in some.iter().zip(held).enumerate() {
-                let live = live.get(at).and_then(Option::as_ref);
-                visit(&View::new(id, &state, self.now, self.heard(live)));
+            for (n, ((at, robot), state)) in some.iter().zip(held).enumerate() {
+                let live = live.get(n).and_then(Option::as_ref);
+                visit(*at, &View::new(&robot.id, &state, self.now, self.heard(live)));
             }
         }
     }
 
     /// Looks at a robot by its id, if there is one.
     pub fn look_at<T>(&self, id: &RobotId, look: impl FnOnce(&View<'_>) -> T) -> Option<T> {
-        Some(self.look(&(id.clone(), self.fleet.robot(id)?), look))
-    }
-
-    /// Looks at one robot.
-    fn look<T>(&self, (id, robot): &Robot, look: impl FnOnce(&View<'_>) -> T) -> T {
+        let robot = self.fleet.robot(id)?;
         let live = self.live(id);
         let state = robot.read().unwrap_or_else(PoisonError::into_inner);
-        look(&View::new(id, &state, self.now, self.heard(live.as_ref())))
+        Some(look(&View::new(id, &state, self.now, self.heard(live.as_ref()))))
     }
 
     /// Asks for what is heard of a robot, if the question is about now.
@@ -119,17 +158,14 @@ impl Scene<'_> {
 }
 
 /// Holds the first robot's state, and those after it up to one that somebody is changing, or is about to.
-fn hold(robots: &[Robot]) -> Vec<RwLockReadGuard<'_, RobotState>> {
-    let mut held = Vec::with_capacity(robots.len());
-    for (_, robot) in robots {
-        held.push(match robot.try_read() {
-            Ok(state) => state,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) if held.is_empty() => {
-                robot.read().unwrap_or_else(PoisonError::into_inner)
-            }
-            Err(TryLockError::WouldBlock) => break,
-        });
+fn hold<'r>(robots: impl Iterator<Item = &'r Robot>) -> Vec<RwLockReadGuard<'r, RobotState>> {
+    let mut held = Vec::with_capacity(HELD_AT_ONCE);
+    for robot in robots {
+        match robot.try_read() {
+            Some(state) => held.push(state),
+            None if held.is_empty() => held.push(robot.read()),
+            None => break,
+        }
     }
     held
 }
@@ -147,42 +183,117 @@ fn touch(read: impl Iterator<Item = usize>) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::fleet::rehearsal::{NOW, fold, robot, row_record};
+    use crate::query::Expression;
 
     fn fleet(robots: u64) -> Fleet {
         let row = |number| row_record(number, robot(number), NOW, &[("n", Value::Int(number.cast_signed()))]);
         fold(&(1..=robots).map(row).collect::<Vec<_>>())
     }
 
+    fn scene(fleet: &Fleet) -> Scene<'_> {
+        Scene { fleet, live: None, now: WallTime(NOW), is_late: &|| false }
+    }
+
+    fn selection(text: &str) -> Selection {
+        Selection { conditions: vec![Expression::parse(text).unwrap()] }
+    }
+
+    /// Returns the robots that are selected, and how many the walk had to go to.
+    fn found(fleet: &Fleet, selection: &Selection) -> (Vec<RobotId>, usize) {
+        let keys = selection.column_keys();
+        let table = fleet.table(&keys);
+        let excluded = |at: &usize| table.row(*at).is_some_and(|row| selection.excludes(&row));
+        let excluded = (0..table.robots().len()).filter(excluded).count();
+        let asked = Asked { selection, heard: false, names: Vec::new() };
+        let list = |found: &mut Vec<RobotId>, view: &View<'_>| found.push(view.id().clone());
+        let parts = scene(fleet).scan(&asked, Vec::new, list).unwrap().parts;
+        (parts.concat(), fleet.len() - excluded)
+    }
+
     #[test]
     fn no_lock_is_waited_for_while_others_are_held() {
-        let robots = fleet(5).robots();
-        let changing = robots[2].1.write().unwrap();
-        assert_eq!(hold(&robots).len(), 2);
-        assert_eq!(hold(&robots[3..]).len(), 2);
+        let fleet = fleet(5);
+        let changing = fleet.robot(&robot(3)).unwrap();
+        let changing = changing.write().unwrap();
+        let robots = fleet.robots();
+        assert_eq!(hold(robots.iter()).len(), 2);
+        assert_eq!(hold(robots[3..].iter()).len(), 2);
         drop(changing);
-        assert_eq!(hold(&robots).len(), 5);
+        assert_eq!(hold(robots.iter()).len(), 5);
+    }
+
+    #[test]
+    fn a_robot_that_its_columns_exclude_is_gone_to_again_once_it_changed() {
+        let (fleet, low) = (fleet(100), selection("value(\"n\") <= 5"));
+        let (first, asked) = found(&fleet, &low);
+        assert_eq!((first.len(), asked), (5, 100));
+        assert_eq!(found(&fleet, &low), (first.clone(), 5));
+        row_record(101, robot(50), NOW + 1, &[("n", Value::Int(3))]).apply_to(&fleet);
+        let (then, asked) = found(&fleet, &low);
+        assert_eq!((then.len(), asked), (6, 6));
+        assert!(then.contains(&robot(50)));
+    }
+
+    #[test]
+    fn a_robot_that_comes_is_found() {
+        let (fleet, low) = (fleet(10), selection("value(\"n\") <= 5"));
+        assert_eq!(found(&fleet, &low).0.len(), 5);
+        row_record(11, robot(11), NOW, &[("n", Value::Int(4))]).apply_to(&fleet);
+        assert_eq!(found(&fleet, &low).0.len(), 6);
+        assert_eq!(found(&fleet, &low), (found(&fleet, &low).0, 6));
+    }
+
+    #[test]
+    fn robots_of_which_a_column_says_nothing_stay_undecided() {
+        let (fleet, low) = (fleet(10), selection("value(\"nothing\") < 1"));
+        for _ in 0..2 {
+            let asked = Asked { selection: &low, heard: false, names: Vec::new() };
+            let scanned = scene(&fleet).scan(&asked, || 0, |found, _| *found += 1).unwrap();
+            assert_eq!((scanned.parts, scanned.undecided.count), (vec![0], 10));
+        }
+    }
+
+    proptest! {
+        /// Whatever changes between the questions, and whichever were asked before.
+        #[test]
+        fn columns_change_no_answer(steps in prop::collection::vec((0..8_u64, 0..4_usize, 0..4_usize), 1..60)) {
+            let texts = ["value(\"n\") < 3", "!(value(\"n\") < 3 || value(\"m\") == \"b\")",
+                "value(\"m\") != \"b\" && value(\"n\") > 1.5", "!link.up && value(\"m\") == \"a\""];
+            let fleet = fleet(6);
+            for (offset, (number, value, text)) in (100..).zip(steps) {
+                let values = [Value::Int(2), Value::Float(f64::NAN), Value::Text("b".into()), Value::Text("a".into())];
+                let name = if value < 2 { "n" } else { "m" };
+                let t = NOW + i64::try_from(offset).unwrap();
+                row_record(offset, robot(number), t, &[(name, values[value].clone())]).apply_to(&fleet);
+                let selection = selection(texts[text]);
+                // A fleet that was never asked has empty columns.
+                let unasked = Fleet::from_bytes(&fleet.to_bytes()).unwrap();
+                prop_assert_eq!(found(&fleet, &selection).0, found(&unasked, &selection).0);
+            }
+        }
     }
 
     #[test]
     fn each_robot_is_shown_once_and_in_order_while_some_are_changed() {
-        let fleet = fleet(3 * HELD_AT_ONCE as u64 + 1);
+        let (fleet, all) = (fleet(3 * HELD_AT_ONCE as u64 + 1), Selection::default());
         let robots = fleet.robots();
-        let scene = Scene { fleet: &fleet, live: None, now: WallTime(NOW), is_late: &|| false };
         let name = Name::parse("channel.n").unwrap();
         std::thread::scope(|scope| {
             let asking = scope.spawn(|| {
                 for _ in 0..100 {
-                    let mut shown = Vec::new();
-                    let asked = Asked { heard: true, names: vec![&name] };
-                    scene.visit(&robots, &asked, |view| shown.push(view.id().clone()));
-                    assert!(shown.iter().eq(robots.iter().map(|(id, _)| id)));
+                    let asked = Asked { selection: &all, heard: true, names: vec![&name] };
+                    let list = |shown: &mut Vec<RobotId>, view: &View<'_>| shown.push(view.id().clone());
+                    let shown = scene(&fleet).scan(&asked, Vec::new, list).unwrap().parts.concat();
+                    assert!(shown.iter().eq(robots.iter().map(|robot| &robot.id)));
                 }
             });
             while !asking.is_finished() {
-                for (_, robot) in &*robots {
-                    drop(robot.write().unwrap());
+                for robot in &*robots {
+                    drop(fleet.robot(&robot.id).unwrap().write().unwrap());
                 }
             }
         });

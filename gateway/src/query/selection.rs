@@ -4,7 +4,8 @@ use std::{cmp::Ordering, str::FromStr};
 
 use muster_protocol::id::RobotId;
 
-use super::{Asked, Expression, Fact, Name, NameError, Scene, TooLong, View};
+use super::{Asked, Expression, Fact, Name, NameError, Scanned, Scene, TooLong, View};
+use crate::fleet::{ColumnKey, Row};
 
 /// The robots that all of these describe.
 #[derive(Clone, Default)]
@@ -88,6 +89,22 @@ impl Selection {
         self.conditions.iter().flat_map(Expression::names)
     }
 
+    /// Returns the columns from which it can tell that it does not take a robot.
+    pub fn column_keys(&self) -> Vec<ColumnKey> {
+        let mut keys = Vec::new();
+        for key in self.conditions.iter().flat_map(Expression::column_keys) {
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        keys
+    }
+
+    /// Returns whether a robot's row alone says that it does not take the robot.
+    pub fn excludes(&self, row: &Row<'_>) -> bool {
+        self.conditions.iter().any(|condition| condition.excludes(row))
+    }
+
     /// Returns whether it takes a robot; if nothing says so, the robot is counted.
     pub fn takes(&self, view: &View<'_>, undecided: &mut UndecidedRobots) -> bool {
         let mut doubt = None;
@@ -106,28 +123,13 @@ impl Selection {
 
     /// Finds all robots that it takes.
     pub fn find(&self, scene: &Scene<'_>, sort: &Sort) -> Result<Found, TooLong> {
-        let asked = Asked {
-            heard: self.is_heard() || sort.is_heard(),
-            names: self.names().chain(sort.names()).collect(),
-        };
-        let parts = scene.scan(
-            &asked,
-            || (Vec::new(), UndecidedRobots::default()),
-            |(found, undecided): &mut (Vec<Keyed>, UndecidedRobots), view| {
-                if self.takes(view, undecided) {
-                    found.push(Keyed { keys: sort.keys(view), id: view.id().clone() });
-                }
-            },
-        )?;
-        let mut found = Found::default();
-        let mut robots = Vec::new();
-        for (part, undecided) in parts {
-            robots.extend(part);
-            found.undecided.add(undecided);
-        }
+        let asked = Asked { selection: self, heard: sort.is_heard(), names: sort.names().collect() };
+        let Scanned { parts, undecided } = scene.scan(&asked, Vec::new, |found: &mut Vec<Keyed>, view| {
+            found.push(Keyed { keys: sort.keys(view), id: view.id().clone() });
+        })?;
+        let mut robots: Vec<Keyed> = parts.into_iter().flatten().collect();
         sort.apply(&mut robots);
-        found.robots = robots.into_iter().map(|keyed| keyed.id).collect();
-        Ok(found)
+        Ok(Found { robots: robots.into_iter().map(|keyed| keyed.id).collect(), undecided })
     }
 }
 

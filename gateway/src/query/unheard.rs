@@ -1,7 +1,5 @@
 //! Names of which no robot ever had anything: most of them are typed wrongly, and would sort, group and show nothing.
 
-use std::sync::PoisonError;
-
 use super::{Name, Scene};
 use crate::fleet::RobotState;
 
@@ -13,8 +11,7 @@ impl Scene<'_> {
         let mut unheard = Vec::new();
         for name in names {
             let has = |state: &RobotState| has(state, name);
-            let is_heard =
-                || robots.iter().any(|(_, robot)| has(&robot.read().unwrap_or_else(PoisonError::into_inner)));
+            let is_heard = || robots.iter().any(|robot| has(&robot.read()));
             if !robots.is_empty() && !is_heard() {
                 unheard.push(name.to_string());
             }

@@ -5,6 +5,7 @@ use super::{
     name::Member,
     syntax::{AGE_MS, FRESHNESS, KNOWN, LABELS, OF, VALUE},
 };
+use crate::fleet::{Cell, ColumnKey, Row};
 
 /// One thing that an expression asks of a robot.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -52,7 +53,45 @@ impl<'n> Variable<&'n str> {
     }
 }
 
+/// Who knows something of a robot. What is not known there is unknown, which decides nothing.
+pub(super) trait Facts {
+    /// Returns what a variable says of the robot.
+    fn fact<S: AsRef<str>>(&self, asked: &Variable<S>) -> Fact<'_>;
+}
+
+impl Facts for View<'_> {
+    fn fact<S: AsRef<str>>(&self, asked: &Variable<S>) -> Fact<'_> {
+        asked.read(self)
+    }
+}
+
+impl Facts for Row<'_> {
+    fn fact<S: AsRef<str>>(&self, asked: &Variable<S>) -> Fact<'_> {
+        let cell = match asked {
+            Variable::Value(channel) => self.channel(channel.as_ref()),
+            Variable::Label(key) => self.label(key.as_ref()),
+            _ => return Fact::Unknown,
+        };
+        match cell {
+            Cell::Elsewhere => Fact::Unknown,
+            Cell::Bool(value) => Fact::Bool(*value),
+            Cell::Int(value) => Fact::Int(*value),
+            Cell::Float(value) => Fact::Float(*value),
+            Cell::Text(value) => (&**value).into(),
+        }
+    }
+}
+
 impl<S: AsRef<str>> Variable<S> {
+    /// Returns the column that says the same, if there can be one.
+    pub(super) fn column_key(&self) -> Option<ColumnKey> {
+        match self {
+            Self::Value(channel) => Some(ColumnKey::Channel(channel.as_ref().into())),
+            Self::Label(key) => Some(ColumnKey::Label(key.as_ref().into())),
+            _ => None,
+        }
+    }
+
     /// Returns what it says of a robot.
     pub(super) fn read<'v>(&self, view: &'v View<'_>) -> Fact<'v> {
         match self {

@@ -37,15 +37,19 @@ pub fn expressions(data: &[u8]) {
     let live = heard();
     let mut taken = 0;
     let robots = FLEET.robots();
-    for (id, robot) in &*robots {
-        let state = robot.read().expect("nobody panics under a robot's lock");
-        let asked = |heard| expression.matches(&View::new(id, &state, NOW, heard));
+    for robot in &*robots {
+        let state = robot.read();
+        let asked = |heard| expression.matches(&View::new(&robot.id, &state, NOW, heard));
         let answer = asked(Heard::Now(Some(&live)));
         assert_eq!(answer, asked(Heard::Now(Some(&live))), "the same question has the same answer");
         if !expression.is_heard() {
             assert_eq!(answer, asked(Heard::OnRecord), "it says that it does not depend on what is heard");
         }
-        check_opposite(&text, &View::new(id, &state, NOW, Heard::Now(Some(&live))), answer.as_ref().ok());
+        check_opposite(
+            &text,
+            &View::new(&robot.id, &state, NOW, Heard::Now(Some(&live))),
+            answer.as_ref().ok(),
+        );
         assert!(answer.as_ref().err().is_none_or(|undecided| !undecided.why.is_empty()));
         taken += usize::from(asked(Heard::Now(None)) == Ok(true));
     }

@@ -163,20 +163,11 @@ impl FleetCounts {
 
 /// Counts the robots that are selected.
 fn tally(scene: &Scene<'_>, selection: &Selection) -> Result<(Tallies, UndecidedRobots), TooLong> {
-    let asked = Asked { heard: true, names: selection.names().collect() };
-    let parts = scene.scan(
-        &asked,
-        || (Tallies::default(), UndecidedRobots::default()),
-        |(tallies, undecided): &mut (Tallies, UndecidedRobots), view| {
-            if selection.takes(view, undecided) {
-                tallies.count(view.whole(), view.state().totals());
-            }
-        },
-    )?;
-    let mut all = (Tallies::default(), UndecidedRobots::default());
-    for (tallies, undecided) in parts {
-        all.0.add(&tallies);
-        all.1.add(undecided);
-    }
-    Ok(all)
+    let asked = Asked { selection, heard: true, names: Vec::new() };
+    let scanned = scene.scan(&asked, Tallies::default, |tallies, view| {
+        tallies.count(view.whole(), view.state().totals());
+    })?;
+    let mut all = Tallies::default();
+    scanned.parts.iter().for_each(|tallies| all.add(tallies));
+    Ok((all, scanned.undecided))
 }
